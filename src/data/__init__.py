@@ -1,0 +1,1 @@
+"""Photos and labels: GLDv2 files, MindRecord shards, the reader, the demo set."""

@@ -1,0 +1,1 @@
+"""Ground truth, protocols, metrics, result files, report."""

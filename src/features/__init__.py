@@ -1,0 +1,1 @@
+"""From photos to local features: pyramid, keypoints, PCA, extractor, feature file."""

@@ -1,0 +1,1 @@
+"""Correspondences, geometric verification, drawing."""
