@@ -1,0 +1,94 @@
+# Shared by the scripts of this folder; sourced, not run.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+# The Python to run: the active virtual environment's, else .venv's beside the project, else the system's.
+find_python() {
+    if [[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]]; then
+        echo python
+    elif [[ -x "$root/.venv/bin/python" ]]; then
+        echo "$root/.venv/bin/python"
+    else
+        echo python3
+    fi
+}
+
+# A system Python that MindSpore supports.
+supported_python() {
+    local name
+    for name in python3.11 python3.12 python3.10 python3.9 python3; do
+        if command -v "$name" >/dev/null &&
+            "$name" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# prepare_environment REQUIREMENTS...: makes .venv when no environment is active, and installs once per requirement set.
+prepare_environment() {
+    local file stamp base
+    local -a files=()
+    for file in "$@"; do files+=(-r "$root/$file"); done
+    if [[ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" && ! -x "$root/.venv/bin/pip" ]]; then
+        base=$(supported_python) || fail "no Python from 3.9 to 3.12 found: install one, for example python3.11"
+        echo "making a virtual environment in $root/.venv with $base"
+        "$base" -m venv "$root/.venv" || fail "$base cannot make a virtual environment: install its venv package"
+    fi
+    python=$(find_python)
+    stamp=$(cd "$root" && cat "$@" | sha256sum | cut -c1-16)
+    stamp=$("$python" -c "import sys; print(sys.prefix)")/.delf-$stamp
+    if [[ ! -e "$stamp" ]]; then
+        echo "installing $*"
+        "$python" -m pip install --quiet --disable-pip-version-check "${files[@]}" ||
+            fail "the installation failed: see pip's message above, then run this script again"
+        touch "$stamp"
+    fi
+}
+
+# split_options "$@": fills `positional`, `options` and `output_path`; gives --config its default.
+split_options() {
+    positional=() options=() output_path=.
+    local has_config=0
+    while (($#)); do
+        case $1 in
+            --output_path=*) output_path=${1#*=} ;;
+            --output_path)
+                (($# > 1)) || fail "--output_path needs a folder"
+                output_path=$2
+                shift
+                ;;
+            --*)
+                [[ $1 == --config || $1 == --config=* ]] && has_config=1
+                options+=("$1")
+                # The value of '--option value'; a lone '--flag' is followed by another option or by nothing.
+                if [[ $1 != *=* && $# -gt 1 && $2 != --* ]]; then
+                    options+=("$2")
+                    shift
+                fi
+                ;;
+            *) positional+=("$1") ;;
+        esac
+        shift
+    done
+    ((has_config)) || options=(--config "$root/configs/delf_gldv2.yaml" "${options[@]}")
+}
+
+# option_given NAME: whether `options` holds --NAME.
+option_given() {
+    local word
+    for word in "${options[@]}"; do
+        [[ $word == "--$1" || $word == "--$1="* ]] && return
+    done
+    return 1
+}
+
+# show_usage FILE: the comment at the top of a script.
+show_usage() {
+    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"
+}

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# The whole road on a fresh machine, on a CPU: environment, drawn data set, MindRecord shards, both training stages,
+# PCA, matching, retrieval, mAP.txt and report; ends with the table of random, untrained and trained mAP.
+#
+#   bash scripts/run_demo.sh [WORK_DIR] [--seed N] [--small]
+#
+# WORK_DIR (default: demo in the current folder) receives every file. Run again, finished steps are skipped.
+# --small does all of it on a tenth of the data, to check an installation in a few minutes: its mAPs mean nothing.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+[[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
+
+work=demo seed=0 small=0
+while (($#)); do
+    case $1 in
+        --seed) seed=${2:?--seed needs a number}; shift ;;
+        --seed=*) seed=${1#*=} ;;
+        --small) small=1 ;;
+        --*) fail "unknown option $1: see --help" ;;
+        *) work=$1 ;;
+    esac
+    shift
+done
+recipe=(--config "$root/configs/delf_demo.yaml" --seed "$seed")
+data_options=(--seed "$seed") attn_steps=80 pca_photos=160
+if ((small)); then
+    data_options+=(--num_classes 8 --photos_per_class 8 --num_eval_landmarks 3 --photos_per_eval_landmark 6
+        --queries_per_landmark 2 --num_distractors 6)
+    recipe+=(--max_iters 6 --batch_size 8 --image_scales 0.7071,1)
+    attn_steps=4 pca_photos=40
+fi
+mkdir -p "$work/logs"
+
+names=() seconds=()
+# step NAME COMMAND...: runs it in the foreground, keeps its output in logs/NAME.log, stops the demo when it fails.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" 2>&1 | tee "$work/logs/$name.log" || fail "$name failed: its messages are above and in $work/logs/$name.log"
+    names+=("$name") seconds+=($((SECONDS - start)))
+}
+newest() { ls -v "$1"/checkpoint_delf_*.ckpt | tail -n 1; }
+
+start=$SECONDS
+printf '== environment\n'
+prepare_environment requirements.txt
+names+=(environment) seconds+=($((SECONDS - start)))
+
+data=$work/data shards=$work/shards
+step data "$python" "$root/tools/make_demo_dataset.py" --output "$data" "${data_options[@]}"
+step shards "$python" "$root/build_image_dataset.py" --train_csv_path="$data/gldv2/train/train.csv" \
+    --train_clean_csv_path="$data/gldv2/train/train_clean.csv" --train_directory="$data/gldv2/train/*/*/*/" \
+    --output_directory="$shards" --num_shards=4 --validation_split_size=0.1 --seed="$seed"
+
+step tuning bash "$root/scripts/run_1p_train.sh" tuning "${recipe[@]}" \
+    --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/tuning"
+step attn bash "$root/scripts/run_1p_train.sh" attn "$(newest "$work/tuning")" "${recipe[@]}" \
+    --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/trained" --max_iters "$attn_steps"
+step untrained "$python" "$root/tools/make_untrained_checkpoint.py" "${recipe[@]}" \
+    --output "$work/untrained/checkpoint_delf_attn-0_0.ckpt"
+
+# learn_pca NAME: on training photos, as a PCA belongs to a network and not to the photos it is tried on.
+learn_pca() {
+    "$python" "$root/eval/extract_features.py" "${recipe[@]}" --images_path "$data/gldv2/train" --num_images $pca_photos \
+        --checkpoint_path "$(newest "$work/$1")" --output "$work/$1/pca_sample.h5" &&
+        "$python" "$root/tools/learn_pca.py" "${recipe[@]}" --features "$work/$1/pca_sample.h5" --output "$work/$1/pca.npz"
+}
+for network in untrained trained; do
+    step "pca_$network" learn_pca "$network"
+done
+
+# Two photos of one landmark: a query's own photo and another clear view of it.
+query=$(ls "$data"/oxford/gt/*_query.txt | head -n 1)
+query_image=$(cut -d ' ' -f 1 "$query" | sed 's/^oxc1_//')
+other_image=$(grep -v -x "$query_image" "${query%_query.txt}_good.txt" | head -n 1)
+printf '%s.jpg\n' "$query_image" "$other_image" >"$work/list_images.txt"
+step match bash "$root/scripts/run_eval_match_images.sh" "$data/oxford/jpg" "$(newest "$work/trained")" 0 "${recipe[@]}" \
+    --list_images_path "$work/list_images.txt" --output_path "$work"
+
+for network in untrained trained; do
+    step "retrieval_$network" bash "$root/scripts/run_eval_retrieval_images.sh" "$data/oxford/jpg" "$data/oxford/gt" \
+        "$(newest "$work/$network")" 0 "${recipe[@]}" --protocol classic --output_path "$work/$network"
+done
+rank_randomly() {
+    local files=$work/trained/retrieval_files
+    "$python" "$root/tools/rank_randomly.py" "${recipe[@]}" --index "$files/index" \
+        --query_features "$files/query_features.h5" --output "$work/random/ranks.npz" &&
+        "$python" "$root/eval/compute_map.py" "${recipe[@]}" --ranks "$work/random/ranks.npz" \
+            --gt_path "$data/oxford/gt" --protocol classic --output "$work/random/mAP.txt"
+}
+mkdir -p "$work/random"
+step retrieval_random rank_randomly
+
+printf '\n== result: mean average precision, classic protocol, seed %s\n' "$seed"
+"$python" "$root/tools/summarise_results.py" random="$work/random/results.json" \
+    untrained="$work/untrained/results.json" trained="$work/trained/results.json"
+cat <<EOF
+
+files in $work
+  eval_match.png               two photos of a landmark and their inliers
+  trained/mAP.txt              the figures; trained/results.json has them for each query
+  trained/report.html          every query with its best results
+  trained/$(basename "$(newest "$work/trained")")   the network, with its pca.npz beside it
+  tuning/, trained/            run folders: recipe, log, metrics, checkpoints
+  data/, shards/               the drawn photos and their MindRecord shards
+  logs/                        what each step printed
+
+seconds
+EOF
+for i in "${!names[@]}"; do printf '  %-20s %5d\n' "${names[$i]}" "${seconds[$i]}"; done
+printf '  %-20s %5d\n' total $((SECONDS - start))

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Extract, index, retrieve and evaluate: from a folder of photos and its ground truth to mAP.txt.
+#
+#   bash scripts/run_eval_retrieval_images.sh IMAGES_PATH GT_PATH CHECKPOINT [DEVICES] [--option value ...]
+#
+# GT_PATH is a folder of Oxford5k / Paris6k text files or a revisited pickle (gnd_roxford5k.pkl).
+# DEVICES is a string of device ids (0, 01, 03); on a CPU, the number of ids is the number of workers.
+# --output_path FOLDER receives mAP.txt, results.json and report.html, and the files between in FOLDER/retrieval_files
+# (default: the current folder). Finished steps are skipped when the script runs again; --overwrite makes them anew.
+# The PCA is --pca_path, else pca.npz beside the checkpoint, else one fitted on a sample of the photos themselves.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+[[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
+split_options "$@"
+((${#positional[@]} == 3 || ${#positional[@]} == 4)) || { show_usage "$0" >&2; fail "three or four arguments are needed"; }
+images_path=${positional[0]} gt_path=${positional[1]} checkpoint=${positional[2]} devices=${positional[3]:-0}
+[[ -d "$images_path" ]] || fail "$images_path: no such folder (IMAGES_PATH)"
+[[ -e "$gt_path" ]] || fail "$gt_path: no such file or folder (GT_PATH)"
+[[ -f "$checkpoint" ]] || fail "$checkpoint: no such file (CHECKPOINT)"
+python=$(find_python)
+files=$output_path/retrieval_files
+mkdir -p "$files"
+extract=("$python" "$root/eval/extract_features.py" "${options[@]}" --images_path "$images_path"
+    --checkpoint_path "$checkpoint" --devices "$devices")
+
+if ! option_given pca_path; then
+    pca=$(dirname "$checkpoint")/pca.npz
+    if [[ ! -f "$pca" ]]; then
+        pca=$files/pca.npz
+        "${extract[@]}" --num_images 200 --output "$files/pca_sample.h5"
+        "$python" "$root/tools/learn_pca.py" "${options[@]}" --features "$files/pca_sample.h5" --output "$pca"
+    fi
+    options+=(--pca_path "$pca")
+    extract+=(--pca_path "$pca")
+fi
+"${extract[@]}" --output "$files/index_features.h5"
+"${extract[@]}" --gt_path "$gt_path" --output "$files/query_features.h5"
+"$python" "$root/eval/build_index.py" "${options[@]}" --features "$files/index_features.h5" --output "$files/index"
+"$python" "$root/eval/perform_retrieval.py" "${options[@]}" --index "$files/index" \
+    --query_features "$files/query_features.h5" --output "$files/ranks.npz"
+"$python" "$root/eval/compute_map.py" "${options[@]}" --ranks "$files/ranks.npz" --gt_path "$gt_path" \
+    --output "$output_path/mAP.txt"
+"$python" "$root/eval/report.py" "${options[@]}" --ranks "$files/ranks.npz" --gt_path "$gt_path" \
+    --images_path "$images_path" --output "$output_path/report.html"

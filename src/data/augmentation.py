@@ -1,0 +1,68 @@
+"""From a JPEG to what the network is fed: a random crop for training, the whole photo for validation."""
+
+from typing import Tuple
+
+import cv2
+import numpy as np
+
+ASPECT_RANGE = (3 / 4, 4 / 3)
+AREA_RANGE = (0.08, 1.0)
+# The reference asks that a crop cover a tenth of its object, the whole photo: crops of 8-10 % are drawn, then refused.
+MIN_OBJECT_COVERED = 0.1
+MAX_ATTEMPTS = 100
+
+
+def decode_jpeg(data: bytes) -> np.ndarray:
+    """Decode to [H, W, 3] uint8 RGB, grey photos too, upright as EXIF says; ValueError when it is no image."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError("not a readable JPEG")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def random_box(width: int, height: int, generator: np.random.Generator) -> Tuple[int, int, int, int]:
+    """Draw a crop as the reference TF DELF does (``sample_distorted_bounding_box`` over the whole photo).
+
+    The aspect ratio (width / height) is uniform in 3/4..4/3, then the crop's height is uniform between those of the
+    smallest and the largest area that fits; after 100 refused draws the whole photo is taken.
+
+    Returns:
+        left, top, width, height in pixels of the photo.
+    """
+    area = width * height
+    for _ in range(MAX_ATTEMPTS):
+        aspect = generator.uniform(*ASPECT_RANGE)
+        tallest = min(height, round((area * AREA_RANGE[1] / aspect) ** 0.5), int((width + 0.5) / aspect))
+        shortest = min(tallest, round((area * AREA_RANGE[0] / aspect) ** 0.5))
+        crop_height = int(generator.integers(shortest, tallest + 1))
+        crop_width = round(crop_height * aspect)
+        if 0 < crop_width <= width and crop_width * crop_height >= MIN_OBJECT_COVERED * area:
+            left = int(generator.integers(0, width - crop_width + 1))
+            top = int(generator.integers(0, height - crop_height + 1))
+            return left, top, crop_width, crop_height
+    return 0, 0, width, height
+
+
+def resize_area(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize [H, W, 3] float32 to [size, size, 3]: each new pixel is the mean of the area it covers (TF's "area")."""
+    height, width = image.shape[:2]
+    if (height > size) != (width > size):  # OpenCV averages areas only when both sides shrink, or both grow
+        image = cv2.resize(image, (size, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _to_network(image: np.ndarray) -> np.ndarray:
+    return ((image - 128.0) / 128.0).transpose(2, 0, 1)
+
+
+def random_crop(data: bytes, size: int, generator: np.random.Generator) -> np.ndarray:
+    """A random crop of a JPEG as [3, size, size] float32, (RGB - 128) / 128; no flip, no change of colour."""
+    image = decode_jpeg(data)
+    left, top, width, height = random_box(image.shape[1], image.shape[0], generator)
+    return _to_network(resize_area(image[top : top + height, left : left + width].astype(np.float32), size))
+
+
+def whole_photo(data: bytes, size: int) -> np.ndarray:
+    """The whole photo, squeezed bilinearly into [3, size, size] float32, (RGB - 128) / 128."""
+    image = decode_jpeg(data).astype(np.float32)
+    return _to_network(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR))

@@ -1,0 +1,74 @@
+"""The only place that chooses the device, the execution mode and the CPU kernels."""
+
+import importlib.metadata
+import logging
+import os
+import sys
+from typing import Tuple
+
+from src.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def _version(package: str) -> Tuple[int, ...]:
+    try:
+        text = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(f"{package} is not installed: run 'pip install -r requirements.txt'") from error
+    return tuple(int(part) for part in text.split(".")[:2])
+
+
+def check_versions() -> None:
+    """Raise a UserError for a Python, NumPy or MindSpore that this project cannot work with."""
+    if not (3, 9) <= sys.version_info[:2] <= (3, 12):
+        found = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise UserError(f"Python {found} is not supported: make the virtual environment with Python 3.9 to 3.12")
+    if _version("numpy") >= (2, 0):
+        raise UserError("NumPy 2 breaks MindSpore's tensor arithmetic: run 'pip install \"numpy<2\"'")
+    if not (2, 7) <= _version("mindspore") <= (2, 10):
+        raise UserError(
+            "this MindSpore is not supported: run 'pip install -r requirements.txt' (2.8 is the tested one)"
+        )
+
+
+def _choose(requested: str) -> str:
+    """The device target: the requested one if it is present, or the best one present for "auto"."""
+    import mindspore as ms
+
+    present = [target for target in ("Ascend", "GPU") if ms.hal.is_available(target)] + ["CPU"]
+    if requested == "auto":
+        return present[0]
+    if requested not in present:
+        fix = "use --device_target CPU, or install the driver and the MindSpore build for it"
+        raise UserError(f"--device_target {requested}: no such device here (present: {', '.join(present)}); {fix}")
+    return requested
+
+
+def set_up_device(device_target: str, seed: int, device_id: int = 0) -> str:
+    """Prepare MindSpore: graph mode on the chosen device, seeded. Call it once, before any network is built.
+
+    Args:
+        device_target: "auto", "CPU", "GPU" or "Ascend".
+        seed: of the initial weights.
+        device_id: which of several GPUs or Ascends; a CPU has only 0.
+
+    Returns:
+        The device target in use.
+
+    Raises:
+        UserError: a version that does not work, or a device that is not there.
+    """
+    check_versions()
+    os.environ.setdefault("GLOG_v", "3")  # errors only
+    if _version("mindspore") >= (2, 9):
+        # From 2.9 on, convolutions on AVX-512 CPUs fall into a reference kernel, 30 to 100 times slower.
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    import mindspore as ms
+
+    target = _choose(device_target)
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device(target, 0 if target == "CPU" else device_id)
+    ms.set_seed(seed)
+    logger.info("device %s, float32, graph mode, MindSpore %s", target, ms.__version__)
+    return target

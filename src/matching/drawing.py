@@ -1,0 +1,102 @@
+"""The picture of a match: two photos side by side, a line for each inlier, the counts above."""
+
+from typing import Tuple
+
+import cv2
+import numpy as np
+
+from src.records import LocalFeatures, Matches
+
+_PHOTO_HEIGHT = 720  # both photos are shown at this height, pixels
+_MAX_PHOTO_WIDTH = 1600  # a panorama gets less height instead
+_MARGIN = 16
+_TITLE_HEIGHT = 52
+_LINE_OPACITY = 0.8
+_BACKGROUND, _INK = (250, 250, 248), (40, 40, 44)
+_GOLDEN_RATIO = 0.61803398875
+_SUBPIXEL_BITS = 4  # OpenCV draws at fixed-point coordinates
+
+
+def draw_matches(
+    image_a: np.ndarray,
+    image_b: np.ndarray,
+    features_a: LocalFeatures,
+    features_b: LocalFeatures,
+    matches: Matches,
+    title: str = "",
+) -> np.ndarray:
+    """Draw the inliers of verified matches.
+
+    Args:
+        image_a, image_b: [H, W, 3] uint8 RGB photos.
+        features_a, features_b: their features, keypoints (x, y) in pixels of the original photos. A photo may be given
+            smaller than its original: keypoints follow ``image_size``.
+        matches: correspondences after ``verify``.
+        title: text before the counts, such as the photos' names.
+
+    Returns:
+        uint8 RGB picture: title bar, then A on the left and B on the right at one height.
+    """
+    height = int(min([_PHOTO_HEIGHT] + [_MAX_PHOTO_WIDTH * i.shape[0] / i.shape[1] for i in (image_a, image_b)]))
+    shown_a, shown_b = _fit_height(image_a, max(height, 1)), _fit_height(image_b, max(height, 1))
+    left_b = 2 * _MARGIN + shown_a.shape[1]
+    canvas = np.full(
+        (_TITLE_HEIGHT + shown_a.shape[0] + _MARGIN, left_b + shown_b.shape[1] + _MARGIN, 3), _BACKGROUND, np.uint8
+    )
+    _paste(canvas, shown_a, _MARGIN)
+    _paste(canvas, shown_b, left_b)
+    pairs = matches.indices[matches.inliers] if matches.inliers is not None else matches.indices[:0]
+    points_a = _on_canvas(features_a, pairs[:, 0], shown_a.shape, _MARGIN)
+    points_b = _on_canvas(features_b, pairs[:, 1], shown_b.shape, left_b)
+    _draw_lines(canvas, points_a, points_b)
+    counts = f"{len(matches)} correspondences, {len(pairs)} inliers"
+    _write_title(canvas, f"{title}   |   {counts}" if title else counts)
+    return canvas
+
+
+def _fit_height(image: np.ndarray, height: int) -> np.ndarray:
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    shrinks = height < image.shape[0]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def _paste(canvas: np.ndarray, photo: np.ndarray, left: int) -> None:
+    canvas[_TITLE_HEIGHT : _TITLE_HEIGHT + photo.shape[0], left : left + photo.shape[1]] = photo
+
+
+def _on_canvas(features: LocalFeatures, rows: np.ndarray, shape: Tuple[int, ...], left: int) -> np.ndarray:
+    """Keypoints of some rows as fixed-point (x, y) on the canvas, [M, 2] int."""
+    scale = np.array([shape[1], shape[0]]) / np.array(features.image_size)
+    points = features.keypoints[rows] * scale + np.array([left, _TITLE_HEIGHT])
+    return np.rint(points * (1 << _SUBPIXEL_BITS)).astype(int)
+
+
+def _draw_lines(canvas: np.ndarray, points_a: np.ndarray, points_b: np.ndarray) -> None:
+    """Blend a line for each pair over the canvas, each of its own colour, with a ringed dot at both ends."""
+    overlay = canvas.copy()
+    colours = [_colour(number) for number in range(len(points_a))]
+    for a, b, colour in zip(points_a.tolist(), points_b.tolist(), colours):
+        cv2.line(overlay, a, b, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.addWeighted(overlay, _LINE_OPACITY, canvas, 1 - _LINE_OPACITY, 0, canvas)
+    for a, b, colour in zip(points_a.tolist(), points_b.tolist(), colours):
+        for point in (a, b):
+            cv2.circle(canvas, point, 4 << _SUBPIXEL_BITS, (255, 255, 255), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.circle(canvas, point, 3 << _SUBPIXEL_BITS, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _colour(number: int) -> Tuple[int, int, int]:
+    """A vivid RGB colour; golden-ratio steps of the hue keep successive ones apart."""
+    hue = (number * _GOLDEN_RATIO) % 1.0
+    value = 255 if number % 2 else 215
+    pixel = np.uint8([[[int(hue * 255), 220, value]]])
+    return tuple(int(channel) for channel in cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB_FULL)[0, 0])
+
+
+def _write_title(canvas: np.ndarray, text: str) -> None:
+    """Write the title into the bar above the photos, smaller if the picture is narrow."""
+    text = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
+    font, room = cv2.FONT_HERSHEY_DUPLEX, canvas.shape[1] - 2 * _MARGIN
+    width = cv2.getTextSize(text, font, 0.7, 1)[0][0]
+    size = min(0.7, 0.7 * room / width)
+    height = cv2.getTextSize(text, font, size, 1)[0][1]
+    cv2.putText(canvas, text, (_MARGIN, (_TITLE_HEIGHT + height) // 2), font, size, _INK, 1, cv2.LINE_AA)

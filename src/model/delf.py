@@ -1,0 +1,60 @@
+"""The three networks made of backbone, attention and heads: one for each training stage, one for extraction."""
+
+from typing import Tuple
+
+from mindspore import Tensor, nn, ops
+
+from src.config import Config
+from src.model.attention import Attention
+from src.model.heads import AttentionHead, DescriptorHead
+from src.model.resnet50 import Backbone
+
+
+class TuningNet(nn.Cell):
+    """Stage `tuning`: images [B, 3, H, W] -> logits [B, classes] of the descriptor head; every parameter trains."""
+
+    def __init__(self, config: Config, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = Backbone(config.batch_norm_momentum, config.kernel_init)
+        self.descriptor_head = DescriptorHead(num_classes, config.batch_norm_momentum, config.kernel_init)
+
+    def construct(self, images: Tensor) -> Tensor:
+        return self.descriptor_head(self.backbone(images))
+
+
+class AttentionNet(nn.Cell):
+    """Stage `attn`: images [B, 3, H, W] -> logits [B, classes] of the attention head; the backbone is frozen.
+
+    Frozen in full: no gradient reaches it and its BatchNorm layers use, and keep, their moving statistics.
+    """
+
+    def __init__(self, config: Config, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = Backbone(config.batch_norm_momentum, config.kernel_init)
+        self.attention = Attention(config.batch_norm_momentum, config.attention_init)
+        self.attention_head = AttentionHead(num_classes)
+        for parameter in self.backbone.get_parameters():
+            parameter.requires_grad = False
+
+    def set_train(self, mode: bool = True) -> "AttentionNet":
+        """Training mode for the attention and its head alone."""
+        super().set_train(mode)
+        self.backbone.set_train(False)
+        return self
+
+    def construct(self, images: Tensor) -> Tensor:
+        block3 = ops.stop_gradient(self.backbone(images))
+        return self.attention_head(block3, self.attention(block3))
+
+
+class DelfNet(nn.Cell):
+    """Extraction: images [B, 3, H, W] -> (feature map [B, 1024, h, w], attention [B, 1, h, w])."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.backbone = Backbone(config.batch_norm_momentum, config.kernel_init)
+        self.attention = Attention(config.batch_norm_momentum, config.attention_init)
+
+    def construct(self, images: Tensor) -> Tuple[Tensor, Tensor]:
+        block3 = self.backbone(images)
+        return block3, self.attention(block3)

@@ -1,0 +1,41 @@
+"""Retrieval from files to a file: an index folder and a feature file of queries make a ranking file."""
+
+import logging
+from pathlib import Path
+from typing import Any, Dict
+
+from src.config import Config
+from src.errors import UserError
+from src.features.feature_file import FeatureFile
+from src.files import PathLike, sha256_of
+from src.retrieval.index import load_index, read_provenance
+from src.retrieval.ranking_file import load_ranking, save_ranking
+from src.retrieval.search import SETTINGS, search
+
+logger = logging.getLogger(__name__)
+
+
+def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLike, config: Config) -> Path:
+    """Rank the photos of an index for every photo of a feature file of queries.
+
+    A ranking of the same index, queries and settings is kept.
+
+    Raises:
+        UserError: index and queries come from different networks, or another ranking stands at ``output``.
+    """
+    output = Path(output)
+    index_provenance = read_provenance(index)
+    with FeatureFile(query_features) as queries:
+        _require_same_descriptors(index_provenance, queries, query_features)
+        provenance = {
+            "index": index_provenance,
+            "query_features": queries.attributes,
+            "query_features_sha256": sha256_of(query_features),
+            "retrieval": {name: getattr(config, name) for name in SETTINGS},
+        }
+        if _is_made(output, provenance, config.overwrite):
+            return output
+        ranking = search(load_index(index), ((name, queries.read(name)) for name in queries.names), config)
+    save_ranking(output, ranking, provenance)
+    logger.info("%s: %d queries, %d photos", output, len(ranking.query_names), len(ranking.index_names))
+    return output

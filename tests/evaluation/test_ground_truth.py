@@ -1,0 +1,156 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.errors import UserError
+from src.evaluation.ground_truth import load_ground_truth
+
+GENUINE = Path(__file__).resolve().parents[3] / "shared" / "ground_truth"
+needs_genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="the genuine ground truth is not here")
+# by global_and_protocols.md 2.1: positives in total, fewest, most; junk
+OXFORD, PARIS = ("gt_files_170407", 2840, 6, 221, 1495), ("paris_120310", 8955, 51, 289, 8245)
+
+
+@needs_genuine
+@pytest.mark.parametrize("folder, positives, fewest, most, junk", [OXFORD, PARIS])
+def test_genuine_text_folders(folder, positives, fewest, most, junk):
+    ground_truth = load_ground_truth(GENUINE / folder)
+    assert (ground_truth.name, ground_truth.kind, ground_truth.index_names) == (folder, "text", None)
+    assert len(ground_truth.queries) == 55
+    found = [set(query.lists["good"]) | set(query.lists["ok"]) for query in ground_truth.queries]
+    assert (sum(map(len, found)), min(map(len, found)), max(map(len, found))) == (positives, fewest, most)
+    assert sum(len(query.lists["junk"]) for query in ground_truth.queries) == junk
+    assert all(query.image_name in names for query, names in zip(ground_truth.queries, found))
+
+
+@needs_genuine
+def test_genuine_oxford_query():
+    first = load_ground_truth(GENUINE / "gt_files_170407").queries[0]
+    assert (first.name, first.image_name) == ("all_souls_1", "all_souls_000013")
+    assert first.box == (136.5, 34.1, 648.5, 955.7)
+
+
+@needs_genuine
+@pytest.mark.parametrize("file, index_size", [("gnd_roxford5k.pkl", 4993), ("gnd_rparis6k.pkl", 6322)])
+def test_genuine_pickles(file, index_size):
+    ground_truth = load_ground_truth(GENUINE / file)
+    assert ground_truth.kind == "revisited" and len(ground_truth.queries) == 70
+    assert len(set(ground_truth.index_names)) == index_size
+    assert not {query.image_name for query in ground_truth.queries} & set(ground_truth.index_names)
+    assert all(query.box is not None for query in ground_truth.queries)
+
+
+def write_text(folder, name="a_1", query="oxc1_x 1 2 30 40", good="", ok="y\nz\n", junk="w\n"):
+    for label, text in (("query", query), ("good", good), ("ok", ok), ("junk", junk)):
+        (folder / f"{name}_{label}.txt").write_text(text, encoding="utf-8")
+
+
+def test_text_folder(tmp_path):
+    write_text(tmp_path, good="oxc1_kept.jpg\r\n\r\n")
+    (query,) = load_ground_truth(tmp_path).queries
+    assert (query.name, query.image_name, query.box) == ("a_1", "x", (1.0, 2.0, 30.0, 40.0))
+    assert query.lists == {"good": ("oxc1_kept",), "ok": ("y", "z"), "junk": ("w",)}
+
+
+@pytest.mark.parametrize("line", ["", "x", "x 1 2 3", "x 1 2 3 4 5", "x 1 2 3 four", "x 1 2 3 4\ny 1 2 3 4"])
+def test_malformed_query_line(tmp_path, line):
+    write_text(tmp_path, query=line)
+    with pytest.raises(UserError, match=r"a_1_query\.txt.*<image> x1 y1 x2 y2"):
+        load_ground_truth(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["x 5 2 5 40", "x 1 2 nan 4", "x 1 9 5 4"])
+def test_empty_box(tmp_path, line):
+    write_text(tmp_path, query=line)
+    with pytest.raises(UserError, match=r"a_1_query\.txt.*x1 < x2"):
+        load_ground_truth(tmp_path)
+
+
+def test_malformed_list(tmp_path):
+    write_text(tmp_path, ok="y z\n")
+    with pytest.raises(UserError, match=r"a_1_ok\.txt.*one image name a line"):
+        load_ground_truth(tmp_path)
+    (tmp_path / "a_1_ok.txt").unlink()
+    with pytest.raises(UserError, match=r"a_1_ok\.txt"):
+        load_ground_truth(tmp_path)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(UserError, match="--gt_path is not set"):
+        load_ground_truth("")
+    with pytest.raises(UserError, match="no such ground truth"):
+        load_ground_truth(tmp_path / "none")
+    with pytest.raises(UserError, match=r"no \*_query\.txt"):
+        load_ground_truth(tmp_path)
+    (tmp_path / "gnd.json").write_text("{}")
+    with pytest.raises(UserError, match="unknown ground truth"):
+        load_ground_truth(tmp_path / "gnd.json")
+
+
+def revisited(easy=(0,), hard=(1,), junk=(), **more):
+    truth = {"easy": easy, "hard": hard, "junk": junk, "bbx": [1, 2, 3, 4], **more}
+    return {"imlist": ["a", "b", "c"], "qimlist": ["q"], "gnd": [truth]}
+
+
+def write_pickle(folder, content, protocol=2):
+    file = folder / "gnd_rtest.pkl"
+    file.write_bytes(pickle.dumps(content, protocol=protocol))
+    return file
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_pickle_with_arrays(tmp_path, protocol):
+    content = revisited(np.array([2, 0]), [np.int64(1)], np.array([]), bbx=np.array([[1.5, 2, 3, 4]]))
+    (query,) = load_ground_truth(write_pickle(tmp_path, content, protocol)).queries
+    assert query.lists == {"easy": ("c", "a"), "hard": ("b",), "junk": ()} and query.box == (1.5, 2, 3, 4)
+
+
+def test_pickle_of_numpy_2(tmp_path):
+    file = write_pickle(tmp_path, revisited(np.array([2])), 3)
+    data = file.read_bytes()
+    old, new = b"cnumpy.core.multiarray\n", b"cnumpy._core.multiarray\n"
+    assert old in data or new in data
+    for renamed in (data.replace(old, new), data.replace(new, old)):
+        file.write_bytes(renamed)
+        assert load_ground_truth(file).queries[0].lists["easy"] == ("c",)
+
+
+class Harmful:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return (open, (str(self.target), "w"))
+
+
+def test_pickle_cannot_run_code(tmp_path):
+    file = write_pickle(tmp_path, [Harmful(tmp_path / "harm")])
+    with pytest.raises(UserError, match="open, which no ground truth needs"):
+        load_ground_truth(file)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ([1, 2], "not a revisited"),
+        ({"imlist": []}, "not a revisited.*qimlist"),
+        ({"imlist": ["a"], "qimlist": ["q", "r"], "gnd": [{}]}, "names 2 queries but gnd describes 1"),
+        ({"imlist": ["a"], "qimlist": ["q"], "gnd": [{"ok": [0], "junk": []}]}, "no 'easy' list"),
+        (revisited(easy=[3]), "easy goes past the 3 names"),
+        (revisited(junk=[-1]), "junk goes past"),
+        (revisited(bbx=[1, 2, 3]), "bbx holds 3 numbers"),
+    ],
+)
+def test_malformed_pickle(tmp_path, content, message):
+    with pytest.raises(UserError, match=message):
+        load_ground_truth(write_pickle(tmp_path, content))
+
+
+def test_truncated_pickle(tmp_path):
+    file = write_pickle(tmp_path, revisited())
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match="gnd_rtest.pkl: not a revisited"):
+        load_ground_truth(file)

@@ -1,0 +1,101 @@
+"""RANSAC on planted affine maps, on too few or degenerate points, and twice with the same seed."""
+
+import numpy as np
+import pytest
+
+from src.matching.verification import fit_affine, verify
+from src.records import Matches
+
+METHODS = ("opencv", "magsac", "skimage")
+AFFINE = np.array([[0.9, 0.2, 40.0], [-0.15, 1.1, -25.0]])
+
+
+def planted(num_inliers, num_outliers, noise=1.0, seed=0):
+    """Points of A and B; the first ``num_inliers`` follow AFFINE up to noise, the others lie 100 px off it at least."""
+    generator = np.random.default_rng(seed)
+    a = generator.uniform(0, 1000, (num_inliers + num_outliers, 2))
+    b = a @ AFFINE[:, :2].T + AFFINE[:, 2] + generator.normal(0, noise, a.shape)
+    angles = generator.uniform(0, 2 * np.pi, num_outliers)
+    b[num_inliers:] += np.stack([np.cos(angles), np.sin(angles)], 1) * generator.uniform(100, 800, (num_outliers, 1))
+    return a, b
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_finds_the_planted_map(method):
+    a, b = planted(60, 60)
+    affine, inliers = fit_affine(a, b, method, residual=20, trials=1000, seed=0)
+    assert inliers.tolist() == [True] * 60 + [False] * 60
+    corners = np.array([[0, 0, 1], [1000, 0, 1], [0, 1000, 1], [1000, 1000, 1]])
+    np.testing.assert_allclose(corners @ affine.T, corners @ AFFINE.T, atol=3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_fewer_than_three_correspondences_give_no_map(method, count):
+    affine, inliers = fit_affine(*planted(count, 0), method)
+    assert affine is None and inliers.shape == (count,) and not inliers.any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_three_correspondences_define_the_map(method):
+    affine, inliers = fit_affine(*planted(3, 0, noise=0), method)
+    assert inliers.all()
+    np.testing.assert_allclose(affine, AFFINE, atol=1e-2)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [3, 4, 5, 30])
+@pytest.mark.parametrize("shape", ["line in A", "line in both", "point in A", "point in B", "point in both"])
+def test_degenerate_points_give_no_map(method, count, shape):
+    a, b = planted(count, 0, noise=0)
+    line = np.stack([np.arange(count) * 30.0, np.arange(count) * 60.0], axis=1)
+    point = np.full((count, 2), 50.0)
+    if shape in ("line in A", "line in both"):
+        a = line
+    if shape == "line in both":
+        b = line + 7
+    if shape in ("point in A", "point in both"):
+        a = point
+    if shape in ("point in B", "point in both"):
+        b = point
+    affine, inliers = fit_affine(a, b, method, trials=100)
+    assert affine is None and not inliers.any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inliers_are_those_within_the_residual_of_the_map(method):
+    a, b = planted(80, 40, noise=9)
+    affine, inliers = fit_affine(a, b, method, residual=12)
+    errors = np.array([np.hypot(*(affine @ [x, y, 1] - target)) for (x, y), target in zip(a, b)])
+    assert inliers.tolist() == (errors < 12).tolist() and 20 < inliers.sum() < 80
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_result(method):
+    a, b = planted(12, 120, noise=8, seed=4)
+    runs = [fit_affine(a, b, method, residual=20, trials=60, seed=seed) for seed in (5, 5)]
+    assert runs[0][1].tolist() == runs[1][1].tolist()
+    np.testing.assert_array_equal(runs[0][0], runs[1][0])
+
+
+def test_the_seed_counts_for_opencv():
+    a, b = planted(12, 120, noise=8, seed=4)
+    assert len({fit_affine(a, b, "opencv", trials=20, seed=seed)[1].tobytes() for seed in range(5)}) > 1
+
+
+def test_verify_fills_inliers_and_affine_through_the_indices():
+    a, b = planted(20, 10)
+    order_a, order_b = np.random.default_rng(1).permutation(30), np.random.default_rng(2).permutation(30)
+    keypoints_a, keypoints_b = np.empty_like(a), np.empty_like(b)
+    keypoints_a[order_a], keypoints_b[order_b] = a, b
+    matches = Matches(np.stack([order_a, order_b], axis=1), np.zeros(30))
+    verified = verify(matches, keypoints_a, keypoints_b)
+    assert verified.num_inliers == 20 and verified.inliers[:20].all()
+    np.testing.assert_allclose(verified.affine[:, :2], AFFINE[:, :2], atol=0.02)
+    assert matches.inliers is None
+
+
+def test_verify_without_matches():
+    verified = verify(Matches(np.zeros((0, 2)), np.zeros(0)), np.zeros((0, 2)), np.zeros((5, 2)))
+    assert verified.num_inliers == 0 and verified.affine is None and verified.inliers.shape == (0,)

@@ -1,0 +1,82 @@
+"""The recipe: defaults, YAML, command line, and what it says to bad input."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from src.config import Config, load_yaml, parse_command_line, section_values, to_yaml
+from src.errors import UserError
+
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+
+
+def parse(*argv):
+    return parse_command_line("A test.", ["run", "training"], None, list(argv))[0]
+
+
+def test_published_recipe_spells_out_the_defaults():
+    recipe = next(path for path in RECIPES if path.name == "delf_gldv2.yaml")
+    assert Config(**load_yaml(str(recipe))) == Config()
+    assert set(load_yaml(str(recipe))) == {f.name for f in dataclasses.fields(Config)}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_every_key_of_a_recipe_has_a_comment(recipe):
+    for line in recipe.read_text().splitlines():
+        assert not line.strip() or line.startswith("#") or "  # " in line, line
+
+
+def test_command_line_wins_over_yaml_and_yaml_over_defaults(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("batch_size: 8\ninitial_lr: 1e-3\nimage_scales: [0.5, 1]\nscore_threshold: null\n")
+    config = parse("--config", str(recipe), "--batch_size=4", "--overwrite", "--use_augmentation", "false")
+    assert (config.batch_size, config.initial_lr, config.image_scales) == (4, 0.001, (0.5, 1.0))
+    assert config.overwrite and not config.use_augmentation and config.max_iters == 500000
+    again = tmp_path / "again.yaml"
+    again.write_text(to_yaml(config))
+    assert Config(**load_yaml(str(again))) == config
+
+
+def test_the_seed_readme_lines_work_as_they_stand(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        'traindata_path: "/home/gldv2/mindrecord/train.mindrecord000"\n'
+        'imagenet_checkpoint: "/home/delf/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"\n'
+    )
+    assert load_yaml(str(recipe))["traindata_path"].endswith("train.mindrecord000")
+
+
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        ("batchsize: 8\n", "did you mean batch_size?"),
+        ("batch_size: many\n", "batch_size"),
+        ("batch_size: 2.5\n", "whole number"),
+        ("batch_size: true\n", "not a number"),
+        ("train_state: both\n", "tuning, attn"),
+        ("- a\n- b\n", "key: value"),
+        ("a: [\n", "not valid YAML"),
+        ("batch_size: 0\n", "above 0"),
+        ("image_scales: []\n", "image_scales"),
+        ("overwrite: perhaps\n", "neither true nor false"),
+    ],
+)
+def test_bad_yaml_is_answered_in_one_sentence(tmp_path, text, said):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    with pytest.raises(UserError) as caught:
+        parse("--config", str(recipe))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_unknown_option_and_missing_recipe():
+    with pytest.raises(UserError, match="did you mean --batch_size"):
+        parse("--batchsize=8")
+    with pytest.raises(UserError, match="none.yaml: cannot be read"):
+        parse("--config", "none.yaml")
+
+
+def test_section_values():
+    assert set(section_values(Config(), "matching")) == {
+        "match_distance", "ransac_method", "ransac_residual", "ransac_trials",
+    }  # fmt: skip

@@ -1,0 +1,34 @@
+"""Choosing a device, and what is said when that is impossible."""
+
+import pytest
+from src import device
+from src.errors import UserError
+
+
+def test_auto_finds_the_cpu_at_least():
+    assert device.set_up_device("auto", 0) in ("CPU", "GPU", "Ascend")
+
+
+def test_absent_device_is_one_sentence():
+    with pytest.raises(UserError, match="--device_target Ascend: no such device here") as caught:
+        device.set_up_device("Ascend", 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "package,version,said",
+    [("numpy", (2, 1), "numpy<2"), ("mindspore", (2, 3), "2.8"), ("mindspore", (3, 0), "2.8")],
+)
+def test_wrong_versions(monkeypatch, package, version, said):
+    real = device._version
+    monkeypatch.setattr(device, "_version", lambda name: version if name == package else real(name))
+    with pytest.raises(UserError, match=said):
+        device.check_versions()
+
+
+def test_wrong_python_and_missing_package(monkeypatch):
+    with pytest.raises(UserError, match="pip install -r requirements.txt"):
+        device._version("a-package-that-is-not-there")
+    monkeypatch.setattr(device.sys, "version_info", type("V", (tuple,), {"major": 3, "minor": 8})((3, 8)))
+    with pytest.raises(UserError, match="Python 3.8 is not supported"):
+        device.check_versions()

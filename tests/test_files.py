@@ -1,0 +1,35 @@
+"""Atomic writes: the old file or the new one, never a part."""
+
+import pytest
+from src.errors import UserError
+from src.files import atomic_path, atomic_write_text, require_file, require_folder, sha256_of, temporary_folder_for
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    target = tmp_path / "a.txt"
+    atomic_write_text(target, "old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "set"
+    with pytest.raises(RuntimeError), temporary_folder_for(target) as temporary:
+        (temporary / "a").write_text("half")
+        raise RuntimeError
+    assert not target.exists() and not list(target.parent.iterdir())
+    for text in ("one", "two"):
+        with temporary_folder_for(target) as temporary:
+            (temporary / text).write_text(text)
+    assert [path.name for path in target.iterdir()] == ["two"]
+
+
+def test_sha256_and_required_paths(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(UserError, match="--ranks"):
+        require_file(tmp_path / "none", "--ranks")
+    with pytest.raises(UserError, match="--images_path is not set"):
+        require_folder("", "--images_path")
