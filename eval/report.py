@@ -34,9 +34,7 @@ def main(argv=None) -> None:
     ground_truth = load_ground_truth(arguments.gt_path)
     ranking, _ = load_ranking(arguments.ranks)
     evaluation = evaluate(ground_truth, ranking, choose_protocol(ground_truth, arguments.protocol))
-    print(
-        write_report(arguments.output, ground_truth, ranking, evaluation, arguments.images_path, config.overwrite)
-    )
+    print(write_report(arguments.output, ground_truth, ranking, evaluation, arguments.images_path, config.overwrite))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def image_root(train_directory: Sequence[str]) -> Path:
         root = root.parent
     if any(character in str(root) for character in "*?["):
         raise UserError(f"{train_directory[0]}: give the folder that holds a/b/c, or its glob ending in /*/*/*/")
-    return require_folder(root, "--train_directory")
+    return require_folder(train_directory[0] and root, "--train_directory")
 
 
 def image_path(root: Path, file_id: str) -> Path:

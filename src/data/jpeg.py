@@ -4,7 +4,9 @@ import io
 from pathlib import Path
 from typing import Tuple
 
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
+
+from src.images import MAX_PIXELS, load_image
 
 LARGEST_RECORD = (32 << 20) - 1024  # bytes; a MindRecord page, which a record must fit into
 CONVERSION_QUALITY = 95
@@ -14,17 +16,15 @@ class UnusablePhoto(Exception):
     """A photo that cannot go into the data set; the message says why."""
 
 
-def _as_rgb_jpeg(image: Image.Image) -> bytes:
-    """Turn upright (the new file has no EXIF), convert to RGB (16-bit grey scaled, transparency on white), encode."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=CONVERSION_QUALITY)
-    return buffer.getvalue()
+def _serves(data: bytes) -> bool:
+    """Decode in full (truncated data raises); True for an RGB or grey JPEG that fits a record."""
+    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS takes its place, as in src.images
+    with Image.open(io.BytesIO(data)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        image.load()
+        # MPO: a JPEG followed by further pictures, as some cameras write it; decoders read the first.
+        return image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and len(data) <= LARGEST_RECORD
 
 
 def read_as_jpeg(path: Path) -> Tuple[bytes, bool]:
@@ -32,7 +32,7 @@ def read_as_jpeg(path: Path) -> Tuple[bytes, bool]:
 
     Returns:
         JPEG bytes, and whether they were converted: an RGB or grey JPEG keeps its bytes; any other kind of image (CMYK
-        JPEG, PNG under a .jpg name, a file past the size of a record) becomes an RGB JPEG of quality 95.
+        JPEG, PNG under a .jpg name, a file past the size of a record) becomes an upright RGB JPEG of quality 95.
 
     Raises:
         UnusablePhoto: missing, unreadable, corrupt, truncated, or too large.
@@ -44,15 +44,14 @@ def read_as_jpeg(path: Path) -> Tuple[bytes, bool]:
     except OSError as error:
         raise UnusablePhoto(f"cannot be read: {error.strerror}") from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            # MPO: a JPEG followed by further pictures, as some cameras write it; decoders read the first.
-            kept = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and len(data) < LARGEST_RECORD
-            converted = data if kept else _as_rgb_jpeg(image)
-    except Image.DecompressionBombError as error:
-        raise UnusablePhoto("too many pixels") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise on bad data
+        if _serves(data):
+            return data, False
+        buffer = io.BytesIO()
+        Image.fromarray(load_image(path)).save(buffer, "JPEG", quality=CONVERSION_QUALITY)
+    except UnidentifiedImageError as error:
+        raise UnusablePhoto("not an image") from error
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data
         raise UnusablePhoto(f"cannot be decoded: {' '.join(str(error).split())[:120]}") from error
-    if len(converted) >= LARGEST_RECORD:
+    if buffer.tell() > LARGEST_RECORD:
         raise UnusablePhoto(f"larger than {LARGEST_RECORD} bytes")
-    return converted, not kept
+    return buffer.getvalue(), True

@@ -1,22 +1,20 @@
 """Batches out of MindRecord shards: seeded, the same for any number of workers, resumable at any step."""
 
-import json
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from itertools import islice
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
+from src.config import Config
 from src.data.augmentation import random_crop, whole_photo
+from src.data.summary import MAKE_IT, DatasetInfo, dataset_info
 from src.errors import UserError
-from src.files import PathLike
 
-SUMMARY_FILE = "dataset.json"
+__all__ = ["Batch", "DatasetInfo", "TrainingStream", "dataset_info", "validation_batches"]
+
 COLUMNS = ["file_id", "label", "data"]
-MAKE_IT = "make the data set with build_image_dataset.py"
 PREFETCHED_BATCHES = 2
 
 
@@ -30,68 +28,24 @@ class Record(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """images [B, 3, S, S] float32 in (RGB - 128) / 128, labels [B] int32, and the photos' names."""
+    """images [B, 3, S, S] float32 in (RGB - 128) / 128, labels [B] int32, the photos' names, the epoch from 0 on."""
 
     images: np.ndarray
     labels: np.ndarray
     file_ids: List[str]
+    epoch: int
 
 
-Prepare = Callable[[Record], np.ndarray]
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What ``dataset.json`` says: number of classes, photos and shard paths of each split."""
-
-    folder: Path
-    num_classes: int
-    train_images: int
-    validation_images: int
-    train_shards: Tuple[str, ...]
-    validation_shards: Tuple[str, ...]
-
-
-def dataset_info(traindata_path: PathLike) -> DatasetInfo:
-    """Read the summary of a data set, given its folder or its first shard; every shard it names must be there.
-
-    Raises:
-        UserError: nothing there, no data set of ours, a damaged summary, or a missing shard.
-    """
-    path = Path(traindata_path)
-    if not str(traindata_path):
-        raise UserError(f"--traindata_path is not set: give the path of train.mindrecord000, or {MAKE_IT}")
-    if not path.exists():
-        raise UserError(f"{path}: no such data set (--traindata_path); {MAKE_IT}")
-    folder = path if path.is_dir() else path.parent
-    try:
-        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-        shards = {
-            split: tuple(str(folder / name) for name in summary[split]["shards"]) for split in ("train", "validation")
-        }
-        info = DatasetInfo(
-            folder=folder,
-            num_classes=int(summary["num_classes"]),
-            train_images=int(summary["train"]["images"]),
-            validation_images=int(summary["validation"]["images"]),
-            train_shards=shards["train"],
-            validation_shards=shards["validation"],
-        )
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: has no {SUMMARY_FILE}; {MAKE_IT}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SUMMARY_FILE}: damaged; {MAKE_IT} --overwrite") from error
-    for shard in info.train_shards + info.validation_shards:
-        for name in (shard, f"{shard}.db"):
-            if not os.path.isfile(name):
-                raise UserError(f"{name}: missing; copy the whole folder, or {MAKE_IT} --overwrite")
-    return info
+Prepare = Callable[[Record], np.ndarray]  # one photo, [3, S, S]
+Work = Iterable[Tuple[int, List[Record], Prepare]]  # for each batch: its epoch, its photos, what becomes of them
 
 
 def read_records(shards: Iterable[str], numbers: np.ndarray) -> Iterator[Record]:
     """Records of a split by their numbers, in the order asked for; MindSpore reads ahead in its own thread."""
     import mindspore.dataset as ds
 
+    if not len(numbers):
+        return
     sampler = ds.SubsetSampler(numbers.tolist())
     dataset = ds.MindDataset(list(shards), columns_list=COLUMNS, sampler=sampler, num_parallel_workers=1)
     rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
@@ -104,59 +58,96 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-class _Loader:
-    """Turns records into batches: threads decode into the batch's own array while earlier batches are used."""
+def _fill(batch: Batch, slot: int, record: Record, prepare: Prepare, info: DatasetInfo) -> None:
+    """Put one photo into its place of a batch; UserError names a photo with a bad label or bad bytes."""
+    if not 0 <= record.label < info.num_classes:
+        raise UserError(
+            f"{info.folder}: photo {record.file_id} has label {record.label}, outside 0 to {info.num_classes - 1}; "
+            f"{MAKE_IT} --overwrite"
+        )
+    try:
+        batch.images[slot] = prepare(record)
+    except ValueError as error:
+        raise UserError(f"{info.folder}: photo {record.file_id}: {error}; {MAKE_IT} --overwrite") from error
+    batch.labels[slot] = record.label
+    batch.file_ids[slot] = record.file_id
 
-    def __init__(self, info: DatasetInfo, image_size: int, num_workers: int) -> None:
-        self.info = info
-        self.image_size = image_size
-        self.num_workers = num_workers
 
-    def _fill(self, batch: Batch, slot: int, record: Record, prepare: Prepare) -> None:
-        if not 0 <= record.label < self.info.num_classes:
-            raise UserError(
-                f"{self.info.folder}: photo {record.file_id} has label {record.label}, but the labels of "
-                f"{self.info.num_classes} classes are 0 to {self.info.num_classes - 1}; {MAKE_IT} --overwrite"
-            )
-        try:
-            batch.images[slot] = prepare(record)
-        except ValueError as error:
-            raise UserError(f"{self.info.folder}: photo {record.file_id}: {error}; {MAKE_IT} --overwrite") from error
-        batch.labels[slot] = record.label
-        batch.file_ids[slot] = record.file_id
+def _load(work: Work, info: DatasetInfo, config: Config) -> Iterator[Batch]:
+    """A batch for each item of ``work``, in order; threads decode the next ones while the caller uses the last."""
 
-    def load(self, work: Iterable[Tuple[List[Record], Prepare]]) -> Iterator[Batch]:
-        """Yield a batch for each item of ``work``, in order, a few prepared ahead."""
-        pool = ThreadPoolExecutor(self.num_workers)
-        pending: deque = deque()
-        try:
-            for records, prepare in work:
-                pending.append(self._start(pool, records, prepare))
-                if len(pending) > PREFETCHED_BATCHES:
-                    yield self._finish(*pending.popleft())
-            while pending:
-                yield self._finish(*pending.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def start(epoch: int, records: List[Record], prepare: Prepare) -> Tuple[Batch, List[Future]]:
+        images = np.empty((len(records), 3, config.image_size, config.image_size), np.float32)
+        batch = Batch(images, np.empty(len(records), np.int32), [""] * len(records), epoch)
+        return batch, [pool.submit(_fill, batch, slot, row, prepare, info) for slot, row in enumerate(records)]
 
-    def _start(self, pool: ThreadPoolExecutor, records: List[Record], prepare: Prepare) -> Tuple[Batch, List[Future]]:
-        images = np.empty((len(records), 3, self.image_size, self.image_size), np.float32)
-        batch = Batch(images, np.empty(len(records), np.int32), [""] * len(records))
-        return batch, [pool.submit(self._fill, batch, slot, record, prepare) for slot, record in enumerate(records)]
-
-    @staticmethod
-    def _finish(batch: Batch, futures: List[Future]) -> Batch:
+    def finish(batch: Batch, futures: List[Future]) -> Batch:
         for future in futures:
             future.result()
         return batch
 
+    pool = ThreadPoolExecutor(config.num_workers)
+    pending: deque = deque()
+    try:
+        for item in work:
+            pending.append(start(*item))
+            if len(pending) > PREFETCHED_BATCHES:
+                yield finish(*pending.popleft())
+        while pending:
+            yield finish(*pending.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
 
 def _chunks(records: Iterator[Record], size: int) -> Iterator[List[Record]]:
-    chunk: List[Record] = []
-    for record in records:
-        chunk.append(record)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+    """Lists of ``size`` records; the last may be shorter."""
+    return iter(lambda: list(islice(records, size)), [])
+
+
+class TrainingStream:
+    """The endless sequence of training batches that (data set, batch_size, image_size, use_augmentation, seed) define.
+
+    Epoch e visits the photos in ``epoch_order(count, seed, e)`` and drops the incomplete batch at its end; the crop of
+    a photo is drawn from (seed, epoch, number of the photo). Step s is hence the same batch whenever and with however
+    many threads it is read.
+    """
+
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        """UserError when the training set has fewer photos than one batch."""
+        if info.num_train < config.batch_size:
+            raise UserError(
+                f"{info.folder}: {info.num_train} training photos are fewer than --batch_size {config.batch_size}"
+            )
+        self.config = config
+        self.info = info
+        self.steps_per_epoch = info.num_train // config.batch_size
+
+    def _prepare(self, epoch: int) -> Prepare:
+        size, seed = self.config.image_size, self.config.seed
+        if not self.config.use_augmentation:
+            return lambda record: whole_photo(record.data, size)
+        return lambda record: random_crop(record.data, size, np.random.default_rng((seed, epoch, record.number)))
+
+    def _work(self, steps: int, start_step: int) -> Work:
+        batch_size = self.config.batch_size
+        while start_step < steps:
+            epoch, first = divmod(start_step, self.steps_per_epoch)
+            last = min(self.steps_per_epoch, first + steps - start_step)
+            order = epoch_order(self.info.num_train, self.config.seed, epoch)
+            records = read_records(self.info.train_shards, order[first * batch_size : last * batch_size])
+            prepare = self._prepare(epoch)
+            for chunk in _chunks(records, batch_size):
+                yield epoch, chunk, prepare
+            start_step += last - first
+
+    def batches(self, steps: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of the global steps ``start_step`` .. ``steps - 1``, across as many epochs as that takes."""
+        return _load(self._work(steps, start_step), self.info, self.config)
+
+
+def validation_batches(config: Config, info: DatasetInfo) -> Iterator[Batch]:
+    """Every validation photo once, whole, in the order of the shards; the last batch may be smaller."""
+    records = read_records(info.validation_shards, np.arange(info.num_validation))
+    chunks = _chunks(records, config.batch_size)
+    work = ((0, chunk, lambda record: whole_photo(record.data, config.image_size)) for chunk in chunks)
+    return _load(work, info, config)

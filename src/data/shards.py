@@ -8,8 +8,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
-import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,25 +18,18 @@ from tqdm import tqdm
 
 from src.data.gldv2 import Catalogue, image_path, split_by_label
 from src.data.jpeg import UnusablePhoto, read_as_jpeg
+from src.data.summary import SPLITS, SUMMARY_FILE, is_finished, shard_name
 from src.errors import UserError
 from src.files import PathLike, atomic_write_json, temporary_folder_for
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-SUMMARY_FILE = "dataset.json"
 SCHEMA = {"file_id": {"type": "string"}, "label": {"type": "int64"}, "data": {"type": "bytes"}}
 HEADER_BYTES = 1 << 20  # MindSpore's 16 MB would make small sets look huge
 MAX_SHARDS = 1000
-OWN_FILE = re.compile(r"(train|validation)\.mindrecord\d{3,}(\.db)?|dataset\.json|relabeling\.csv|skipped\.csv")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def shard_name(split: str, number: int) -> str:
-    """``train.mindrecord000``."""
-    return f"{split}.mindrecord{number:03d}"
 
 
 def fingerprint(catalogue: Catalogue, root: Path) -> Tuple[str, int]:
@@ -51,36 +42,6 @@ def fingerprint(catalogue: Catalogue, root: Path) -> Tuple[str, int]:
         present += size >= 0
         state.update(f"{file_id} {catalogue.landmark_ids[label]} {size}\n".encode())
     return state.hexdigest(), present
-
-
-def is_finished(output: Path, made_with: Dict[str, Any], overwrite: bool) -> bool:
-    """True when ``output`` holds this very data set, False when it may be written.
-
-    Raises:
-        UserError: the folder holds something that is not ours, or a data set of other inputs without ``overwrite``.
-    """
-    if not output.exists():
-        return False
-    if not output.is_dir():
-        raise UserError(f"{output}: is a file; give --output_directory a folder")
-    names = sorted(os.listdir(output))
-    foreign = [name for name in names if not OWN_FILE.fullmatch(name)]
-    if foreign or (names and SUMMARY_FILE not in names):
-        odd = (foreign or names)[0]
-        raise UserError(f"{output}: holds {odd}, which is no part of a data set; give --output_directory a new folder")
-    if not names or overwrite:
-        return False
-    try:
-        summary = json.loads((output / SUMMARY_FILE).read_text(encoding="utf-8"))
-        same = summary["made_with"] == made_with
-        shards = [name for split in ("train", "validation") for name in summary[split]["shards"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{output / SUMMARY_FILE}: damaged; give --overwrite to make the data set again") from error
-    missing = [name for shard in shards for name in (shard, f"{shard}.db") if name not in names]
-    if same and not missing:
-        return True
-    fact = f"lacks {missing[0]}" if same else "was made from other photos or settings"
-    raise UserError(f"{output}: {fact}; give --overwrite to make it again, or another --output_directory")
 
 
 def _in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
@@ -146,7 +107,7 @@ class SplitWriter:
             yield {"file_id": file_id, "label": label, "data": data}
 
     def write(self, positions: np.ndarray, num_shards: int) -> None:
-        """Write the photos at ``positions`` of the catalogue, in this order, as ``num_shards`` shards of equal length."""
+        """Write the photos at ``positions`` of the catalogue, in this order, as shards of equal length."""
         progress = tqdm(positions.tolist(), desc=self.split, unit="photo")
         photos = _in_order(self._read, progress, self.workers)
         for part in np.array_split(positions, min(num_shards, max(1, len(positions)))):
@@ -184,7 +145,7 @@ def _write_dataset(
     if alone:
         logger.info("%d of %d landmarks list one photo: it goes to validation", alone, catalogue.num_classes)
     writers = []
-    for number, (split, positions) in enumerate(zip(("train", "validation"), halves)):
+    for number, (split, positions) in enumerate(zip(SPLITS, halves)):
         # The split groups photos by label; a shuffle over all shards lets a reader that goes by shard see them mixed.
         order = np.random.default_rng((settings["seed"], number)).permutation(np.array(positions, dtype=np.int64))
         writers.append(SplitWriter(folder, split, catalogue, root, workers))
@@ -195,7 +156,6 @@ def _write_dataset(
     _write_rows(folder / "skipped.csv", ("file_id", "path", "reason"), sorted(skipped))
     _write_rows(folder / "relabeling.csv", ("new_label", "old_label"), enumerate(catalogue.landmark_ids))
     summary = {
-        "format_version": FORMAT_VERSION,
         "num_classes": catalogue.num_classes,
         "listed": len(catalogue.file_ids),
         "landmarks_without_training_photo": catalogue.num_classes - len(writers[0].classes),

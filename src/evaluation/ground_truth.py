@@ -1,5 +1,6 @@
 """Ground truth of a retrieval benchmark: Oxford / Paris text folders and revisited pickles."""
 
+import codecs
 import io
 import math
 import pickle
@@ -27,7 +28,7 @@ class QueryTruth:
         name: name of the query: 'all_souls_1' in a text folder, the photo's name in a pickle.
         image_name: name of the query's photo, without extension.
         box: (x1, y1, x2, y2) in pixels of that photo, or None.
-        lists: names of index photos, without extension, by label: good, ok, junk (text) or easy, hard, junk (revisited).
+        lists: names of index photos, without extension, by label: good, ok, junk (text); easy, hard, junk (revisited).
     """
 
     name: str
@@ -44,7 +45,7 @@ class GroundTruth:
         name: name of the folder or file, without extension.
         kind: 'text' or 'revisited'.
         queries: the queries; text folders in the order of their names, pickles in their own.
-        index_names: photos of the index, without extension (pickles), or None when any folder of photos may be it (text).
+        index_names: photos of the index, without extension (pickles); None where any folder may be the index (text).
     """
 
     name: str
@@ -119,21 +120,24 @@ def _read_name_list(file: Path) -> Tuple[str, ...]:
     return tuple(bare_name(line) for line in lines)
 
 
-# What a pickled array asks for; its module was renamed in NumPy 2, so files of either kind must load under either.
+# All that a pickled array asks for. NumPy 2 renamed the module, so files of either version must load under either.
 _ARRAY_PARTS = {"_reconstruct": np.zeros(1).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]}
+_ALLOWED = {
+    **{(f"numpy.{core}.multiarray", name): part for core in ("core", "_core") for name, part in _ARRAY_PARTS.items()},
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): codecs.encode,  # protocol 2 writes an array's bytes as text
+    ("__builtin__", "bytes"): bytes,  # or as bytes() when there are none
+}
 
 
 class _PlainUnpickler(pickle.Unpickler):
     """Loads plain containers, numbers, text and NumPy arrays; a pickle can name nothing else, so it can run nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in _ARRAY_PARTS:
-            return _ARRAY_PARTS[name]
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes the bytes of an array
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no ground truth needs")
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no ground truth needs")
+        return _ALLOWED[module, name]
 
 
 def _load_revisited(file: Path) -> GroundTruth:
@@ -156,7 +160,9 @@ def _revisited_query(file: Path, name: str, truth: Mapping[str, Any], index_name
     lists: Dict[str, Tuple[str, ...]] = {}
     for label in REVISITED_LISTS:
         if label not in truth:
-            raise UserError(f"{file}: query {name} has no {label!r} list; expected gnd_roxford5k.pkl or gnd_rparis6k.pkl")
+            raise UserError(
+                f"{file}: query {name} has no {label!r} list; expected gnd_roxford5k.pkl or gnd_rparis6k.pkl"
+            )
         numbers = [int(number) for number in np.asarray(truth[label]).reshape(-1)]
         if any(not 0 <= number < len(index_names) for number in numbers):
             raise UserError(f"{file}: query {name}: {label} goes past the {len(index_names)} names of imlist")

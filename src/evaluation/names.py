@@ -29,7 +29,7 @@ class NameTable:
     def find(self, name: str) -> Optional[int]:
         """Position of ``name`` in the list, or None.
 
-        The same path wins; otherwise one path must be the tail of the other: 'x' finds 'jpg/x', 'a/x' does not find 'b/x'.
+        The same path wins; otherwise one path must be the tail of the other: 'x' finds 'jpg/x', 'a/x' not 'b/x'.
 
         Raises:
             UserError: several names fit, such as 'a/x' and 'b/x' for 'x'.

@@ -1,14 +1,14 @@
 """Evaluation protocols: which index photos are positive and which are ignored, for each query.
 
-``revisited`` (Radenovic et al., CVPR 2018; pickles): easy, medium and hard. The queries are no part of that benchmark's
-    index; where a ranking holds them, they are ignored for every query. Positives that are not in the index count as not
-    found.
-``classic`` (Philbin et al., CVPR 2007; text folders): compute_ap.cpp. Positives are the distinct names of good and ok,
-    found or not, the query's own photo among them; a name that is junk too is skipped but still counts.
-``modelzoo`` (text folders): the lines of the MindSpore model zoo's mAP.txt. Easy is the query's own photo and the good
-    list, hard the ok list; queries are whole photos. Where easy holds nothing but the query (every query of Paris), easy
-    takes the positives of hard. Names that are not in the index are dropped. Unlike the port, a photo has one
-    label, the first of easy, hard, junk: the query is never positive and ignored at once, and is ignored in hard.
+``revisited`` (Radenovic et al., CVPR 2018; pickles): easy, medium and hard. The queries are no part of that
+    benchmark's index; where a ranking holds them, they are ignored for every query. Positives that are not in the
+    index count as not found.
+``classic`` (Philbin et al., CVPR 2007; text folders): compute_ap.cpp. Positives are the distinct names of good and
+    ok, found or not, the query's own photo among them; a name that is junk too is skipped but still counts.
+``modelzoo`` (text folders): the three lines of the MindSpore model zoo's mAP.txt. Easy is the query's own photo and
+    the good list, hard the ok list; queries are whole photos. Where easy holds nothing but the query (every query of
+    Paris), easy takes the positives of hard. Names that are not in the index are dropped. Unlike the port, a photo has
+    one label, the first of easy, hard, junk: a query listed in ok is not positive and ignored at once.
 """
 
 import logging
@@ -130,7 +130,9 @@ def label_queries(ground_truth: GroundTruth, index_names: Sequence[str], protoco
         for setting, (positive, ignored) in settings.items():
             positive_names = set().union(*(lists[label] for label in positive))
             junk = set(_find(table, set().union(*(lists[label] for label in ignored)))) | always_ignored
-            labels[setting].append(Labels(_find(table, positive_names), np.array(sorted(junk), dtype=np.int64), len(positive_names)))
+            labels[setting].append(
+                Labels(_find(table, positive_names), np.array(sorted(junk), dtype=np.int64), len(positive_names))
+            )
     return labels
 
 

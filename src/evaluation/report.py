@@ -9,16 +9,19 @@ from html import escape
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from src.config import digest
 from src.errors import UserError
 from src.evaluation.ground_truth import GroundTruth, QueryTruth
-from src.evaluation.metrics import Labels, MeanMetrics
+from src.evaluation.metrics import Labels, MeanMetrics, positive_ranks
 from src.evaluation.names import NameTable
-from src.evaluation.protocols import Evaluation
+from src.evaluation.protocols import Evaluation, query_box
+from src.evaluation.result_files import table_rows
 from src.files import PathLike, atomic_write_text, require_folder
+from src.images import list_images, load_image
 from src.records import Ranking
 
 logger = logging.getLogger(__name__)
@@ -34,26 +37,28 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e8ea; --soft: #9aa3ab; --line: #33383d; --page: #17191b; --card: #202326; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1320px; padding: 32px 24px; background: var(--page); color: var(--ink);
+body { margin: 0 auto; max-width: 1190px; padding: 32px 24px; background: var(--page); color: var(--ink);
        font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 16px; margin: 0; }
 p { margin: 0 0 16px; color: var(--soft); }
 table { border-collapse: collapse; margin: 20px 0 28px; font-variant-numeric: tabular-nums; }
-th, td { padding: 5px 12px; text-align: right; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; color: var(--soft); } th:first-child, td:first-child { text-align: left; }
+td { padding: 3px 12px; text-align: right; } td:first-child { text-align: left; }
+thead, td:nth-child(3) { color: var(--soft); } td:nth-child(-n+2) { font-weight: 600; }
+tbody tr:nth-child(odd) td { border-top: 1px solid var(--line); padding-top: 6px; }
 section { border-top: 1px solid var(--line); padding: 16px 0 18px; }
 header { display: flex; gap: 16px; align-items: baseline; margin-bottom: 10px; }
 header span { color: var(--soft); font-variant-numeric: tabular-nums; }
-.row { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; }
-figure { margin: 0; width: fit-content; max-width: 170px; }
-figcaption { color: var(--soft); font-size: 12px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
-             width: 0; min-width: 100%; font-variant-numeric: tabular-nums; }
+.row { display: flex; gap: 28px; align-items: flex-start; }
+.results { flex: 1; display: grid; grid-template-columns: repeat(auto-fill, 170px); gap: 12px 14px; }
+figure { margin: 0; width: 170px; }
+figcaption { color: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
+figcaption span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .photo { position: relative; width: fit-content; border: 4px solid transparent; border-radius: 6px; overflow: hidden;
          background: var(--card); }
 .photo img { display: block; } .none { width: 120px; height: 90px; display: grid; place-items: center;
          color: var(--soft); font-size: 12px; }
 .positive .photo { border-color: var(--positive); } .negative .photo { border-color: var(--negative); }
-.junk .photo { border-color: var(--junk); } .query { margin-right: 14px; } .query .photo { border-color: var(--line); }
+.junk .photo { border-color: var(--junk); } .query .photo { border-color: var(--line); }
 .positive b { color: var(--positive); } .negative b { color: var(--negative); } .junk b { color: var(--junk); }
 .box { position: absolute; border: 2px solid var(--box); } .box.unused { border-style: dashed; opacity: .7; }
 """
@@ -77,7 +82,7 @@ def write_report(
     Args:
         path: HTML file to write.
         ground_truth, ranking: what ``evaluation`` was made of.
-        evaluation: the judged ranking. Frames and the order of the queries follow its 'medium' setting, or its only one.
+        evaluation: the judged ranking. Frames and order of the queries follow its 'medium' setting, or its only one.
         images_path: folder with the photos of queries and index; one that is missing shows as an empty frame.
         overwrite: replace a page of another evaluation.
 
@@ -127,8 +132,6 @@ class _Photos:
     """Thumbnails of a folder's photos by name, each made once."""
 
     def __init__(self, folder: Path) -> None:
-        from src.images import list_images
-
         self._folder, self._paths = folder, list_images(folder)
         self._table = NameTable(self._paths)
         self._made: Dict[str, Optional[_Thumbnail]] = {}
@@ -145,10 +148,6 @@ class _Photos:
 
 
 def _make_thumbnail(path: Path) -> Optional[_Thumbnail]:
-    import cv2
-
-    from src.images import load_image
-
     try:
         image = load_image(path)
     except UserError as error:
@@ -172,16 +171,23 @@ def _query_section(
     photos: _Photos,
 ) -> str:
     positives, junk = set(labels.positives.tolist()), set(labels.junk.tolist())
-    figures = [_query_figure(query, protocol, photos)]
+    figures = []
     for place in range(min(NUM_RESULTS, len(ranking.index_names))):
         number = int(ranking.ranks[row, place])
         kind = "junk" if number in junk else "positive" if number in positives else "negative"
         name, score = ranking.index_names[number], float(ranking.scores[row, place])
-        caption = f"<b>{_MARKS[kind]}</b> {place + 1} &#183; {score:g} &#183; {escape(name)}"
+        caption = f"<span><b>{_MARKS[kind]}</b> {place + 1} &#183; {score:.4g}</span><span>{escape(name)}</span>"
         figures.append(_figure(kind, photos.thumbnail(name), "", caption, f"{name}: {kind}, score {score:g}"))
-    shown = "no positives" if np.isnan(average_precision) else f"AP {average_precision * 100:.2f}"
-    heading = f"<h2>{escape(query.name)}</h2><span>{shown} &#183; {labels.num_positives} positives</span>"
-    return f'<section><header>{heading}</header><div class="row">{"".join(figures)}</div></section>'
+    facts = "no positives"
+    if labels.num_positives:
+        found = positive_ranks(ranking.ranks[row], labels.positives, labels.junk)
+        first = f"the first at rank {found[0] + 1}" if len(found) else "none in the index"
+        facts = f"AP {average_precision * 100:.2f} &#183; {labels.num_positives} to find, {first}"
+    return (
+        f"<section><header><h2>{escape(query.name)}</h2><span>{facts}</span></header>"
+        f'<div class="row">{_query_figure(query, protocol, photos)}<div class="results">{"".join(figures)}</div></div>'
+        "</section>"
+    )
 
 
 def _query_figure(query: QueryTruth, protocol: str, photos: _Photos) -> str:
@@ -190,10 +196,12 @@ def _query_figure(query: QueryTruth, protocol: str, photos: _Photos) -> str:
         width, height = thumbnail.size
         x1, x2 = (100 * min(max(x, 0), width) / width for x in query.box[0::2])
         y1, y2 = (100 * min(max(y, 0), height) / height for y in query.box[1::2])
-        kind = "box unused" if protocol == "modelzoo" else "box"
+        kind = "box" if query_box(query, protocol) else "box unused"
         place = f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
         overlay = f'<div class="{kind}" style="{place}"></div>'
-    return _figure("query", thumbnail, overlay, f"query &#183; {escape(query.image_name)}", query.image_name)
+    return _figure(
+        "query", thumbnail, overlay, f"<span>query</span><span>{escape(query.image_name)}</span>", query.image_name
+    )
 
 
 def _figure(kind: str, thumbnail: Optional[_Thumbnail], overlay: str, caption: str, title: str) -> str:
@@ -207,14 +215,9 @@ def _figure(kind: str, thumbnail: Optional[_Thumbnail], overlay: str, caption: s
 
 
 def _metric_table(means: Dict[str, MeanMetrics]) -> str:
-    depths = next(iter(means.values())).pr_ranks
-    heads = ["setting", "mAP", *(f"mP@{k}" for k in depths), *(f"mR@{k}" for k in depths)]
-    rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
-    for name, setting in sorted(means.items()):
-        values = [setting.mean_average_precision, *setting.mean_precisions, *setting.mean_recalls]
-        cells = "".join(f"<td>{value * 100:.2f}</td>" for value in values)
-        rows.append(f"<tr><td>{name}</td>{cells}</tr>")
-    return "<table>" + "\n".join(rows) + "</table>"
+    heading, *rows = ("".join(f"<td>{cell}</td>" for cell in row) for row in table_rows(means))
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><thead><tr>{heading}</tr></thead>\n<tbody>{body}</tbody></table>"
 
 
 def _page(
@@ -222,8 +225,10 @@ def _page(
 ) -> str:
     legend = (
         f"{len(sections)} queries in {index_size} photos, lowest average precision first ({setting}). Frames: "
-        '<span class="positive"><b>&#10003; positive</b></span>, <span class="negative"><b>&#10007; negative</b></span>, '
-        '<span class="junk"><b>&#8211; ignored</b></span>. The number is the score.'
+        '<span class="positive"><b>&#10003; positive</b></span>, '
+        '<span class="negative"><b>&#10007; negative</b></span>, '
+        '<span class="junk"><b>&#8211; ignored</b></span>. Under each photo: place, '
+        "score, name. Ranks leave the ignored photos out. A box is the query; where it is dashed, the whole photo is."
     )
     return (
         f'<!DOCTYPE html>\n{mark}\n<html lang="en"><head><meta charset="utf-8">'

@@ -86,15 +86,22 @@ def read_metrics_file(path: PathLike) -> Dict[str, MeanMetrics]:
         raise UserError(f"{path}: not a metrics file: {error}") from error
 
 
-def format_table(means: Mapping[str, MeanMetrics]) -> str:
-    """A table for the terminal, percent: a row of precisions and one of recalls for each setting."""
-    rows: List[List[str]] = []
+def table_rows(means: Mapping[str, MeanMetrics]) -> List[List[str]]:
+    """Cells of a table in percent: a heading, then a row of precisions and one of recalls for each setting."""
+    depths = next(iter(means.values())).pr_ranks
+    rows = [["setting", "mAP", "", *(f"@{depth}" for depth in depths)]]
     for name in sorted(means):
-        mean_average_precision, depths, precisions, recalls = means[name]
-        rows = rows or [["setting", "mAP", "", *(f"@{depth}" for depth in depths)]]
-        rows.append([name, f"{mean_average_precision * 100:.2f}", "mP", *(f"{value * 100:.2f}" for value in precisions)])
+        mean_average_precision, _, precisions, recalls = means[name]
+        rows.append(
+            [name, f"{mean_average_precision * 100:.2f}", "mP", *(f"{value * 100:.2f}" for value in precisions)]
+        )
         rows.append(["", "", "mR", *(f"{value * 100:.2f}" for value in recalls)])
-    return "\n".join(f"{row[0]:10}" + "".join(f"{cell:>7}" for cell in row[1:]) for row in rows)
+    return rows
+
+
+def format_table(means: Mapping[str, MeanMetrics]) -> str:
+    """``table_rows`` for the terminal."""
+    return "\n".join(f"{row[0]:10}" + "".join(f"{cell:>7}" for cell in row[1:]) for row in table_rows(means))
 
 
 def save_results(

@@ -45,7 +45,7 @@ def build_index(
         UserError: unusable features or ``index_type``, or another index stands at ``output``.
     """
     features, output = Path(features), Path(output)
-    with FeatureFile(features) as source:
+    with FeatureFile(features, "--features") as source:
         names = _order_photos(source.names, features)
         counts, dimension = _measure(source, names, features)
         provenance = {
@@ -104,10 +104,13 @@ def _measure(source: FeatureFile, names: Sequence[str], path: Path) -> Tuple[np.
 
 def _is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
     """Whether the wanted index stands at ``output``; UserError when something else does and may not be replaced."""
-    if overwrite or not output.exists():
+    if not output.exists():
         return False
-    if not (output / layout.PROVENANCE_FILE).exists() and any(output.iterdir()):
-        raise UserError(f"{output}: holds other files and is no index; give another --output")
+    if not (output / layout.PROVENANCE_FILE).exists() and (output.is_file() or any(output.iterdir())):
+        # Before overwrite is looked at: replacing a folder deletes it, and this one may be the user's photos.
+        raise UserError(f"{output}: stands there and is no index; give another --output")
+    if overwrite or not any(output.iterdir()):
+        return False
     if layout.read_provenance(output) != provenance:
         raise UserError(f"{output}: an index of other features or settings; give --overwrite to replace it")
     logger.info("%s: already made", output)
@@ -133,7 +136,9 @@ def _train(source: FeatureFile, names: Sequence[str], counts: np.ndarray, proven
     return index
 
 
-def _add_photos(folder: Path, index: faiss.Index, source: FeatureFile, names: Sequence[str], counts: np.ndarray) -> None:
+def _add_photos(
+    folder: Path, index: faiss.Index, source: FeatureFile, names: Sequence[str], counts: np.ndarray
+) -> None:
     """Add every photo's descriptors to ``index``, their photo numbers and keypoints to arrays in ``folder``."""
     np.save(folder / layout.IMAGE_IDS_FILE, np.repeat(np.arange(len(names), dtype=np.int32), counts))
     keypoints = np.lib.format.open_memmap(

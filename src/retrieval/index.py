@@ -58,7 +58,9 @@ def read_provenance(folder: PathLike) -> Dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not an index folder ({path.name}: {error}); make one with eval/build_index.py") from error
+        raise UserError(
+            f"{folder}: not an index folder ({path.name}: {error}); make one with eval/build_index.py"
+        ) from error
 
 
 def load_index(folder: PathLike) -> PhotoIndex:
@@ -74,7 +76,9 @@ def load_index(folder: PathLike) -> PhotoIndex:
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{folder}: damaged index ({reason}); make it again with eval/build_index.py --overwrite") from error
+        raise UserError(
+            f"{folder}: damaged index ({reason}); make it again with eval/build_index.py --overwrite"
+        ) from error
     counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), provenance["num_descriptors"]}
     if len(counts) > 1 or len(index) != provenance["num_images"]:
         raise UserError(f"{folder}: files of different indexes; make it again with eval/build_index.py --overwrite")

@@ -25,7 +25,7 @@ def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLik
     """
     output = Path(output)
     index_provenance = read_provenance(index)
-    with FeatureFile(query_features) as queries:
+    with FeatureFile(query_features, "--query_features") as queries:
         _require_same_descriptors(index_provenance, queries, query_features)
         provenance = {
             "index": index_provenance,
@@ -39,3 +39,25 @@ def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLik
     save_ranking(output, ranking, provenance)
     logger.info("%s: %d queries, %d photos", output, len(ranking.query_names), len(ranking.index_names))
     return output
+
+
+def _require_same_descriptors(index_provenance: Dict[str, Any], queries: FeatureFile, path: PathLike) -> None:
+    """UserError when the queries were extracted with another network or PCA than the index: distances mean nothing."""
+    for name in ("checkpoint_sha256", "pca"):
+        ours, theirs = queries.attributes.get(name), index_provenance["features"].get(name)
+        if ours != theirs:
+            raise UserError(f"{path}: made with {name} {ours}, the index with {theirs}; extract both with the same one")
+    dimension = index_provenance["dimension"]
+    shapes = (queries.shape(name) for name in queries.names)
+    if any(count and length != dimension for count, length in shapes):
+        raise UserError(f"{path}: its descriptors have not the {dimension} dimensions of the index; extract both alike")
+
+
+def _is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
+    """Whether the wanted ranking stands at ``output``; UserError when another does and may not be replaced."""
+    if overwrite or not output.exists():
+        return False
+    if load_ranking(output)[1] != provenance:
+        raise UserError(f"{output}: a ranking of another index, queries or settings; give --overwrite to replace it")
+    logger.info("%s: already made", output)
+    return True

@@ -55,6 +55,6 @@ def load_ranking(path: PathLike) -> Tuple[Ranking, Dict[str, Any]]:
             provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
     except KeyError as error:
         raise UserError(f"{path}: not a ranking ({error.args[0]}); it must hold {', '.join(_ARRAYS)}") from error
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a ranking: {error}; make it again with eval/perform_retrieval.py") from error
     return ranking, provenance

@@ -12,7 +12,9 @@ from src.evaluation.metrics import (
 
 
 def labels(positives, junk=(), num_positives=None):
-    return Labels(np.array(positives, int), np.array(junk, int), len(positives) if num_positives is None else num_positives)
+    return Labels(
+        np.array(positives, int), np.array(junk, int), len(positives) if num_positives is None else num_positives
+    )
 
 
 def ranks(*values):

@@ -1,1 +1,1 @@
-"""A seeded generator of drawn landmark photographs, so that train -> retrieve runs on a machine without any data set."""
+"""A seeded generator of drawn landmark photographs: train and retrieve on a machine without a data set."""

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 
 from src.data.demo.canvas import Painter
-from src.data.demo.clutter import paint_clutter, paint_screen
-from src.data.demo.light import blur, draw_exposure, expose, sense
+from src.data.demo.clutter import paint_clutter
+from src.data.demo.light import blur, draw_exposure, expose, sense, three_channels
 from src.data.demo.scenes import Landmark
+from src.data.demo.screen import paint_screen
 from src.data.demo.style import BASE
 from src.data.demo.surroundings import MOOD_WEIGHTS, MOODS, Mood, paint_ground, paint_sky, paint_skyline
 
@@ -19,7 +20,7 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Ranges of a kind of photo: turns in degrees, the building's share of the frame, clutter, strength of the light."""
+    """Ranges of a kind of photo: turns in degrees, share of the frame, clutter, strength of the light."""
 
     yaw: float
     pitch: float
@@ -61,9 +62,13 @@ class Photo:
 
 
 def draw_homography(
-    rng: np.random.Generator, kind: Difficulty, box: tuple[float, float, float, float], width: int, height: int
+    rng: np.random.Generator,
+    kind: Difficulty,
+    box: tuple[float, float, float, float],
+    width: int,
+    height: int,
 ) -> np.ndarray:
-    """Draw a viewpoint: the 3x3 matrix from canvas (x, y) to photo (x, y) pixels of a ``width`` x ``height`` frame."""
+    """Draw a viewpoint: the 3x3 matrix from canvas (x, y) to frame (x, y), both in pixels."""
     corners = np.array([(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])], np.float64)
     size = max(box[2] - box[0], box[3] - box[1])
     plane = np.concatenate([(corners - corners.mean(axis=0)) / size, np.zeros((4, 1))], axis=1)
@@ -86,74 +91,107 @@ def draw_homography(
     return cv2.getPerspectiveTransform(corners.astype(np.float32), placed.astype(np.float32))
 
 
-def _relit_panes(landmark: Landmark, mood: Mood, rng: np.random.Generator) -> np.ndarray:
-    """The landmark's colours, times alpha, with this photo's lit and mirroring windows; (height, width, 3) float32."""
+@dataclass(frozen=True)
+class Level:
+    """A landmark at one size, ready to photograph.
+
+    Attributes:
+        colours: (height, width, 3) float32 RGB times the coverage, 0..255.
+        cover: (height, width) float32, 0..1.
+        glass: positions of the pixels of window panes in the flattened picture, int64.
+        groups: the pane group of each of them, uint8.
+        box: (x1, y1, x2, y2) of the building on the full canvas.
+    """
+
+    colours: np.ndarray
+    cover: np.ndarray
+    glass: np.ndarray
+    groups: np.ndarray
+    box: tuple[float, float, float, float]
+
+
+def build_levels(landmark: Landmark) -> tuple[Level, ...]:
+    """The landmark at full, half and quarter size, for viewpoints near and far."""
+    levels = []
+    cover = landmark.alpha.astype(np.float32) / 255
+    colours, panes = landmark.rgb * three_channels(cover), landmark.panes
+    for _ in range(3):
+        glass = np.flatnonzero(panes)
+        levels.append(Level(colours, cover, glass, panes.ravel()[glass], landmark.box))
+        size = (cover.shape[1] // 2, cover.shape[0] // 2)
+        colours = cv2.resize(colours, size, interpolation=cv2.INTER_AREA)
+        cover = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
+        panes = cv2.resize(panes, size, interpolation=cv2.INTER_NEAREST)
+    return tuple(levels)
+
+
+def _relit(level: Level, mood: Mood, rng: np.random.Generator) -> np.ndarray:
+    """The level's colours with this photo's lit and mirroring windows."""
     table = np.asarray(mood.horizon, np.float32) * rng.uniform(0.15, 0.85, (256, 1)).astype(np.float32)
     lit = rng.random(256) < mood.lit
     warm = np.array([255, 205, 130], np.float32) / np.asarray(mood.tint, np.float32)
     table[lit] = warm * rng.uniform(0.7, 1.0, (int(lit.sum()), 1)).astype(np.float32)
-    colours = landmark.rgb.astype(np.float32)
-    inside = landmark.panes > 0
-    colours[inside] = 0.35 * colours[inside] + 0.65 * table[landmark.panes[inside]]
-    return colours * (landmark.alpha[..., None].astype(np.float32) / 255)
+    colours = level.colours.copy()
+    flat = colours.reshape(-1, 3)
+    flat[level.glass] = 0.35 * flat[level.glass] + 0.65 * table[level.groups]
+    return colours
 
 
-def _halved(landmark: Landmark) -> Landmark:
-    """The landmark at half size."""
-    size = (landmark.alpha.shape[1] // 2, landmark.alpha.shape[0] // 2)
-    panes = cv2.resize(landmark.panes, size, interpolation=cv2.INTER_NEAREST)
-    alpha = landmark.alpha[..., None].astype(np.float32)
-    solid = cv2.resize(landmark.rgb * alpha, size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(landmark.alpha, size, interpolation=cv2.INTER_AREA)
-    rgb = np.clip(solid / np.maximum(small[..., None], 1), 0, 255).astype(np.uint8)
-    return Landmark(rgb, small, panes, landmark.box)
-
-
-def build_levels(landmark: Landmark) -> tuple[Landmark, ...]:
-    """The landmark at full, half and quarter size, for viewpoints near and far."""
-    half = _halved(landmark)
-    return landmark, half, _halved(half)
+def _building(
+    levels: tuple[Level, ...], matrix: np.ndarray, mood: Mood, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float], float]:
+    """The building in the frame: colours times coverage, coverage, y of its foot at both edges, scale."""
+    box, width = levels[0].box, size[0]
+    feet = cv2.perspectiveTransform(np.array([[(box[0], BASE), (box[2], BASE)]], np.float64), matrix)[0]
+    scale = float(np.linalg.norm(feet[1] - feet[0]) / (box[2] - box[0]))
+    index = int(np.clip(np.floor(np.log2(1 / max(scale, 1e-3))), 0, len(levels) - 1))
+    matrix = matrix @ np.diag([2.0**index, 2.0**index, 1.0])
+    colours = cv2.warpPerspective(_relit(levels[index], mood, rng), matrix, size, flags=cv2.INTER_LINEAR)
+    cover = cv2.warpPerspective(levels[index].cover, matrix, size, flags=cv2.INTER_LINEAR)
+    slope = np.clip((feet[1, 1] - feet[0, 1]) / max(feet[1, 0] - feet[0, 0], 1.0), -0.3, 0.3) * width
+    foot = feet[:, 1].mean() - slope * (feet[:, 0].mean() / width - 0.5) - 2
+    return colours, cover, (float(foot - slope / 2), float(foot + slope / 2)), scale
 
 
 def _compose(
-    levels: tuple[Landmark, ...], matrix: np.ndarray, kind: Difficulty, mood: Mood, light: int, size: tuple[int, int],
+    levels: tuple[Level, ...],
+    matrix: np.ndarray,
+    kind: Difficulty,
+    mood: Mood,
+    light: int,
+    size: tuple[int, int],
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The scene before the camera (float32 0..1), the building's coverage and its visible coverage (0..1)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The scene before the camera (RGB), then the coverage of all but sky, of the building, of its open part.
+
+    Everything is float32 0..1, (height, width) or (height, width, 3).
+    """
     width, height = size
-    box = levels[0].box
-    feet = cv2.perspectiveTransform(np.array([[(box[0], BASE), (box[2], BASE)]], np.float64), matrix)[0]
-    scale = np.linalg.norm(feet[1] - feet[0]) / (box[2] - box[0])
-    level = int(np.clip(np.floor(np.log2(1 / max(scale, 1e-3))), 0, len(levels) - 1))
-    shrink = np.diag([2.0**level, 2.0**level, 1.0])
-    solid = cv2.warpPerspective(_relit_panes(levels[level], mood, rng), matrix @ shrink, size, flags=cv2.INTER_LINEAR)
-    cover = cv2.warpPerspective(levels[level].alpha, matrix @ shrink, size, flags=cv2.INTER_LINEAR).astype(np.float32) / 255
-    slope = np.clip((feet[1, 1] - feet[0, 1]) / max(feet[1, 0] - feet[0, 0], 1.0), -0.3, 0.3) * width
-    foot = feet[:, 1].mean() - slope * (feet[:, 0].mean() / width - 0.5)
-    left, right = foot - slope / 2 - 2, foot + slope / 2 - 2
-    back = Painter(width, height, light)
-    paint_skyline(back, rng, mood, left, right)
-    paint_ground(back, rng, left, right)
-    front = Painter(width, height, light)
-    paint_clutter(front, rng, int(rng.integers(kind.clutter[0], kind.clutter[1] + 1)), (left, right), _PERSON * scale)
+    colours, cover, line, scale = _building(levels, matrix, mood, size, rng)
+    back, front = Painter(width, height, light), Painter(width, height, light)
+    paint_skyline(back, rng, mood, *line)
+    paint_ground(back, rng, *line)
+    paint_clutter(front, rng, int(rng.integers(kind.clutter[0], kind.clutter[1] + 1)), line, _PERSON * scale)
     if rng.random() < kind.screen:
         paint_screen(front, rng, float(rng.uniform(0.2, 0.4) if kind.screen < 1 else rng.uniform(0.6, 1.1)))
-    sky = paint_sky(rng, mood, (height, width), max(left, right, 1.0))
-    near, far = front.alpha[..., None] / np.float32(255), back.alpha[..., None] / np.float32(255)
-    scene = back.rgb * far * (1 - cover[..., None]) + solid
-    scene = (scene * (1 - near) + front.rgb * near) * np.asarray(mood.tint, np.float32)
-    open_sky = (1 - far) * (1 - cover[..., None]) * (1 - near)
-    scene = scene * (1 - mood.haze) + np.asarray(mood.horizon, np.float32) * mood.haze * (1 - open_sky)
-    return (scene + sky * open_sky) / 255, cover, cover * (1 - near[..., 0])
+    sky = paint_sky(rng, mood, (height, width), max(*line, 1.0))
+    near, far = front.alpha / np.float32(255), back.alpha / np.float32(255)
+    seen = cover * (1 - near)
+    land = 1 - (1 - far) * (1 - cover) * (1 - near)
+    scene = back.rgb * three_channels(far * (1 - cover) * (1 - near)) + colours * three_channels(1 - near)
+    scene = cv2.multiply(scene + front.rgb * three_channels(near), (*mood.tint, 0.0))
+    veil = np.full_like(scene, mood.horizon) * three_channels(land * mood.haze)
+    scene = scene * (1 - mood.haze) + veil + sky * three_channels(1 - land)
+    return scene / np.float32(255), land, cover, seen
 
 
 def take_photo(
-    levels: dict[int, tuple[Landmark, ...]], difficulty: str, long_side: int, rng: np.random.Generator
+    levels: dict[int, tuple[Level, ...]], difficulty: str, long_side: int, rng: np.random.Generator
 ) -> Photo:
     """Photograph a landmark.
 
-    ``levels`` holds ``build_levels`` of the landmark by side of the sun (-1, 1 or both). ``difficulty`` is a key of
-    DIFFICULTIES. A viewpoint from which too much or too little of the building shows is drawn again.
+    ``levels`` holds ``build_levels`` of the landmark by side of the sun (-1, 1 or both); ``difficulty`` is a
+    key of DIFFICULTIES. A viewpoint from which too much or too little of the building shows is drawn again.
     """
     kind = DIFFICULTIES[difficulty]
     for _ in range(_ATTEMPTS):
@@ -164,7 +202,7 @@ def take_photo(
 
 
 def _one_photo(
-    levels: dict[int, tuple[Landmark, ...]], kind: Difficulty, long_side: int, rng: np.random.Generator
+    levels: dict[int, tuple[Level, ...]], kind: Difficulty, long_side: int, rng: np.random.Generator
 ) -> Photo:
     light = sorted(levels)[int(rng.integers(len(levels)))]
     box = levels[light][0].box
@@ -174,12 +212,12 @@ def _one_photo(
     width, height = (short_side, long_side) if upright else (long_side, short_side)
     large = (width * OVERSAMPLING, height * OVERSAMPLING)
     matrix = draw_homography(rng, kind, box, *large)
-    scene, cover, seen = _compose(levels[light], matrix, kind, MOODS[mood_name], light, large, rng)
+    scene, land, cover, seen = _compose(levels[light], matrix, kind, MOODS[mood_name], light, large, rng)
     exposure = draw_exposure(rng, kind.light)
-    picture = blur(expose(scene, exposure, rng), exposure, rng, OVERSAMPLING)
+    picture = blur(expose(scene, land, exposure, rng), exposure, rng, OVERSAMPLING)
     picture = sense(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), exposure, rng)
     _, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, exposure.jpeg_quality])
-    area = float((levels[light][0].alpha > 127).sum()) * _area_scale(matrix, box)
+    area = float((levels[light][0].cover > 0.5).sum()) * _area_scale(matrix, box)
     visible = float(np.clip(seen.sum() / max(area, 1.0), 0, 1))
     return Photo(jpeg.tobytes(), width, height, _visible_box(cover, width, height), visible, mood_name)
 

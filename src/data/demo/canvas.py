@@ -28,7 +28,7 @@ class Painter:
         self.light = light
 
     def _cover(self, points: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
-        """The window of the canvas that holds the polygon, and the polygon's coverage of it (0..255, uint8)."""
+        """The window of the canvas that holds the polygon, and the coverage of it (0..255, uint8)."""
         height, width = self.alpha.shape
         x0, y0 = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
         x1, y1 = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 2, (width, height))
@@ -46,7 +46,9 @@ class Painter:
         source = paint[window] if isinstance(paint, np.ndarray) else np.array(paint, np.float32)
         weight = (mask.astype(np.float32) / 255.0)[..., None]
         bare = self.alpha[window] == 0
-        if bare.any():  # a soft edge over nothing keeps the paint's own colour: the alpha carries the softness
+        if (
+            bare.any()
+        ):  # a soft edge over nothing keeps the paint's own colour: the alpha carries the softness
             weight[bare & (mask > 0)] = 1.0
         target = self.rgb[window]
         target[:] = target + (source - target) * weight
@@ -70,7 +72,7 @@ class Painter:
         self.panes[window][mask > 127] = group
 
     def shade(self, points: np.ndarray, factor: float) -> None:
-        """Multiply what is already painted inside the polygon by ``factor``: below 1 a shadow, above 1 a highlight."""
+        """Multiply what the polygon covers by ``factor``: below 1 a shadow, above 1 a highlight."""
         window, mask = self._cover(np.asarray(points, dtype=np.float64))
         if not mask.size:
             return

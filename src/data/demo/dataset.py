@@ -14,12 +14,19 @@ from tqdm import tqdm
 
 from src.data.demo import layouts
 from src.data.demo.camera import build_levels, take_photo
-from src.data.demo.plan import DemoSettings, Job, PhotoRecord, plan_distractors, plan_evaluation, plan_training
+from src.data.demo.plan import (
+    DemoSettings,
+    Job,
+    PhotoRecord,
+    plan_distractors,
+    plan_evaluation,
+    plan_training,
+)
 from src.data.demo.scenes import draw_landmark
 from src.errors import UserError
 from src.files import atomic_write_bytes, atomic_write_json, temporary_folder_for
 
-GENERATOR_VERSION = 1  # raise it whenever the same settings would give other pictures
+GENERATOR_VERSION = 2  # raise it whenever the same settings would give other pictures
 MANIFEST = "manifest.json"
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +47,9 @@ def render_job(root: Path, job: Job) -> tuple[PhotoRecord, ...]:
         rng = np.random.default_rng(np.random.SeedSequence(shot.stream))
         photo = take_photo(levels, shot.difficulty, shot.long_side, rng)
         atomic_write_bytes(root / shot.path, photo.jpeg)
-        records.append(PhotoRecord(shot.path, shot.difficulty, photo.box, round(photo.visible, 3), photo.mood))
+        records.append(
+            PhotoRecord(shot.path, shot.difficulty, photo.box, round(photo.visible, 3), photo.mood)
+        )
     return tuple(records)
 
 
@@ -50,7 +59,7 @@ def _one_thread() -> None:
 
 
 def _run_jobs(root: Path, jobs: list[Job], workers: int) -> Iterator[tuple[int, tuple[PhotoRecord, ...]]]:
-    """Yield (index of the job, its records) as jobs finish; with one worker everything runs in this process."""
+    """Yield (index of the job, its records) as jobs finish; one worker means this process."""
     if workers == 1:
         for index, job in enumerate(jobs):
             yield index, render_job(root, job)
@@ -88,15 +97,20 @@ def _already_made(output: Path, description: dict[str, object], overwrite: bool)
     except ValueError:
         manifest = {}
     if {key: manifest.get(key) for key in description} != description:
-        raise UserError(f"{output} holds a demo data set made with other settings: add --overwrite to rebuild it")
+        raise UserError(
+            f"{output} holds a demo data set made with other settings: add --overwrite to rebuild it"
+        )
     return True
 
 
-def make_demo_dataset(output: Path, settings: DemoSettings, workers: int = 2, overwrite: bool = False) -> None:
+def make_demo_dataset(
+    output: Path, settings: DemoSettings, workers: int = 2, overwrite: bool = False
+) -> None:
     """Write the demo data set to the folder ``output``: ``gldv2/``, ``oxford/`` and ``manifest.json``.
 
-    The files depend on ``settings`` alone, not on ``workers``. The folder appears when it is complete. A folder that
-    already holds the same set is left alone; one with other settings raises a UserError unless ``overwrite``.
+    The files depend on ``settings`` alone, not on ``workers``. The folder appears when it is complete. One
+    that already holds the same set is left alone; one with other settings raises a UserError unless
+    ``overwrite``.
     """
     settings.check()
     if workers < 1:
@@ -105,14 +119,25 @@ def make_demo_dataset(output: Path, settings: DemoSettings, workers: int = 2, ov
     if _already_made(output, description, overwrite):
         _LOG.info("%s: already made", output)
         return
-    training, evaluation, distractors = plan_training(settings), plan_evaluation(settings), plan_distractors(settings)
+    training, evaluation, distractors = (
+        plan_training(settings),
+        plan_evaluation(settings),
+        plan_distractors(settings),
+    )
     jobs = training + evaluation + distractors
     with temporary_folder_for(output) as root:
         finished = _photograph(root, jobs, workers)
         records = [record for item in finished for record in item.records]
         counts = layouts.write_training_tables(root, training)
-        evaluated = [(item.job, item.records) for item in finished[len(training): len(training) + len(evaluation)]]
+        evaluated = [
+            (item.job, item.records) for item in finished[len(training) : len(training) + len(evaluation)]
+        ]
         counts |= layouts.write_ground_truth(root, evaluated, distractors, settings.queries_per_landmark)
-        files = {record.path: f"{record.difficulty} {record.mood} visible={record.visible:.3f}" for record in records}
-        atomic_write_json(root / MANIFEST, {**description, "counts": counts, "files": dict(sorted(files.items()))})
+        files = {
+            record.path: f"{record.difficulty} {record.mood} visible={record.visible:.3f}"
+            for record in records
+        }
+        atomic_write_json(
+            root / MANIFEST, {**description, "counts": counts, "files": dict(sorted(files.items()))}
+        )
     _LOG.info("%s: %d photos of %d landmarks", output, len(records), len(jobs))

@@ -1,4 +1,4 @@
-"""Parts of a facade: windows, doors, columns, cornices. Positions are canvas pixels, (x, y) with y downwards."""
+"""Parts of a facade: windows, doors, columns, cornices. Positions are canvas pixels, y downwards."""
 
 import numpy as np
 
@@ -36,13 +36,17 @@ def _surround(site: Site, x: float, y: float, width: float, height: float, style
     """The stone frame around an opening, with its hood and shadow."""
     painter, edge = site.painter, style.surround
     slip = -painter.light * 3.0
-    painter.shade(opening(style.head, x - edge + slip, y - edge + 3, width + 2 * edge, height + 2 * edge), 0.66)
+    painter.shade(
+        opening(style.head, x - edge + slip, y - edge + 3, width + 2 * edge, height + 2 * edge), 0.66
+    )
     if edge:
         painter.fill(opening(style.head, x - edge, y - edge, width + 2 * edge, height + edge), site.trim)
     top, reach = y - edge, width / 2 + edge + 4
     cx = x + width / 2
     if style.hood == "triangle":
-        painter.fill(np.array([(cx - reach, top), (cx, top - 0.42 * reach - 3), (cx + reach, top)]), site.trim)
+        painter.fill(
+            np.array([(cx - reach, top), (cx, top - 0.42 * reach - 3), (cx + reach, top)]), site.trim
+        )
         painter.shade(
             np.array([(cx - reach * 0.6, top - 2), (cx, top - 0.3 * reach), (cx + reach * 0.6, top - 2)]), 0.7
         )
@@ -53,13 +57,17 @@ def _surround(site: Site, x: float, y: float, width: float, height: float, style
         painter.fill(ellipse(cx, top, reach, 0.45 * reach + 3, 180, 360), site.trim)
         painter.shade(ellipse(cx, top, reach * 0.7, 0.3 * reach, 180, 360), 0.72)
     elif style.hood == "keystone":
-        painter.fill(np.array([(cx - 6, top - 7), (cx + 6, top - 7), (cx + 4, y + 5), (cx - 4, y + 5)]), site.trim)
+        painter.fill(
+            np.array([(cx - 6, top - 7), (cx + 6, top - 7), (cx + 4, y + 5), (cx - 4, y + 5)]), site.trim
+        )
     elif style.hood == "voussoirs":
         outer = opening(style.head, x - 8, y - 8, width + 16, height + 8)
         painter.fill(outer, site.second_wall)
         for t in np.linspace(-0.9, 0.9, 7):
             edge_y = opening_top(style.head, y, width, height, t)
-            painter.line((cx + t * (width / 2 + 8), edge_y - 9), (cx + t * width / 2, edge_y + 1), 1.5, (70, 62, 56))
+            painter.line(
+                (cx + t * (width / 2 + 8), edge_y - 9), (cx + t * width / 2, edge_y + 1), 1.5, (70, 62, 56)
+            )
 
 
 def _bars(site: Site, x: float, y: float, width: float, height: float, style: WindowStyle) -> None:
@@ -70,9 +78,14 @@ def _bars(site: Site, x: float, y: float, width: float, height: float, style: Wi
         body = height - rise
         for offset in np.arange(0, width + body, max(7.0, width / 4)):
             start, end = max(0.0, offset - body), min(width, offset)
-            painter.line((x + start, y + rise + offset - start), (x + end, y + rise + offset - end), 1.2, colour)
             painter.line(
-                (x + width - start, y + rise + offset - start), (x + width - end, y + rise + offset - end), 1.2, colour
+                (x + start, y + rise + offset - start), (x + end, y + rise + offset - end), 1.2, colour
+            )
+            painter.line(
+                (x + width - start, y + rise + offset - start),
+                (x + width - end, y + rise + offset - end),
+                1.2,
+                colour,
             )
         return
     columns, rows = (2, 2) if style.bars == "cross" else (style.columns, style.rows)
@@ -80,7 +93,9 @@ def _bars(site: Site, x: float, y: float, width: float, height: float, style: Wi
     for column in range(1, columns):
         t = 2 * column / columns - 1
         top = opening_top(style.head, y, width, height, t) if style.bars != "fan" else y + rise
-        painter.line((x + width * column / columns, top), (x + width * column / columns, y + height), thickness, colour)
+        painter.line(
+            (x + width * column / columns, top), (x + width * column / columns, y + height), thickness, colour
+        )
     for row in range(rows):
         level = y + rise + (height - rise) * row / rows
         if row or rise > 4:
@@ -116,11 +131,14 @@ def draw_door(site: Site, cx: float, base: float, width: float, height: float, s
     painter, colours = site.painter, site.spec.palette
     for ring, factor in ((15, 1.0), (10, 0.8), (5, 1.05)):
         painter.fill(
-            opening(style.head, cx - width / 2 - ring, base - height - ring, width + 2 * ring, height + ring), site.trim
+            opening(style.head, cx - width / 2 - ring, base - height - ring, width + 2 * ring, height + ring),
+            site.trim,
         )
         if factor != 1.0:
             painter.shade(
-                opening(style.head, cx - width / 2 - ring, base - height - ring, width + 2 * ring, height + ring),
+                opening(
+                    style.head, cx - width / 2 - ring, base - height - ring, width + 2 * ring, height + ring
+                ),
                 factor,
             )
     painter.fill(opening(style.head, cx - width / 2, base - height, width, height), colours.wood)
@@ -130,10 +148,16 @@ def draw_door(site: Site, cx: float, base: float, width: float, height: float, s
         for row in range(1 + style.rows):
             step = (height - rise - 4) / (1 + style.rows)
             painter.box(
-                left, base - height + rise + row * step + 3, width / 2 - 8, step - 5, scaled(colours.wood, 1.35)
+                left,
+                base - height + rise + row * step + 3,
+                width / 2 - 8,
+                step - 5,
+                scaled(colours.wood, 1.35),
             )
     if rise > 8:
-        painter.fill(opening(style.head, cx - width / 2 + 3, base - height + 3, width - 6, rise), scaled(GLASS, 0.8))
+        painter.fill(
+            opening(style.head, cx - width / 2 + 3, base - height + 3, width - 6, rise), scaled(GLASS, 0.8)
+        )
         for t in np.linspace(-0.7, 0.7, 2 + style.columns):
             top = opening_top(style.head, base - height, width, height, float(t))
             painter.line((cx, base - height + rise), (cx + t * width / 2, top + 3), 1.6, colours.frame)
@@ -158,7 +182,12 @@ def draw_column(site: Site, cx: float, top: float, base: float, width: float, ki
     cap = max(5.0, 0.5 * width)
     painter.fill(
         np.array(
-            [(cx - width * 0.8, top), (cx + width * 0.8, top), (cx + width / 2, top + cap), (cx - width / 2, top + cap)]
+            [
+                (cx - width * 0.8, top),
+                (cx + width * 0.8, top),
+                (cx + width / 2, top + cap),
+                (cx - width / 2, top + cap),
+            ]
         ),
         site.trim,
     )
@@ -172,7 +201,8 @@ def draw_cornice(site: Site, x: float, y: float, width: float, height: float) ->
     """Draw a projecting cornice whose upper edge is at ``y``, with its shadow below."""
     painter, reach = site.painter, 0.5 * height
     painter.fill(
-        np.array([(x - reach, y), (x + width + reach, y), (x + width, y + height), (x, y + height)]), site.trim
+        np.array([(x - reach, y), (x + width + reach, y), (x + width, y + height), (x, y + height)]),
+        site.trim,
     )
     painter.shade_box(x - reach, y, width + 2 * reach, 0.25 * height, 1.15)
     painter.shade_box(x - reach / 2, y + 0.45 * height, width + reach, 0.18 * height, 0.65)

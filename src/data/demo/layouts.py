@@ -26,7 +26,7 @@ def _csv_text(header: list[str], rows: list[list[str]]) -> str:
 
 
 def write_training_tables(root: Path, jobs: list[Job]) -> dict[str, int]:
-    """Write ``train.csv`` (all photos) and ``train_clean.csv`` (those that are not hidden); return the counts."""
+    """Write ``train.csv`` (all photos) and ``train_clean.csv`` (not the hidden ones); return counts."""
     everything, clean = [], []
     for job in jobs:
         names = [(_stem(shot.path), shot.difficulty) for shot in job.shots]
@@ -53,12 +53,14 @@ def _lists(records: tuple[PhotoRecord, ...]) -> dict[str, list[str]]:
 def write_ground_truth(
     root: Path, landmarks: list[tuple[Job, tuple[PhotoRecord, ...]]], distractors: list[Job], queries: int
 ) -> dict[str, int]:
-    """Write the Oxford text files and the revisited pickle for the first ``queries`` good photos of each landmark."""
+    """Write Oxford's text files and the revisited pickle; a landmark's first good photos are its queries."""
     folder = root / "oxford" / "gt"
     chosen: list[tuple[PhotoRecord, dict[str, list[str]]]] = []
     for job, records in landmarks:
         grades = _lists(records)
-        for number, record in enumerate([item for item in records if item.difficulty == "good"][:queries], start=1):
+        for number, record in enumerate(
+            [item for item in records if item.difficulty == "good"][:queries], start=1
+        ):
             box = " ".join(f"{edge:.1f}" for edge in record.box)
             atomic_write_text(folder / f"{job.name}_{number}_query.txt", f"oxc1_{_stem(record.path)} {box}\n")
             for grade, names in grades.items():
@@ -67,7 +69,9 @@ def write_ground_truth(
             chosen.append((record, grades))
     everything = [_stem(record.path) for _, records in landmarks for record in records]
     everything += [_stem(shot.path) for job in distractors for shot in job.shots]
-    atomic_write_bytes(root / "oxford" / REVISITED_FILE, pickle.dumps(_revisited(everything, chosen), protocol=2))
+    atomic_write_bytes(
+        root / "oxford" / REVISITED_FILE, pickle.dumps(_revisited(everything, chosen), protocol=2)
+    )
     return {
         "evaluation_landmarks": len(landmarks),
         "evaluation_photos": sum(len(records) for _, records in landmarks),

@@ -1,4 +1,4 @@
-"""Polygons of openings, gables and domes. All points are (x, y) in pixels, y downwards, float64 of shape (N, 2)."""
+"""Polygons of openings, gables and domes: (N, 2) float64 points (x, y) in pixels, y downwards."""
 
 import numpy as np
 
@@ -8,7 +8,10 @@ _PROFILES = {
     "round": (0.5, lambda t: np.sqrt(np.maximum(0.0, 1 - t * t))),
     "segmental": (0.18, lambda t: 1 - t * t),
     "pointed": (0.87, lambda t: (np.sqrt(4 - (1 + np.abs(t)) ** 2)) / np.sqrt(3.0)),
-    "ogee": (0.8, lambda t: np.where(np.abs(t) < 0.35, 1 - 1.2 * np.abs(t), 0.72 * np.sqrt(1 - t * t) / 0.93)),
+    "ogee": (
+        0.8,
+        lambda t: np.where(np.abs(t) < 0.35, 1 - 1.2 * np.abs(t), 0.72 * np.sqrt(1 - t * t) / 0.93),
+    ),
     "triangle": (0.45, lambda t: 1 - np.abs(t)),
     "shouldered": (0.22, lambda t: (np.abs(t) < 0.62).astype(np.float64)),
 }
@@ -59,7 +62,10 @@ def stepped_gable(x: float, y: float, width: float, height: float, steps: int) -
     left = []
     for step in range(steps):
         level = y + height * (1 - (step + 1) / steps)
-        left += [(x + width * 0.44 * step / steps, level + height / steps), (x + width * 0.44 * step / steps, level)]
+        left += [
+            (x + width * 0.44 * step / steps, level + height / steps),
+            (x + width * 0.44 * step / steps, level),
+        ]
     right = [(2 * x + width - px, py) for px, py in reversed(left)]
     return np.array(left + right, dtype=np.float64)
 

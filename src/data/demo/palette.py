@@ -1,4 +1,4 @@
-"""Colours of drawn buildings. The lists are short on purpose: many landmarks share the same stone and roof."""
+"""Colours of drawn buildings. The lists are short on purpose: many landmarks share a stone and a roof."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What the demo data set consists of: which landmarks, and which photos of each, all derived from the seed."""
+"""What the demo data set consists of: which landmarks and which photos of each, all from the seed."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,17 +8,44 @@ import numpy as np
 from src.data.demo.style import ARCHETYPES, LandmarkSpec, draw_spec
 from src.errors import UserError
 
-# names of evaluation landmarks and the archetype that fits each; neighbours differ, so that few names mix archetypes
+# names of evaluation landmarks with a fitting archetype, in an order that mixes the archetypes
 EVALUATION_LANDMARKS: tuple[tuple[str, str], ...] = (
-    ("clock_tower", "clock_tower"), ("stone_bridge", "bridge"), ("market_hall", "arcade"), ("old_cathedral", "church"),
-    ("city_gate", "arch"), ("royal_palace", "palace"), ("hill_castle", "castle"), ("canal_houses", "houses"),
-    ("observatory", "dome"), ("sun_temple", "temple"), ("garden_pagoda", "pagoda"), ("town_hall", "palace"),
-    ("twin_church", "church"), ("bell_tower", "clock_tower"), ("harbour_bridge", "bridge"), ("opera_house", "dome"),
-    ("corn_exchange", "arcade"), ("merchant_row", "houses"), ("river_fort", "castle"), ("victory_arch", "arch"),
-    ("museum_front", "temple"), ("lake_pagoda", "pagoda"), ("guild_houses", "houses"), ("parish_church", "church"),
-    ("parliament", "palace"), ("fire_tower", "clock_tower"), ("mill_bridge", "bridge"), ("cloth_hall", "arcade"),
-    ("capitol", "dome"), ("border_castle", "castle"), ("north_gate", "arch"), ("law_court", "temple"),
-    ("tea_pagoda", "pagoda"), ("abbey", "church"), ("university", "palace"), ("library_dome", "dome"),
+    ("clock_tower", "clock_tower"),
+    ("stone_bridge", "bridge"),
+    ("market_hall", "arcade"),
+    ("old_cathedral", "church"),
+    ("city_gate", "arch"),
+    ("royal_palace", "palace"),
+    ("hill_castle", "castle"),
+    ("canal_houses", "houses"),
+    ("observatory", "dome"),
+    ("sun_temple", "temple"),
+    ("garden_pagoda", "pagoda"),
+    ("town_hall", "palace"),
+    ("twin_church", "church"),
+    ("bell_tower", "clock_tower"),
+    ("harbour_bridge", "bridge"),
+    ("opera_house", "dome"),
+    ("corn_exchange", "arcade"),
+    ("merchant_row", "houses"),
+    ("river_fort", "castle"),
+    ("victory_arch", "arch"),
+    ("museum_front", "temple"),
+    ("lake_pagoda", "pagoda"),
+    ("guild_houses", "houses"),
+    ("parish_church", "church"),
+    ("parliament", "palace"),
+    ("fire_tower", "clock_tower"),
+    ("mill_bridge", "bridge"),
+    ("cloth_hall", "arcade"),
+    ("capitol", "dome"),
+    ("border_castle", "castle"),
+    ("north_gate", "arch"),
+    ("law_court", "temple"),
+    ("tea_pagoda", "pagoda"),
+    ("abbey", "church"),
+    ("university", "palace"),
+    ("library_dome", "dome"),
 )
 _TRAINING, _EVALUATION, _DISTRACTOR = 1, 2, 3  # the three disjoint random streams
 _GLDV2_IDS = 203094  # landmark ids of GLDv2 lie below this
@@ -40,21 +67,34 @@ class DemoSettings:
 
     def check(self) -> None:
         """Raise a UserError for a number that makes no data set."""
-        lowest = {"seed": 0, "num_classes": 1, "photos_per_class": 1, "num_eval_landmarks": 1,
-                  "photos_per_eval_landmark": 2, "queries_per_landmark": 1, "num_distractors": 0,
-                  "train_photo_size": 32, "eval_photo_size": 32}
+        lowest = {
+            "seed": 0,
+            "num_classes": 1,
+            "photos_per_class": 1,
+            "num_eval_landmarks": 1,
+            "photos_per_eval_landmark": 2,
+            "queries_per_landmark": 1,
+            "num_distractors": 0,
+            "train_photo_size": 32,
+            "eval_photo_size": 32,
+        }
         for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise UserError(f"--{name} is {getattr(self, name)}: give {least} or more")
-        for name, most in (("num_classes", 10000), ("train_photo_size", 2048), ("eval_photo_size", 2048),
-                           ("num_eval_landmarks", len(EVALUATION_LANDMARKS))):
+        for name, most in (
+            ("num_classes", 10000),
+            ("train_photo_size", 2048),
+            ("eval_photo_size", 2048),
+            ("num_eval_landmarks", len(EVALUATION_LANDMARKS)),
+        ):
             if getattr(self, name) > most:
                 raise UserError(f"--{name} is {getattr(self, name)}: give {most} or less")
         good = evaluation_difficulties(self.photos_per_eval_landmark).count("good")
         if good <= self.queries_per_landmark:
             raise UserError(
-                f"--photos_per_eval_landmark {self.photos_per_eval_landmark} gives {good} clear photos per landmark, too "
-                f"few for --queries_per_landmark {self.queries_per_landmark}: raise the one or lower the other"
+                f"--photos_per_eval_landmark {self.photos_per_eval_landmark} gives {good} clear "
+                f"photos per landmark, too few for --queries_per_landmark {self.queries_per_landmark}: "
+                "raise the one or lower the other"
             )
 
 
@@ -90,25 +130,31 @@ class PhotoRecord:
 
 
 def _spec_seed(seed: int, stream: int, index: int) -> int:
-    """Seed of a landmark; the stream is its lowest digit, so that no two streams share a landmark."""
-    return int(np.random.SeedSequence((seed, stream, index)).generate_state(1, np.uint64)[0]) * 4 + stream
+    """Seed of a landmark; the stream is its high part, so that no two streams share a landmark."""
+    return int(np.random.SeedSequence((seed, stream, index)).generate_state(1, np.uint64)[0]) + (stream << 64)
 
 
 def evaluation_difficulties(photos: int) -> list[str]:
     """Difficulties of an evaluation landmark's photos: about half good, 0.4 ok, 0.1 junk (hidden or tiny)."""
     junk, ok = int(0.1 * photos + 0.5), int(0.4 * photos + 0.5)
-    return ["good"] * (photos - ok - junk) + ["ok"] * ok + ["hidden" if index % 2 else "tiny" for index in range(junk)]
+    return (
+        ["good"] * (photos - ok - junk)
+        + ["ok"] * ok
+        + ["hidden" if index % 2 else "tiny" for index in range(junk)]
+    )
 
 
 def plan_training(settings: DemoSettings) -> list[Job]:
-    """Training landmarks: the clean photos first, then the badly occluded ones that only ``train.csv`` lists."""
+    """Training landmarks: clean photos first, then the badly occluded ones that only ``train.csv`` lists."""
     rng = np.random.default_rng((settings.seed, _TRAINING))
     landmark_ids = np.sort(rng.choice(_GLDV2_IDS, settings.num_classes, replace=False))
     jobs = []
     for index, landmark_id in enumerate(landmark_ids):
         spec = draw_spec(_spec_seed(settings.seed, _TRAINING, index), ARCHETYPES[index % len(ARCHETYPES)])
         clean = settings.photos_per_class
-        difficulties = ["ok" if photo % 2 else "good" for photo in range(clean)] + ["hidden"] * max(1, clean // 20)
+        difficulties = ["ok" if photo % 2 else "good" for photo in range(clean)] + ["hidden"] * max(
+            1, clean // 20
+        )
         shots = []
         for photo, difficulty in enumerate(difficulties):
             name = hashlib.sha256(f"{settings.seed} {index} {photo}".encode()).hexdigest()[:16]
@@ -127,11 +173,17 @@ def plan_evaluation(settings: DemoSettings) -> list[Job]:
         rng = np.random.default_rng((settings.seed, _EVALUATION, index))
         numbers = rng.choice(4 * len(difficulties), len(difficulties), replace=False)
         shots = tuple(
-            Shot(f"oxford/jpg/{name}_{number:06d}.jpg", difficulty, settings.eval_photo_size,
-                 (settings.seed, _EVALUATION, index, photo))
+            Shot(
+                f"oxford/jpg/{name}_{number:06d}.jpg",
+                difficulty,
+                settings.eval_photo_size,
+                (settings.seed, _EVALUATION, index, photo),
+            )
             for photo, (number, difficulty) in enumerate(zip(numbers, difficulties))
         )
-        jobs.append(Job(name, draw_spec(_spec_seed(settings.seed, _EVALUATION, index), archetype), (-1, 1), shots))
+        jobs.append(
+            Job(name, draw_spec(_spec_seed(settings.seed, _EVALUATION, index), archetype), (-1, 1), shots)
+        )
     return jobs
 
 
@@ -143,8 +195,12 @@ def plan_distractors(settings: DemoSettings) -> list[Job]:
         index = len(jobs)
         count = min(1 + index % 2, settings.num_distractors - taken)
         shots = tuple(
-            Shot(f"oxford/jpg/demo_{taken + photo:06d}.jpg", "ok" if (index + photo) % 3 == 0 else "good",
-                 settings.eval_photo_size, (settings.seed, _DISTRACTOR, index, photo))
+            Shot(
+                f"oxford/jpg/demo_{taken + photo:06d}.jpg",
+                "ok" if (index + photo) % 3 == 0 else "good",
+                settings.eval_photo_size,
+                (settings.seed, _DISTRACTOR, index, photo),
+            )
             for photo in range(count)
         )
         light = -1 if index % 4 < 2 else 1

@@ -11,18 +11,22 @@ from src.data.demo.walls import Block, draw_wall
 
 
 def draw_pitched_roof(site: Site, block: Block, height: float, inset: float, dormers: int) -> None:
-    """Draw a hipped roof on a block, with dormers, ridge and chimneys; ``inset`` is how far the ridge draws in."""
+    """Draw a hipped roof with dormers and chimneys; ``inset`` is how far the ridge draws in."""
     painter, rng = site.painter, site.rng
     top, x, width = block.top, block.x, block.width
     for share in rng.uniform(0.12, 0.88, int(rng.integers(0, 4))):
         tall, wide = height * rng.uniform(0.6, 0.9), rng.uniform(12, 22)
         painter.box(x + share * width, top - height - 0.35 * tall, wide, tall, site.second_wall)
         painter.box(x + share * width - 2, top - height - 0.35 * tall, wide + 4, 5, site.trim)
-    slope = np.array([(x - 8, top), (x + inset, top - height), (x + width - inset, top - height), (x + width + 8, top)])
+    slope = np.array(
+        [(x - 8, top), (x + inset, top - height), (x + width - inset, top - height), (x + width + 8, top)]
+    )
     painter.fill(slope, site.roof)
     dark = slope[[0, 1]] if painter.light > 0 else slope[[2, 3]]
     painter.shade(np.concatenate([dark, [(dark[:, 0].mean(), top)]]), 0.75)
-    painter.box(x + inset - 2, top - height - 3, width - 2 * inset + 4, 5, scaled(site.spec.palette.roof, 0.7))
+    painter.box(
+        x + inset - 2, top - height - 3, width - 2 * inset + 4, 5, scaled(site.spec.palette.roof, 0.7)
+    )
     style = site.spec.windows[int(rng.integers(4))]
     shape = int(rng.integers(3))
     for index in range(dormers):
@@ -33,7 +37,13 @@ def draw_pitched_roof(site: Site, block: Block, height: float, inset: float, dor
         draw_window(site, cx - wide * 0.36, foot - 0.86 * tall, wide * 0.72, 0.72 * tall, style)
         if shape == 0:
             painter.fill(
-                np.array([(cx - wide * 0.75, foot - tall), (cx, foot - 1.4 * tall), (cx + wide * 0.75, foot - tall)]),
+                np.array(
+                    [
+                        (cx - wide * 0.75, foot - tall),
+                        (cx, foot - 1.4 * tall),
+                        (cx + wide * 0.75, foot - tall),
+                    ]
+                ),
                 site.roof,
             )
         elif shape == 1:
@@ -98,7 +108,9 @@ def draw_gable(site: Site, block: Block, height: float, shape: str) -> None:
     elif choice == 1:
         draw_rose(site, block.centre, centre, size)
     else:
-        draw_window(site, block.centre - 0.6 * size, centre - size, 1.2 * size, 2 * size, site.spec.windows[3])
+        draw_window(
+            site, block.centre - 0.6 * size, centre - size, 1.2 * size, 2 * size, site.spec.windows[3]
+        )
 
 
 def draw_dome(site: Site, cx: float, base: float, radius: float, kind: str) -> None:
@@ -110,7 +122,9 @@ def draw_dome(site: Site, cx: float, base: float, radius: float, kind: str) -> N
     ribs = int(rng.integers(3, 8))
     half = len(outline) // 2
     for share in np.linspace(-0.85, 0.85, ribs):
-        rib = outline[:half] * (0, 1) + np.stack([cx + (cx - outline[:half, 0]) * share, np.zeros(half)], axis=1)
+        rib = outline[:half] * (0, 1) + np.stack(
+            [cx + (cx - outline[:half, 0]) * share, np.zeros(half)], axis=1
+        )
         for first, last in zip(rib[:-1:3], rib[3::3]):
             painter.line(tuple(first), tuple(last), 2.5, scaled(site.spec.palette.roof, 0.62))
     painter.roll_shade(outline, 0.7)
@@ -119,6 +133,31 @@ def draw_dome(site: Site, cx: float, base: float, radius: float, kind: str) -> N
     painter.fill(dome("pointed", cx, top - 1.6 * tip, tip * 0.8, tip * 1.5), site.roof)
     painter.line((cx, top - 3 * tip), (cx, top - 5 * tip), 2.5, (176, 142, 60))
     painter.fill(ellipse(cx, top - 5 * tip, 3.5, 3.5), (200, 164, 72))
+
+
+def _draw_spire(site: Site, block: Block, height: float, holes: int) -> None:
+    """A pointed roof with round openings and a finial."""
+    painter, cx, width, top = site.painter, block.centre, block.width, block.top
+    tip = (cx, top - height)
+    painter.fill(np.array([(block.x - 5, top), tip, (block.x + width + 5, top)]), site.roof)
+    away = block.x + width + 5 if painter.light < 0 else block.x - 5
+    painter.shade(np.array([tip, (away, top), (cx + 0.12 * (away - cx), top)]), 0.68)
+    for level in site.rng.uniform(0.15, 0.6, holes):
+        size = width * (1 - level)
+        painter.fill(ellipse(cx, top - level * height, 0.09 * size + 3, 0.12 * size + 4), (40, 38, 38))
+    painter.line((cx, tip[1] + 4), (cx, tip[1] - 22), 2.5, (60, 56, 52))
+    painter.fill(ellipse(cx, tip[1] - 22, 4, 4), (200, 164, 72))
+
+
+def _draw_lantern(site: Site, cx: float, base: float, width: float) -> None:
+    """A small domed storey with two windows."""
+    stage = Block(cx - 0.3 * width, base, 0.6 * width, 0.7 * width, 1, 2)
+    draw_wall(site, stage)
+    wide, style = 0.28 * stage.width, site.spec.windows[2]
+    for share in (0.11, 0.61):
+        draw_window(site, stage.x + share * stage.width, stage.top + 10, wide, 0.7 * stage.height, style)
+    draw_cornice(site, stage.x, stage.top - 3, stage.width, 9)
+    draw_dome(site, cx, stage.top - 3, 0.32 * width, "pointed")
 
 
 def draw_crown(site: Site, block: Block, kind: str) -> None:
@@ -130,35 +169,13 @@ def draw_crown(site: Site, block: Block, kind: str) -> None:
         draw_battlements(site, block.x, top, width, 0.17 * width + 4)
     elif kind == "cap":
         draw_battlements(site, block.x, top, width, 0.12 * width + 4)
-        cone = np.array(
-            [(block.x + 6, top - 0.2 * width), (cx, top - 0.9 * width), (block.x + width - 6, top - 0.2 * width)]
-        )
+        low, reach = top - 0.2 * width, width / 2 - 6
+        cone = np.array([(cx - reach, low), (cx, top - 0.9 * width), (cx + reach, low)])
         painter.fill(cone, site.roof)
         painter.roll_shade(cone, 0.5)
     elif kind == "lantern":
-        stage = Block(cx - 0.3 * width, top, 0.6 * width, 0.7 * width, 1, 2)
-        draw_wall(site, stage)
-        for share in (0.25, 0.75):
-            draw_window(
-                site,
-                stage.x + share * stage.width - 0.14 * stage.width,
-                stage.top + 10,
-                0.28 * stage.width,
-                0.7 * stage.height,
-                site.spec.windows[2],
-            )
-        draw_cornice(site, stage.x, stage.top - 3, stage.width, 9)
-        draw_dome(site, cx, stage.top - 3, 0.32 * width, "pointed")
+        _draw_lantern(site, cx, top, width)
+    elif kind == "spire":
+        _draw_spire(site, block, width * float(rng.uniform(1.4, 2.0)), 2)
     else:
-        tall = width * float(rng.uniform(1.5, 2.3) if kind == "spire" else rng.uniform(0.7, 1.0))
-        cone = np.array([(block.x - 5, top), (cx, top - tall), (block.x + width + 5, top)])
-        painter.fill(cone, site.roof)
-        away = block.x + width + 5 if painter.light < 0 else block.x - 5
-        painter.shade(np.array([(cx, top - tall), (away, top), (cx + 0.12 * (away - cx), top)]), 0.68)
-        for level in rng.uniform(0.15, 0.6, 2 if kind == "spire" else 0):
-            painter.fill(
-                ellipse(cx, top - level * tall, 0.09 * width * (1 - level) + 3, 0.12 * width * (1 - level) + 4),
-                (40, 38, 38),
-            )
-        painter.line((cx, top - tall + 4), (cx, top - tall - 22), 2.5, (60, 56, 52))
-        painter.fill(ellipse(cx, top - tall - 22, 4, 4), (200, 164, 72))
+        _draw_spire(site, block, width * float(rng.uniform(0.7, 1.0)), 0)

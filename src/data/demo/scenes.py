@@ -1,4 +1,4 @@
-"""Landmarks: each archetype composes blocks, roofs and ornaments; ``draw_landmark`` runs one on a transparent canvas."""
+"""Draws a landmark of any archetype on a transparent canvas."""
 
 from dataclasses import dataclass
 from typing import Callable
@@ -41,7 +41,7 @@ class Landmark:
 
 
 def draw_landmark(spec: LandmarkSpec, light: int) -> Landmark:
-    """Draw a landmark with the sun on the left (``light`` -1) or the right (1); the structure is the same in both."""
+    """Draw a landmark with the sun on the left (``light`` -1) or the right (1); both have one structure."""
     site = open_site(spec, light)
     _BUILDERS[spec.archetype](site)
     painter = site.painter

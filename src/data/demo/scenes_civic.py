@@ -1,10 +1,10 @@
-"""Builders of palaces, houses, arcades, domed halls, bridges and clock towers. Each paints on the site's canvas."""
+"""Builders of palaces, houses, arcades, domed halls, bridges and clock towers."""
 
 import numpy as np
 
 from src.data.demo.elements import draw_column, draw_cornice, draw_door, draw_window
 from src.data.demo.ornaments import draw_clock, draw_emblem, draw_frieze, draw_mosaic, draw_sign, draw_statue
-from src.data.demo.outlines import opening
+from src.data.demo.outlines import opening, rectangle
 from src.data.demo.roofs import draw_balustrade, draw_crown, draw_dome, draw_gable, draw_pitched_roof
 from src.data.demo.style import BASE, CANVAS_WIDTH, Site
 from src.data.demo.walls import Block, draw_facade, draw_wall
@@ -15,11 +15,13 @@ MIDDLE = CANVAS_WIDTH / 2
 def build_palace(site: Site) -> None:
     """A long front: wings, a middle that stands out, a roof or a balustrade."""
     rng, crowns = site.rng, site.spec.crowns
-    width, floors = float(rng.uniform(660, 820)), int(rng.integers(2, 4))
-    height = floors * float(rng.uniform(95, 120))
+    width, floors = float(rng.uniform(600, 760)), int(rng.integers(2, 4))
+    height = float(rng.uniform(260, 340))
     wing = Block(MIDDLE - width / 2, BASE, width, height, floors, int(rng.integers(7, 12)))
     if rng.random() < 0.6:
-        draw_pitched_roof(site, wing, float(rng.uniform(60, 100)), float(rng.uniform(0, 60)), int(rng.integers(0, 8)))
+        draw_pitched_roof(
+            site, wing, float(rng.uniform(60, 100)), float(rng.uniform(0, 60)), int(rng.integers(0, 8))
+        )
     else:
         draw_balustrade(site, wing.x, wing.top, width, 20, int(rng.integers(0, 8)))
     draw_facade(site, wing, (0, 1, 2))
@@ -29,11 +31,13 @@ def build_palace(site: Site) -> None:
     if top == 0:
         draw_gable(site, middle, float(rng.uniform(70, 110)), "pediment")
     elif top == 1:
-        draw_dome(site, MIDDLE, middle.top, 0.4 * middle_width, str(rng.choice(["hemisphere", "pointed", "bell"])))
+        draw_dome(
+            site, MIDDLE, middle.top, 0.4 * middle_width, str(rng.choice(["hemisphere", "pointed", "bell"]))
+        )
     else:
         draw_gable(site, middle, float(rng.uniform(80, 130)), str(rng.choice(["steps", "curve"])))
     draw_facade(site, middle, (2, 3, 1), keep_clear=40, second=rng.random() < 0.4)
-    draw_door(site, MIDDLE, BASE, 52, 0.26 * height + 20, site.spec.windows[3])
+    draw_door(site, MIDDLE, BASE, 52, 0.7 * height / floors, site.spec.windows[3])
     if rng.random() < 0.4:
         for x in (wing.x, wing.x + width - 90):
             pavilion = Block(x, BASE, 90, height + 30, floors, 1)
@@ -67,74 +71,84 @@ def build_houses(site: Site) -> None:
             site.spec.windows[index % 4],
         )
         shop = left + width * (0.48 if index % 2 else 0.08)
-        draw_window(site, shop, low - 0.06 * height, 0.42 * width, 0.13 * height, site.spec.windows[(index + 1) % 4])
+        draw_window(
+            site, shop, low - 0.06 * height, 0.42 * width, 0.13 * height, site.spec.windows[(index + 1) % 4]
+        )
         if rng.random() < 0.6:
             draw_sign(site, left + 0.08 * width, BASE - height / floors + 8, 0.84 * width, 20)
         left += width
 
 
+def _draw_open_arcade(site: Site, block: Block) -> None:
+    """The ground floor of a hall: dark arches between columns."""
+    draw_wall(site, block)
+    head = str(site.rng.choice(["round", "pointed", "segmental", "ogee"]))
+    bay, height = block.width / block.bays, block.height
+    for index in range(block.bays):
+        x = block.x + index * bay
+        ring = opening(head, x + 0.07 * bay, BASE - 0.92 * height, 0.86 * bay, 0.92 * height)
+        site.painter.fill(ring, site.trim)
+        hole = opening(head, x + 0.14 * bay, BASE - 0.84 * height, 0.72 * bay, 0.84 * height)
+        site.painter.fill(hole, (46, 42, 40))
+        draw_column(site, x, BASE - 0.5 * height, BASE, 14, "round")
+    draw_column(site, block.x + block.width, BASE - 0.5 * height, BASE, 14, "round")
+
+
 def build_arcade(site: Site) -> None:
     """A hall over an open arcade, with a bell turret or a clock gable."""
-    rng, painter = site.rng, site.painter
-    width, upper, lower = float(rng.uniform(620, 780)), float(rng.uniform(150, 210)), float(rng.uniform(120, 160))
-    bays = int(rng.integers(5, 9))
-    hall = Block(
-        MIDDLE - width / 2, BASE - lower, width, upper, int(rng.integers(1, 3)), bays * int(rng.integers(1, 3))
-    )
-    turret = Block(MIDDLE - 45 + rng.uniform(-0.25, 0.25) * width, hall.top, 90, float(rng.uniform(130, 190)), 1, 1)
-    draw_pitched_roof(site, hall, float(rng.uniform(70, 120)), float(rng.uniform(0, 80)), int(rng.integers(2, 7)))
+    rng = site.rng
+    width, upper = float(rng.uniform(560, 720)), float(rng.uniform(190, 240))
+    lower, bays = float(rng.uniform(120, 160)), int(rng.integers(5, 9))
+    left, floors = MIDDLE - width / 2, int(rng.integers(1, 3))
+    hall = Block(left, BASE - lower, width, upper, floors, bays * int(rng.integers(1, 3)))
+    turret_left = MIDDLE - 45 + float(rng.uniform(-0.25, 0.25)) * width
+    turret = Block(turret_left, hall.top, 90, float(rng.uniform(130, 190)), 1, 1)
+    slope, inset = float(rng.uniform(70, 120)), float(rng.uniform(0, 80))
+    draw_pitched_roof(site, hall, slope, inset, int(rng.integers(2, 7)))
     draw_crown(site, turret, site.spec.crowns[0])
     draw_facade(site, turret, (3,))
     draw_clock(site, turret.centre, turret.top + 0.3 * turret.height, 26)
-    draw_wall(site, Block(hall.x, BASE, width, lower, 1, bays))
-    head = str(rng.choice(["round", "pointed", "segmental", "ogee"]))
-    for index in range(bays):
-        bay = width / bays
-        x = hall.x + index * bay
-        arch = opening(head, x + 0.14 * bay, BASE - 0.84 * lower, 0.72 * bay, 0.84 * lower)
-        painter.fill(opening(head, x + 0.07 * bay, BASE - 0.92 * lower, 0.86 * bay, 0.92 * lower), site.trim)
-        painter.fill(arch, (46, 42, 40))
-        draw_column(site, x, BASE - 0.5 * lower, BASE, 14, "round")
-    draw_column(site, hall.x + width, BASE - 0.5 * lower, BASE, 14, "round")
+    _draw_open_arcade(site, Block(left, BASE, width, lower, 1, bays))
     draw_facade(site, hall, (0, 1))
-    gable_width = float(rng.uniform(130, 200))
-    gable = Block(MIDDLE - gable_width / 2, hall.top + 4, gable_width, 30, 1, 1)
     if abs(turret.centre - MIDDLE) > 110:
-        draw_gable(site, gable, float(rng.uniform(90, 130)), str(rng.choice(["steps", "curve", "triangle"])))
+        wide = float(rng.uniform(130, 200))
+        gable = Block(MIDDLE - wide / 2, hall.top + 4, wide, 30, 1, 1)
+        shape = str(rng.choice(["steps", "curve", "triangle"]))
+        draw_gable(site, gable, float(rng.uniform(90, 130)), shape)
+
+
+def _draw_porch(site: Site, height: float) -> None:
+    """A columned porch with a pediment, in the middle of the canvas."""
+    rng, spec = site.rng, site.spec
+    width = float(rng.uniform(180, 260))
+    porch = Block(MIDDLE - width / 2, BASE, width, 0.86 * height, 1, 1)
+    draw_wall(site, porch, site.second_wall)
+    draw_door(site, MIDDLE, BASE, 46, 0.5 * height, spec.windows[2])
+    for x in np.linspace(porch.x + 10, porch.x + width - 10, 2 * int(rng.integers(2, 4))):
+        draw_column(site, float(x), porch.top + 8, BASE, 17, "round")
+    draw_gable(site, porch, float(rng.uniform(60, 90)), "pediment")
+    draw_frieze(site, porch.x, porch.top, width, 14, spec.motifs[1])
 
 
 def build_dome(site: Site) -> None:
     """A domed hall on a drum, with a columned porch and side wings."""
-    rng, spec = site.rng, site.spec
-    width, height = float(rng.uniform(560, 780)), float(rng.uniform(170, 240))
-    body = Block(MIDDLE - width / 2, BASE, width, height, int(rng.integers(1, 3)), int(rng.integers(6, 11)))
-    drum_width = float(rng.uniform(180, 290))
-    drum = Block(
-        MIDDLE - drum_width / 2, body.top + 4, drum_width, float(rng.uniform(60, 110)), 1, int(rng.integers(5, 9))
-    )
-    draw_dome(site, MIDDLE, drum.top, 0.48 * drum_width, str(rng.choice(["hemisphere", "pointed", "onion"])))
+    rng = site.rng
+    width, height = float(rng.uniform(540, 720)), float(rng.uniform(200, 270))
+    floors, bays = int(rng.integers(1, 3)), int(rng.integers(6, 11))
+    body = Block(MIDDLE - width / 2, BASE, width, height, floors, bays)
+    wide, tall = float(rng.uniform(180, 290)), float(rng.uniform(60, 110))
+    drum = Block(MIDDLE - wide / 2, body.top + 4, wide, tall, 1, int(rng.integers(5, 9)))
+    draw_dome(site, MIDDLE, drum.top, 0.48 * wide, str(rng.choice(["hemisphere", "pointed", "onion"])))
     draw_facade(site, drum, (1,))
-    site.painter.roll_shade(
-        np.array(
-            [(drum.x, drum.top), (drum.x + drum_width, drum.top), (drum.x + drum_width, drum.base), (drum.x, drum.base)]
-        ),
-        0.5,
-    )
+    site.painter.roll_shade(rectangle(drum.x, drum.top, wide, tall), 0.5)
     draw_balustrade(site, body.x, body.top, width, 18, int(rng.integers(0, 7)))
     draw_facade(site, body, (0, 2))
     if rng.random() < 0.6:
         for x in (body.x + 10, body.x + width - 80):
             turret = Block(x, body.top, 70, float(rng.uniform(60, 90)), 1, 1)
-            draw_crown(site, turret, spec.crowns[1])
+            draw_crown(site, turret, site.spec.crowns[1])
             draw_facade(site, turret, (3,))
-    porch_width = float(rng.uniform(180, 260))
-    porch = Block(MIDDLE - porch_width / 2, BASE, porch_width, 0.86 * height, 1, 1)
-    draw_wall(site, porch, site.second_wall)
-    draw_door(site, MIDDLE, BASE, 46, 0.5 * height, spec.windows[2])
-    for x in np.linspace(porch.x + 10, porch.x + porch_width - 10, 2 * int(rng.integers(2, 4))):
-        draw_column(site, float(x), porch.top + 8, BASE, 17, "round")
-    draw_gable(site, porch, float(rng.uniform(60, 90)), "pediment")
-    draw_frieze(site, porch.x, porch.top, porch_width, 14, spec.motifs[1])
+    _draw_porch(site, height)
 
 
 def build_bridge(site: Site) -> None:
@@ -183,10 +197,14 @@ def build_clock_tower(site: Site) -> None:
         int(rng.integers(1, 3)),
         int(rng.integers(4, 8)),
     )
-    draw_pitched_roof(site, hall, float(rng.uniform(50, 90)), float(rng.uniform(0, 50)), int(rng.integers(0, 5)))
+    draw_pitched_roof(
+        site, hall, float(rng.uniform(50, 90)), float(rng.uniform(0, 50)), int(rng.integers(0, 5))
+    )
     draw_facade(site, hall, (0, 1))
     width, height = float(rng.uniform(120, 170)), float(rng.uniform(400, 450))
-    tower = Block(MIDDLE + shift / 2 - width / 2, BASE, width, height, int(rng.integers(4, 6)), int(rng.integers(1, 3)))
+    tower = Block(
+        MIDDLE + shift / 2 - width / 2, BASE, width, height, int(rng.integers(4, 6)), int(rng.integers(1, 3))
+    )
     draw_crown(site, tower, spec.crowns[0])
     draw_facade(site, tower, (0, 1, 2, 3), keep_clear=40, second=rng.random() < 0.5)
     stage = height / tower.floors

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from src.data.demo.canvas import Painter, Paint
+from src.data.demo.canvas import Paint, Painter
 from src.data.demo.outlines import OPENING_KINDS
 from src.data.demo.palette import Palette, choose_palette
 from src.data.demo.textures import ROOF_KINDS, WALL_KINDS, plain_texture, roof_texture, wall_texture

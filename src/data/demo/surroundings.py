@@ -1,12 +1,13 @@
 """What each photo has of its own behind and below the building: sky, skyline and ground, in photo pixels."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
 
 from src.data.demo.canvas import Painter
+from src.data.demo.light import three_channels
 from src.data.demo.outlines import ellipse
 from src.data.demo.palette import Colour, jittered, scaled
 from src.data.demo.textures import ground_texture, noise
@@ -17,7 +18,7 @@ _GROUND_SIZE, _GROUND_VARIANTS = 384, 3
 
 @dataclass(frozen=True)
 class Mood:
-    """Weather and hour: sky colours from zenith to horizon, colour and strength of the light, haze, lit windows."""
+    """Weather and hour: sky colours, colour and strength of the light, haze, lit windows, clouds."""
 
     zenith: Colour
     horizon: Colour
@@ -36,23 +37,33 @@ MOODS = {
     "dusk": Mood((26, 36, 78), (128, 104, 122), (0.50, 0.54, 0.78), 0.05, 0.4, 0.4),
     "night": Mood((8, 10, 24), (44, 38, 44), (0.52, 0.40, 0.26), 0.0, 0.5, 0.2),
 }
-MOOD_WEIGHTS = {"clear": 0.24, "cloudy": 0.22, "overcast": 0.16, "sunset": 0.14, "haze": 0.08, "dusk": 0.10, "night": 0.06}
+MOOD_WEIGHTS = {
+    "clear": 0.24,
+    "cloudy": 0.22,
+    "overcast": 0.16,
+    "sunset": 0.14,
+    "haze": 0.08,
+    "dusk": 0.10,
+    "night": 0.06,
+}
 
 
 def paint_sky(rng: np.random.Generator, mood: Mood, shape: tuple[int, int], horizon: float) -> np.ndarray:
     """Sky of a mood, (height, width, 3) float32; ``horizon`` is the y where the lower colour is reached."""
-    ramp = np.clip(np.arange(shape[0], dtype=np.float32) / max(horizon, 1.0), 0, 1)[:, None, None]
-    sky = np.asarray(mood.zenith, np.float32) * (1 - ramp) + np.asarray(mood.horizon, np.float32) * ramp
-    small = (shape[0] // 4, shape[1] // 4)
+    height, width = shape
+    ramp = np.clip(np.arange(height, dtype=np.float32) / max(horizon, 1.0), 0, 1)[:, None, None]
+    column = np.asarray(mood.zenith, np.float32) * (1 - ramp) + np.asarray(mood.horizon, np.float32) * ramp
+    sky = cv2.resize(column, (width, height), interpolation=cv2.INTER_NEAREST)
+    small = (height // 4, width // 4)
     cover = noise(rng, small, (small[1] * rng.uniform(0.2, 0.5), small[0] * rng.uniform(0.08, 0.25)), 4)
-    cover = cv2.resize(cover, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)[..., None]
+    cover = cv2.resize(cover, (width, height), interpolation=cv2.INTER_LINEAR)
     amount = np.clip(cover * 0.7 + rng.uniform(-0.5, 0.4), 0, 1) * mood.clouds
-    white = np.minimum(np.asarray(mood.horizon, np.float32) * 1.18 + 8, 255)
-    sky = sky * (1 - amount) + white * amount
-    return sky - 26 * mood.clouds * np.clip(cover - 1.0, 0, 1)
+    white = tuple(min(channel * 1.18 + 8, 255.0) for channel in mood.horizon)
+    sky += (np.full_like(sky, white) - sky) * three_channels(amount)
+    return sky - three_channels(26 * mood.clouds * np.clip(cover - 1.0, 0, 1))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _ground(kind: str, variant: int) -> np.ndarray:
     """One of a few grounds seen from above; they are shared by all photos, as grounds are in a town."""
     rng = np.random.default_rng([GROUND_KINDS.index(kind), variant, 4])
@@ -69,7 +80,9 @@ def paint_ground(painter: Painter, rng: np.random.Generator, left: float, right:
     target = np.array([(0, left), (width, right), (1.6 * width, low), (-0.6 * width, low)], np.float32)
     target[:2, 0] += np.array([-0.1, 0.1], np.float32) * width
     matrix = cv2.getPerspectiveTransform(source, target)
-    seen = cv2.warpPerspective(texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    seen = cv2.warpPerspective(
+        texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     painter.fill(np.array([(0, left), (width, right), (width, height), (0, height)], np.float64), seen)
 
 
@@ -93,16 +106,22 @@ def paint_skyline(painter: Painter, rng: np.random.Generator, mood: Mood, left: 
         x += wide * (0.98 if kind == 0 else 0.5)
 
 
-def _far_house(painter: Painter, rng: np.random.Generator, box: tuple[float, float, float, float], colour: Colour) -> None:
+def _far_house(
+    painter: Painter, rng: np.random.Generator, box: tuple[float, float, float, float], colour: Colour
+) -> None:
     """A plain neighbour at (x, y, width, height): a wall with a grid of windows and sometimes a roof."""
     x, y, width, height = box
     painter.box(x, y, width, height, colour)
     if rng.random() < 0.6:
-        roof = np.array([(x, y), (x + 0.2 * width, y - 0.2 * width), (x + 0.8 * width, y - 0.2 * width), (x + width, y)])
+        roof = np.array(
+            [(x, y), (x + 0.2 * width, y - 0.2 * width), (x + 0.8 * width, y - 0.2 * width), (x + width, y)]
+        )
         painter.fill(roof, scaled(colour, 0.75))
     columns, rows = int(rng.integers(2, 6)), int(rng.integers(1, 5))
     dark = scaled(colour, float(rng.uniform(0.5, 0.8)))
-    for row in range(rows):
-        for column in range(columns):
-            painter.box(x + width * (column + 0.25) / columns, y + height * (row + 0.2) / rows,
-                        0.45 * width / columns, 0.5 * height / rows, dark)
+    frame_height, frame_width = painter.alpha.shape
+    down = np.arange(max(int(y), 0), min(int(y + height), frame_height))
+    across = np.arange(max(int(x), 0), min(int(x + width), frame_width))
+    down = down[np.abs((down - y) / height * rows % 1 - 0.45) < 0.25]
+    across = across[np.abs((across - x) / width * columns % 1 - 0.5) < 0.22]
+    painter.rgb[np.ix_(down, across)] = dark

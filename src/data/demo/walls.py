@@ -42,7 +42,9 @@ def draw_wall(site: Site, block: Block, paint: Optional[Paint] = None, round_sha
     painter.fill(outline, site.wall if paint is None else paint)
     if round_shape:
         painter.roll_shade(outline, 0.55)
-    painter.box(block.x - 2, block.base - 0.03 * block.height - 5, block.width + 4, 0.03 * block.height + 5, site.trim)
+    painter.box(
+        block.x - 2, block.base - 0.03 * block.height - 5, block.width + 4, 0.03 * block.height + 5, site.trim
+    )
     painter.shade_box(block.x - 2, block.base - 0.03 * block.height - 5, block.width + 4, 2, 1.2)
     if site.spec.quoins and not round_shape:
         for index, y in enumerate(np.arange(block.top, block.base - 12, 12)):
@@ -81,8 +83,8 @@ def draw_timber(site: Site, block: Block) -> None:
 def draw_windows(site: Site, block: Block, styles: tuple[int, ...], keep_clear: float = 0.0) -> None:
     """Draw the windows of a block, floor by floor from the top.
 
-    ``styles`` gives the design of each floor (an index into the specification's windows); ``keep_clear`` is the half
-    width, about the centre of the lowest floor, that is left free for a door.
+    ``styles`` gives the design of each floor (an index into the specification's windows); ``keep_clear`` is
+    the half width, about the centre of the lowest floor, that is left free for a door.
     """
     floor_height, bay = block.height / block.floors, block.width / block.bays
     odd_floor, odd_bay = int(site.rng.integers(block.floors)), int(site.rng.integers(block.bays))
@@ -94,7 +96,12 @@ def draw_windows(site: Site, block: Block, styles: tuple[int, ...], keep_clear: 
             centre = block.x + (index + 0.5) * bay
             if floor == block.floors - 1 and abs(centre - block.centre) < keep_clear + width / 2:
                 continue
-            if floor == odd_floor and index in (odd_bay, block.bays - 1 - odd_bay) and bay > 34 and block.bays > 2:
+            if (
+                floor == odd_floor
+                and index in (odd_bay, block.bays - 1 - odd_bay)
+                and bay > 34
+                and block.bays > 2
+            ):
                 draw_panel(site, centre, top + height / 2, 0.75 * bay, min(0.75 * floor_height, bay))
                 continue
             draw_window(site, centre - width / 2, top, width, height, style)
@@ -103,7 +110,7 @@ def draw_windows(site: Site, block: Block, styles: tuple[int, ...], keep_clear: 
 def draw_facade(
     site: Site, block: Block, styles: tuple[int, ...], keep_clear: float = 0.0, second: bool = False
 ) -> None:
-    """Draw a wall with everything on it: courses between the floors, windows, pilasters, frieze and cornice."""
+    """Draw a wall with everything on it: courses, windows, pilasters, frieze and cornice."""
     spec, floor_height = site.spec, block.height / block.floors
     draw_wall(site, block, site.second_wall if second else None)
     if spec.timber:
@@ -121,7 +128,9 @@ def draw_facade(
     else:
         for floor in range(1, block.floors):
             if (spec.seed + floor) % 3 == 0:
-                draw_frieze(site, block.x, block.top + floor * floor_height - 5, block.width, 10, spec.motifs[2])
+                draw_frieze(
+                    site, block.x, block.top + floor * floor_height - 5, block.width, 10, spec.motifs[2]
+                )
             else:
                 draw_cornice(site, block.x, block.top + floor * floor_height - 3, block.width, 7)
     draw_windows(site, block, styles, keep_clear)

@@ -1,0 +1,89 @@
+"""Which photos are extracted, under which names."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from src.config import digest
+from src.errors import UserError
+from src.evaluation.ground_truth import load_ground_truth
+from src.evaluation.names import NameTable
+from src.evaluation.protocols import choose_protocol, query_box
+from src.files import PathLike, require_file, require_folder
+from src.images import list_images
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo to extract.
+
+    Attributes:
+        name: its name in the feature file.
+        path: the file.
+        box: (left, top, right, bottom) in its pixels; None = the whole photo.
+    """
+
+    name: str
+    path: str
+    box: Optional[Tuple[int, int, int, int]] = None
+
+
+def photos_of_folder(images_path: PathLike, num_images: int = 0, seed: int = 0) -> List[Photo]:
+    """Every photo of a folder by its relative path, or a random ``num_images`` of them; UserError if there is none."""
+    names = list_images(require_folder(images_path, "--images_path"))
+    if 0 < num_images < len(names):
+        chosen = np.random.default_rng(seed).choice(len(names), num_images, replace=False)
+        names = [names[number] for number in sorted(chosen)]
+    return [Photo(name, os.path.join(images_path, name)) for name in names]
+
+
+def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
+    """The photos whose paths relative to ``images_path`` a text file lists, one a line; repeated lines count once.
+
+    Raises:
+        UserError: the list cannot be read or is empty, or names a photo that is not in the folder.
+    """
+    root = require_folder(images_path, "--images_path")
+    try:
+        text = require_file(list_path, "--list_images_path").read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{list_path}: not a text file; list one photo a line") from error
+    names = dict.fromkeys(str(PurePosixPath(line.strip())) for line in text.splitlines() if line.strip())
+    if not names:
+        raise UserError(f"{list_path}: lists no photo; list one a line, relative to --images_path")
+    for name in names:
+        inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        if not inside or not (root / name).is_file():
+            raise UserError(f"{list_path}: {name} is not a photo in {images_path}; list paths relative to that folder")
+    return [Photo(name, os.path.join(images_path, name)) for name in names]
+
+
+def photos_of_queries(images_path: PathLike, gt_path: PathLike, protocol: str = "") -> Tuple[List[Photo], str]:
+    """The queries of a ground truth, by their names there, with the boxes of the protocol ('' = its default).
+
+    Returns:
+        The photos, and the protocol used.
+
+    Raises:
+        UserError: unusable ground truth or protocol, or a query's photo is not in the folder.
+    """
+    ground_truth = load_ground_truth(gt_path)
+    protocol = choose_protocol(ground_truth, protocol)
+    files = list_images(require_folder(images_path, "--images_path"))
+    table = NameTable(files)
+    photos = []
+    for query in ground_truth.queries:
+        number = table.find(query.image_name)
+        if number is None:
+            raise UserError(f"{images_path}: no photo {query.image_name} in it, which query {query.name} needs")
+        path = Path(images_path) / files[number]
+        photos.append(Photo(query.name, str(path), query_box(query, protocol)))
+    return photos, protocol
+
+
+def photos_digest(photos: Sequence[Photo]) -> str:
+    """Changes with the names, boxes and file sizes of the photos; not with the folder they are in."""
+    return digest({"photos": [(photo.name, photo.box, os.stat(photo.path).st_size) for photo in photos]})

@@ -1,0 +1,150 @@
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from src.errors import UserError
+from src.evaluation import result_files
+from src.evaluation.ground_truth import GroundTruth, QueryTruth
+from src.evaluation.metrics import MeanMetrics
+from src.evaluation.protocols import evaluate
+from src.evaluation.result_files import format_metrics, format_table, parse_metrics, read_metrics_file, save_results
+from src.records import Ranking
+
+README_BLOCK = """easy
+mAP=91.85
+mP@k[10 20 30 40 50 60 70 80 90] [91.07 83.47 78.89 74.85 71.79 69.44 67.51 65.84 64.65]
+mR@k[10 20 30 40 50 60 70 80 90] [61.07 75.89 83.06 86.52 89.47 91.94 93.47 94.39 95.32]
+hard
+mAP=70.48
+mP@k[10 20 30 40 50 60 70 80 90] [78.18 67.34 60.84 56.26 52.63 49.89 47.63 45.85 44.29]
+mR@k[10 20 30 40 50 60 70 80 90] [46.36 59.41 66.55 71.33 74.33 76.97 79.62 81.93 82.98]
+medium
+mAP=82.09
+mP@k[10 20 30 40 50 60 70 80 90] [89.36 84.21 78.45 74.3  70.04 66.04 62.77 59.81 57.25]
+mR@k[10 20 30 40 50 60 70 80 90] [40.62 55.01 63.5  69.98 74.58 77.81 80.85 82.99 84.58]
+"""
+GOLDEN = (  # golden 'save_metrics_file'
+    "hard\n  mAP=70.0\n  mP@k[1 5] [100.  80.]\n  mR@k[1 5] [50. 80.]\n"
+    "medium\n  mAP=90.0\n  mP@k[1 5] [100. 100.]\n  mR@k[1 5] [ 50. 100.]\n"
+)
+
+
+def test_golden_metrics_file():
+    means = {
+        "medium": MeanMetrics(0.9, (1, 5), (1.0, 1.0), (0.5, 1.0)),
+        "hard": MeanMetrics(0.7, (1, 5), (1.0, 0.8), (0.5, 0.8)),
+    }
+    assert format_metrics(means) == GOLDEN
+
+
+def test_block_of_the_model_zoo_readme():
+    means = parse_metrics(README_BLOCK)
+    assert list(means) == ["easy", "hard", "medium"]
+    assert means["medium"].mean_average_precision == pytest.approx(0.8209)
+    assert means["medium"].pr_ranks == tuple(range(10, 100, 10))
+    assert means["medium"].mean_precisions[3] == pytest.approx(0.743)
+    indented = README_BLOCK.replace("\nm", "\n  m").replace("\n  medium", "\nmedium")
+    assert format_metrics(means) == indented
+    assert format_metrics(parse_metrics(indented)) == indented
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_write_read_write(seed):
+    random = np.random.default_rng(seed)
+    depths = tuple(range(1, 41))  # long enough for NumPy to wrap the arrays
+    means = {
+        name: MeanMetrics(random.random(), depths, tuple(random.random(40)), tuple(random.random(40) ** 9))
+        for name in ("easy", "hard")
+    }
+    text = format_metrics(means)
+    assert len(text.splitlines()) == 8
+    assert format_metrics(parse_metrics(text)) == text
+    np.testing.assert_allclose(parse_metrics(text)["hard"].mean_recalls, means["hard"].mean_recalls, atol=5.1e-5)
+
+
+def test_nan_and_no_depths():
+    means = {"hard": MeanMetrics(float("nan"), (), (), ())}
+    text = format_metrics(means)
+    assert text == "hard\n  mAP=nan\n  mP@k[] []\n  mR@k[] []\n"
+    assert format_metrics(parse_metrics(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOLDEN + GOLDEN[GOLDEN.index("medium") :],  # golden 'read_metrics_repeated_protocol'
+        GOLDEN[:-30],
+        GOLDEN.replace("mAP=70.0", "mAP 70.0"),
+        GOLDEN.replace("  mR@k[1 5] [50. 80.]\n", ""),
+        GOLDEN.replace("[50. 80.]", "[50.]"),
+        GOLDEN.replace("mR@k[1 5] [50.", "mR@k[1 6] [50."),
+        "",
+    ],
+)
+def test_malformed_metrics_file(tmp_path, text):
+    with pytest.raises(ValueError, match="Malformed input"):
+        parse_metrics(text)
+    (tmp_path / "mAP.txt").write_text(text)
+    with pytest.raises(UserError, match="mAP.txt: not a metrics file"):
+        read_metrics_file(tmp_path / "mAP.txt")
+
+
+def test_table():
+    table = format_table({"classic": MeanMetrics(0.5, (1, 10), (1.0, 0.123), (0.25, 1.0))}).splitlines()
+    assert [line.split() for line in table] == [
+        ["setting", "mAP", "@1", "@10"],
+        ["classic", "50.00", "mP", "100.00", "12.30"],
+        ["mR", "25.00", "100.00"],
+    ]
+
+
+@pytest.fixture
+def judged():
+    lists = {"easy": ("a", "b"), "hard": (), "junk": ()}
+    truth = GroundTruth("tiny", "revisited", (QueryTruth("q", "q", None, lists),), ("a", "b", "c"))
+    return truth, evaluate(truth, Ranking(["q"], ["a", "b", "c"], [[0, 2, 1]], [[3, 2, 1]]), "revisited")
+
+
+def test_results(tmp_path, judged):
+    provenance = {"num_rerank": 100, "index": {"features": {"checkpoint_sha256": "abc"}}}
+    path = save_results(tmp_path / "out" / "mAP.txt", *judged, provenance)
+    assert path == tmp_path / "out" / "results.json"
+    results = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    easy = results["metrics"]["easy"]
+    assert easy["mAP"] == easy["queries"]["q"]["AP"] == (2 + 1 / 2 + 2 / 3) / 4  # unrounded
+    assert easy["k"] == [1] and easy["queries"]["q"]["P@k"] == [1.0] and easy["mR@k"] == [0.5]
+    assert results["metrics"]["hard"]["mAP"] is None and results["metrics"]["hard"]["num_queries_with_positives"] == 0
+    assert results["protocol"] == "revisited" and results["settings"] == provenance
+    assert results["checkpoint_sha256"] == "abc" and results["versions"]["numpy"] == np.__version__
+    assert list(read_metrics_file(tmp_path / "out" / "mAP.txt")) == ["easy", "hard", "medium"]
+
+
+def test_other_results_are_kept(tmp_path, judged):
+    truth, evaluation = judged
+    output = tmp_path / "mAP.txt"
+    save_results(output, *judged, {})
+    save_results(output, *judged, {})  # the same again is fine
+    other = evaluate(truth, Ranking(["q"], ["a", "b", "c"], [[2, 0, 1]], [[3, 2, 1]]), "revisited")
+    before = output.read_bytes()
+    with pytest.raises(UserError, match="--overwrite"):
+        save_results(output, truth, other, {})
+    with pytest.raises(UserError, match=r"results\.json.*--overwrite"):
+        save_results(tmp_path / "second.txt", truth, other, {})
+    assert output.read_bytes() == before and not (tmp_path / "second.txt").exists()
+    save_results(output, truth, other, {}, overwrite=True)
+    assert output.read_bytes() != before
+
+
+def test_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_files, "_REPOSITORY", tmp_path)
+    assert result_files.git_commit() is None
+    (tmp_path / "file").write_text("1")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@y"]
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "x"]):
+        subprocess.run(git + command, check=True)
+    commit = result_files.git_commit()
+    assert len(commit) == 40 and int(commit, 16)
+    (tmp_path / "file").write_text("2")
+    assert result_files.git_commit() == commit + "-dirty"

@@ -1,0 +1,115 @@
+"""PCA: fit, projection, files."""
+
+import numpy as np
+import pytest
+
+from src.errors import UserError
+from src.features.pca import Pca, apply_pca, fit_pca, l2_normalise, load_pca, project, save_pca
+
+DATA = np.array([[1.0, 2.0, -2.0], [-5.0, 0.0, 3.0], [-1.0, 2.0, 0.0], [0.0, 4.0, -1.0]])
+MATRIX = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 1.0], [-1.0, 1.0, 3.0]])
+EXAMPLE = Pca(np.array([1.0, 2.0, 3.0]), MATRIX, np.array([4.0, 0.25, 1.0]))
+
+
+def _descriptors(count=300, dimension=6, seed=0):
+    spread = np.array([5.0, 3.0, 2.0, 1.0, 0.5, 0.2])[:dimension]
+    return np.random.default_rng(seed).normal(size=(count, dimension)) * spread + 1.0
+
+
+def test_projection_of_the_reference_formula():
+    assert apply_pca(DATA, EXAMPLE, 2).tolist() == [[5, -5], [-12, -2], [-1, -3], [2, -2]]
+    whitened = [[2.5, -10], [-6, -4], [-0.5, -6], [1, -4]]  # first column / sqrt(4), second / sqrt(0.25)
+    assert apply_pca(DATA, EXAMPLE, 2, use_whitening=True).tolist() == whitened
+
+
+def test_project_normalises_before_and_after():
+    raw = np.array([[3.0, 0.0, 4.0]])
+    centred = np.array([0.6 - 1, 0 - 2, 0.8 - 3])
+    expected = MATRIX[:2] @ centred
+    projected = project(raw, EXAMPLE, 2)
+    np.testing.assert_allclose(projected[0], expected / np.linalg.norm(expected), rtol=1e-6)
+    assert projected.dtype == np.float32
+    np.testing.assert_allclose(project(raw * 100, EXAMPLE, 2), projected, rtol=1e-6)
+
+
+def test_l2_of_zero_is_zero_and_empty_stays_empty():
+    assert l2_normalise(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
+    assert project(np.zeros((0, 3), np.float32), EXAMPLE, 2).shape == (0, 2)
+
+
+def test_fit_equals_singular_values_of_the_centred_unit_descriptors():
+    data = _descriptors()
+    unit = data / np.linalg.norm(data, axis=1, keepdims=True)
+    centred = unit - unit.mean(axis=0)
+    _, singular, rows = np.linalg.svd(centred, full_matrices=False)
+    pca = fit_pca([data], 4, {})
+    np.testing.assert_allclose(pca.mean, unit.mean(axis=0), atol=1e-7)
+    np.testing.assert_allclose(pca.variances, singular[:4] ** 2 / len(data), rtol=1e-5)
+    np.testing.assert_allclose(np.abs(pca.components @ rows[:4].T), np.eye(4), atol=1e-5)
+    largest = np.abs(pca.components).argmax(axis=1)
+    assert (pca.components[np.arange(4), largest] > 0).all()
+
+
+def test_fit_does_not_depend_on_the_batches():
+    data = _descriptors()
+    whole = fit_pca([data], 3, {})
+    pieces = fit_pca(np.split(data, [1, 2, 100, 100, 250]), 3, {})
+    np.testing.assert_allclose(pieces.components, whole.components, atol=1e-6)
+    np.testing.assert_allclose(pieces.variances, whole.variances, rtol=1e-5)
+
+
+def test_whitened_training_descriptors_have_unit_variance():
+    data = _descriptors(2000)
+    pca = fit_pca([data], 3, {})
+    whitened = apply_pca(l2_normalise(data), pca, 3, use_whitening=True)
+    np.testing.assert_allclose(np.cov(whitened.T, bias=True), np.eye(3), atol=1e-3)
+
+
+def test_fit_refuses_too_few_descriptors_or_dimensions():
+    assert len(fit_pca([_descriptors(4)], 3, {}).components) == 3
+    with pytest.raises(UserError, match="3 descriptors are too few for a PCA of 3"):
+        fit_pca([_descriptors(3)], 3, {})
+    with pytest.raises(UserError, match="0 descriptors"):
+        fit_pca([], 3, {})
+    with pytest.raises(UserError, match="--dim is 7; these descriptors have 6"):
+        fit_pca([_descriptors()], 7, {})
+
+
+def test_projection_refuses_what_does_not_fit():
+    with pytest.raises(UserError, match="descriptors of 3 numbers, these have 4"):
+        project(np.ones((1, 4)), EXAMPLE, 2)
+    with pytest.raises(UserError, match="keeps 3 dimensions"):
+        project(np.ones((1, 3)), EXAMPLE, 4)
+
+
+def test_file_round_trip(tmp_path):
+    pca = fit_pca([_descriptors()], 2, {"checkpoint_sha256": "ab", "num_photos": 3})
+    save_pca(tmp_path / "pca.npz", pca)
+    loaded = load_pca(tmp_path / "pca.npz")
+    assert loaded.identity == pca.identity and loaded.provenance == pca.provenance
+    assert np.array_equal(loaded.components, pca.components)
+    assert [path.name for path in tmp_path.iterdir()] == ["pca.npz"]
+    assert fit_pca([_descriptors(seed=1)], 2, {}).identity != pca.identity
+
+
+def test_model_zoo_folder(tmp_path):
+    np.save(tmp_path / "mean.npy", EXAMPLE.mean)
+    np.save(tmp_path / "pca_proj_mat.npy", MATRIX[:2])
+    np.save(tmp_path / "pca_variances.npy", EXAMPLE.variances)
+    loaded = load_pca(tmp_path)
+    assert loaded.components.shape == (2, 3) and loaded.variances.tolist() == [4.0, 0.25] and loaded.provenance == {}
+    (tmp_path / "mean.npy").unlink()
+    with pytest.raises(UserError, match="not a PCA.*mean.npy"):
+        load_pca(tmp_path)
+
+
+def test_what_is_no_pca(tmp_path):
+    (tmp_path / "text.npz").write_text("no")
+    (tmp_path / "empty.npz").touch()
+    np.savez(tmp_path / "other.npz", x=1)
+    np.savez(tmp_path / "shapes.npz", mean=np.zeros(3), components=np.zeros((2, 4)), variances=np.zeros(2))
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    for name in ("text.npz", "empty.npz", "other.npz", "shapes.npz", "array.npy", "objects.npy", "missing.npz"):
+        with pytest.raises(UserError, match=f"{name}: not a PCA"):
+            load_pca(tmp_path / name)

@@ -1,0 +1,31 @@
+"""Rank the photos of an index at random for every query: the baseline that any retrieval must beat."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.command import run_command
+from src.config import parse_command_line
+
+
+def _arguments(parser) -> None:
+    parser.add_argument("--index", required=True, help="index folder made by eval/build_index.py")
+    parser.add_argument("--query_features", required=True, help="feature file of the queries (.h5)")
+    parser.add_argument("--output", default="ranks_random.npz", help="ranking file to write (default: %(default)s)")
+
+
+def main(argv=None) -> None:
+    config, arguments = parse_command_line(__doc__, ("run",), _arguments, argv)
+    from src.features.feature_file import FeatureFile
+    from src.retrieval.baseline import random_ranking
+    from src.retrieval.index import load_index
+    from src.retrieval.ranking_file import save_ranking
+
+    with FeatureFile(arguments.query_features, "--query_features") as queries:
+        ranking = random_ranking(queries.names, load_index(arguments.index).names, config.seed)
+    save_ranking(arguments.output, ranking, {"baseline": "random", "seed": config.seed})
+
+
+if __name__ == "__main__":
+    run_command(main)
