@@ -17,14 +17,9 @@ def _arguments(parser) -> None:
 
 def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, ("run",), _arguments, argv)
-    from src.features.feature_file import FeatureFile
-    from src.retrieval.baseline import random_ranking
-    from src.retrieval.index import load_index
-    from src.retrieval.ranking_file import save_ranking
+    from src.retrieval.baseline import rank_randomly  # imports faiss and h5py, which --help does not need
 
-    with FeatureFile(arguments.query_features, "--query_features") as queries:
-        ranking = random_ranking(queries.names, load_index(arguments.index).names, config.seed)
-    save_ranking(arguments.output, ranking, {"baseline": "random", "seed": config.seed})
+    rank_randomly(arguments.index, arguments.query_features, arguments.output, config)
 
 
 if __name__ == "__main__":

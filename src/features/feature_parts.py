@@ -129,7 +129,7 @@ def merge_parts(folder: Path, names: Sequence[str], output: PathLike, attributes
     parts: Dict[Path, h5py.File] = {}
     with h5py.File(merged, "w") as target:
         write_attributes(target, {**attributes, "format_version": FORMAT_VERSION})
-        for name in tqdm([name for name in names if name in where], desc="merge", unit="photo", leave=False):
+        for name in tqdm([name for name in names if name in where], desc="merge", unit="photo", delay=2):
             if where[name] not in parts:
                 if len(parts) >= _OPEN_PARTS:
                     _close(parts)

@@ -129,9 +129,10 @@ def load_pca(path: PathLike) -> Pca:
 
 
 def _load_npz(path: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Dict[str, Any]]:
-    with np.load(path, allow_pickle=False) as stored:
-        if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise ValueError("a single array")
+    stored = np.load(path, allow_pickle=False)
+    if isinstance(stored, np.ndarray):
+        raise ValueError("it holds a single array")
+    with stored:
         provenance = json.loads(str(stored["provenance"])) if "provenance" in stored else {}
         return stored["mean"], stored["components"], stored["variances"], provenance
 

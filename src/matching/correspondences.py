@@ -51,7 +51,7 @@ def match_descriptors(
 
 
 def _nearest_rows(a: np.ndarray, b: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each row of B [N_b, D]: nearest row of A [N_a, D] and second least distance; for each row of A: nearest of B."""
+    """For each row of B [N_b, D]: nearest row of A [N_a, D], second least distance; for each row of A: nearest of B."""
     nearest = np.empty(len(b), np.int64)
     second = np.full(len(b), np.inf, np.float32)
     nearest_b = np.zeros(len(a), np.int64)

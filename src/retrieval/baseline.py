@@ -1,10 +1,37 @@
 """The honest baseline: what retrieval scores when it knows nothing."""
 
+from pathlib import Path
 from typing import Sequence
 
 import numpy as np
 
+from src.config import Config
+from src.features.feature_file import FeatureFile
+from src.files import PathLike, sha256_of
 from src.records import Ranking
+from src.retrieval.index import load_index
+from src.retrieval.perform import is_made
+from src.retrieval.ranking_file import save_ranking
+
+
+def rank_randomly(index: PathLike, query_features: PathLike, output: PathLike, config: Config) -> Path:
+    """Write a random ranking of the same photos for the same queries as ``perform_retrieval`` would rank.
+
+    Raises:
+        UserError: unusable index or features, or another ranking stands at ``output``.
+    """
+    photos = load_index(index)
+    with FeatureFile(query_features, "--query_features") as queries:
+        names = queries.names
+    provenance = {
+        "baseline": "random",
+        "seed": config.seed,
+        "features_sha256": photos.provenance["features_sha256"],
+        "query_features_sha256": sha256_of(query_features),
+    }
+    if not is_made(Path(output), provenance, config.overwrite):
+        save_ranking(output, random_ranking(names, photos.names, config.seed), provenance)
+    return Path(output)
 
 
 def random_ranking(query_names: Sequence[str], index_names: Sequence[str], seed: int = 0) -> Ranking:

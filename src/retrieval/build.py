@@ -15,7 +15,7 @@ from src.files import PathLike, atomic_write_json, sha256_of, temporary_folder_f
 from src.retrieval import index as layout
 
 FORMAT_VERSION = 1
-_FLAT_LIMIT = 2_000_000  # descriptors; an exact search of 1000 through them takes about 10 s on two cores
+_FLAT_LIMIT = 1_000_000  # descriptors; an exact search of 1000 through them takes about 5 s on two cores
 _RAW_LIMIT = 50_000_000  # descriptors kept as floats; product quantisation above
 _ADD_ROWS = 200_000  # descriptors handed to faiss at a time
 _TRAINING_POINTS_PER_LIST = 64  # faiss wants 39 to 256
@@ -71,7 +71,7 @@ def build_index(
 
 
 def choose_index_type(num_descriptors: int, dimension: int) -> str:
-    """Factory string by size: exact up to 2 M descriptors, then inverted lists, then inverted lists of short codes."""
+    """Factory string by size: exact below a million descriptors, then inverted lists, then lists of short codes."""
     if num_descriptors < _FLAT_LIMIT:
         return "Flat"
     lists = 2 ** round(np.log2(4 * np.sqrt(num_descriptors)))

@@ -33,9 +33,9 @@ def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLik
             "query_features_sha256": sha256_of(query_features),
             "retrieval": {name: getattr(config, name) for name in SETTINGS},
         }
-        if _is_made(output, provenance, config.overwrite):
+        if is_made(output, provenance, config.overwrite):
             return output
-        ranking = search(load_index(index), ((name, queries.read(name)) for name in queries.names), config)
+        ranking = search(load_index(index), queries, config)
     save_ranking(output, ranking, provenance)
     logger.info("%s: %d queries, %d photos", output, len(ranking.query_names), len(ranking.index_names))
     return output
@@ -43,7 +43,7 @@ def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLik
 
 def _require_same_descriptors(index_provenance: Dict[str, Any], queries: FeatureFile, path: PathLike) -> None:
     """UserError when the queries were extracted with another network or PCA than the index: distances mean nothing."""
-    for name in ("checkpoint_sha256", "pca"):
+    for name in ("checkpoint_sha256", "pca", "use_whitening"):
         ours, theirs = queries.attributes.get(name), index_provenance["features"].get(name)
         if ours != theirs:
             raise UserError(f"{path}: made with {name} {ours}, the index with {theirs}; extract both with the same one")
@@ -53,8 +53,10 @@ def _require_same_descriptors(index_provenance: Dict[str, Any], queries: Feature
         raise UserError(f"{path}: its descriptors have not the {dimension} dimensions of the index; extract both alike")
 
 
-def _is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
+def is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
     """Whether the wanted ranking stands at ``output``; UserError when another does and may not be replaced."""
+    if output.suffix != ".npz":  # said before the work, not after it
+        raise UserError(f"{output}: a ranking is a .npz file; give --output a name that ends in .npz")
     if overwrite or not output.exists():
         return False
     if load_ranking(output)[1] != provenance:

@@ -45,8 +45,8 @@ def search(index: PhotoIndex, queries: Iterable[Tuple[str, LocalFeatures]], conf
 def rank_photos(index: PhotoIndex, query: LocalFeatures, config: Config) -> Tuple[np.ndarray, np.ndarray]:
     """Rank all N photos of the index for one query.
 
-    The ``num_rerank`` photos of most votes that have 4 correspondences or more are verified. Verified photos come first,
-    by inliers then votes; the others follow by votes; remaining ties go by name.
+    The ``num_rerank`` photos of most votes are verified, if they have 4 correspondences or more. Verified photos come
+    first, by inliers then votes; the others follow by votes; remaining ties go by name.
 
     Returns:
         Photo numbers [N] int32, best first, and their scores [N] float32, falling: inliers + s for a verified photo and

@@ -33,7 +33,7 @@ def write_features(path, photos):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Photos a, b with 30 planted correspondences (b = a moved by (15, -5)) and 10 features of their own; c is blank."""
+    """Photos a, b: 30 planted correspondences (b = a moved by (15, -5)), 10 features of their own each; c is blank."""
     generator = np.random.default_rng(0)
     for name in ("a.png", "b.png", "c.png"):
         cv2.imwrite(str(tmp_path / name), generator.integers(0, 255, (240, 320, 3), np.uint8))

@@ -194,7 +194,14 @@ def test_retrieval_finds_the_planted_photo(tmp_path, features, queries):
     assert (load_ranking(tmp_path / "ranks.npz")[0].scores[0] >= 0).sum() == 1
 
 
-@pytest.mark.parametrize("attributes", [{"checkpoint_sha256": "bb"}, {"pca": "other"}])
+def test_a_ranking_of_another_suffix_is_refused_before_the_search(tmp_path, features, queries, monkeypatch):
+    build_index(features, tmp_path / "index")
+    monkeypatch.setattr("src.retrieval.perform.search", None)
+    with pytest.raises(UserError, match=r"ends in \.npz"):
+        retrieve([f"--index={tmp_path}/index", f"--query_features={queries}", f"--output={tmp_path}/ranks.txt"])
+
+
+@pytest.mark.parametrize("attributes", [{"checkpoint_sha256": "bb"}, {"pca": "other"}, {"use_whitening": True}])
 def test_queries_of_another_network_are_refused(tmp_path, features, photos, attributes):
     build_index(features, tmp_path / "index")
     write_features(tmp_path / "queries.h5", photos, **attributes)
@@ -216,6 +223,8 @@ def test_random_baseline(tmp_path, features, queries):
         rank_randomly([*options, f"--output={tmp_path}/{name}.npz", f"--seed={seed}"])
     one, two, other = (load_ranking(tmp_path / f"{name}.npz")[0] for name in ("one", "two", "other"))
     assert (one.ranks == two.ranks).all() and not (one.ranks == other.ranks).all()
+    with pytest.raises(UserError, match="--overwrite"):
+        rank_randomly([*options, f"--output={tmp_path}/one.npz", "--seed=2"])
 
 
 def test_the_commands_as_processes(tmp_path, features, queries):

@@ -123,6 +123,15 @@ def test_a_verified_photo_without_inliers_stays_before_the_unverified():
     np.testing.assert_allclose(scores, [4 / 5, 3 / 5 - 1])
 
 
+def test_the_residual_is_measured_in_the_query():
+    """A query ten times smaller than the photo: errors of 60 px in the photo are 6 px in the query, within 20."""
+    generator = np.random.default_rng(3)
+    points, rows = generator.uniform(0, 5000, (40, 2)), np.eye(40)
+    query = features_of(points / 10 + generator.choice([-6, 6], (40, 2)), rows)
+    _, scores = rank_photos(index_of([(points, rows)]), query, Config())
+    assert int(scores[0]) == 40
+
+
 def test_equal_photos_are_ranked_by_name(planted):
     photos, query = planted
     ranks, scores = rank_photos(index_of([photos[8]] * 3 + [photos[10]]), query, Config())

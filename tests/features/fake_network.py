@@ -1,0 +1,36 @@
+"""A network that needs no MindSpore: pooled colours of each cell, projected at random."""
+
+import functools
+import os
+import signal
+
+import numpy as np
+
+from src.errors import UserError
+from src.features.extractor import RAW_DIMENSION
+
+CHANNELS = 12
+
+
+def fake_network(level: np.ndarray, channels: int = CHANNELS):
+    """[1, 3, h, w] -> feature map [rows, columns, channels], attention [rows, columns]; one cell each 32 pixels."""
+    _, _, height, width = level.shape
+    weights = np.random.default_rng(7).normal(size=(8, channels))
+    feature_map = np.zeros((-(-height // 32), -(-width // 32), channels), np.float32)
+    attention = np.zeros(feature_map.shape[:2], np.float32)
+    for row in range(feature_map.shape[0]):
+        for column in range(feature_map.shape[1]):
+            cell = level[0, :, 32 * row : 32 * row + 32, 32 * column : 32 * column + 32].astype(np.float64)
+            pooled = np.concatenate([cell.mean(axis=(1, 2)), cell.std(axis=(1, 2)), [row / 9, column / 9]])
+            feature_map[row, column] = np.tanh(pooled @ weights)
+            attention[row, column] = np.log1p(np.exp(3 * pooled[0] - pooled[1] + 0.3 * pooled[2]))
+    return feature_map, attention
+
+
+def load_fake_network(config, device_id):
+    """As src.model.inference.load_network; some device ids are broken on purpose."""
+    if device_id == 8:
+        raise UserError("device 8 is on fire")
+    if device_id == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return functools.partial(fake_network, channels=RAW_DIMENSION)

@@ -1,0 +1,192 @@
+"""From photos to a feature file and a PCA, with a made-up network."""
+
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.config import Config
+from src.errors import UserError
+from src.features.extract_to_file import extract_to_file
+from src.features.extractor import ExtractionSettings, extract, extract_region
+from src.features.feature_file import FeatureFile
+from src.features.feature_parts import finished_photos, parts_folder
+from src.features.learn_pca import learn_pca
+from src.features.pca import load_pca, project
+from src.features.photos import Photo, photos_of_folder
+from src.files import sha256_of
+from src.images import load_image
+from tests.features.fake_network import fake_network, load_fake_network
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for number in range(5):
+        pixels = generator.integers(0, 256, (80 + number, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / ("sub" if number % 2 else ".") / f"{number}.png")
+    return photos_of_folder(folder)
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "delf.ckpt").write_bytes(b"weights")
+    return _config(tmp_path)
+
+
+def _config(tmp_path, **changes):
+    values = {"image_scales": (0.5, 1.0), "max_feature_num": 9, "num_workers": 2, "pca_dim": 3, **changes}
+    return Config(**{"checkpoint_path": str(tmp_path / "delf.ckpt"), **values})
+
+
+def _extract(photos, config, output, devices=(0,), protocol=""):
+    extract_to_file(photos, protocol, output, config, devices, load_network=load_fake_network)
+
+
+def _slow_network(level):
+    return fake_network(level, 1024)
+
+
+def test_every_photo_is_extracted_and_nothing_is_left_behind(photos, config, tmp_path):
+    output = tmp_path / "out" / "features.h5"
+    _extract(photos, config, output)
+    with FeatureFile(output) as made:
+        assert made.names == sorted(photo.name for photo in photos)
+        assert made.attributes["checkpoint_sha256"] == sha256_of(config.checkpoint_path)
+        assert made.attributes["image_scales"] == [0.5, 1.0] and made.attributes["pca"] == ""
+        settings = ExtractionSettings.from_config(config)
+        for photo in photos:
+            expected = extract(load_image(photo.path), _slow_network, settings)
+            features = made.read(photo.name)
+            assert len(features) == 9 and np.array_equal(features.descriptors, expected.descriptors)
+            assert np.array_equal(features.keypoints, expected.keypoints)
+    assert [path.name for path in output.parent.iterdir()] == ["features.h5"]
+
+
+def test_boxes_reach_the_file(photos, config, tmp_path):
+    box = (10, 20, 90, 70)
+    _extract([Photo("query_1", photos[0].path, box)], config, tmp_path / "queries.h5", protocol="classic")
+    with FeatureFile(tmp_path / "queries.h5") as made:
+        features = made.read("query_1")
+        assert made.attributes["protocol"] == "classic"
+    expected = extract_region(load_image(photos[0].path), box, _slow_network, ExtractionSettings.from_config(config))
+    assert np.array_equal(features.keypoints, expected.keypoints) and features.image_size == (120, 80)
+
+
+def test_unreadable_photos_are_named_and_the_others_done(photos, config, tmp_path, caplog):
+    (tmp_path / "photos" / "2.png").write_bytes(b"no photo")
+    outside = Photo("query", photos[0].path, (500, 500, 600, 600))
+    _extract([*photos, outside], config, tmp_path / "features.h5")
+    with FeatureFile(tmp_path / "features.h5") as made:
+        assert len(made) == 4 and "2.png" not in made and "query" not in made
+    assert "2.png: cannot be read as a photo" in caplog.text and "holds no pixel" in caplog.text
+    assert "2 photos could not be read" in caplog.text
+
+
+def test_no_readable_photo_at_all(photos, config, tmp_path):
+    for photo in photos:
+        open(photo.path, "wb").close()
+    with pytest.raises(UserError, match="none of the 5 photos can be read; the first: .*0.png"):
+        _extract(photos, config, tmp_path / "features.h5")
+    assert not (tmp_path / "features.h5").exists()
+
+
+def test_finished_work_is_skipped_and_other_settings_refused(photos, config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    output = tmp_path / "features.h5"
+    _extract(photos, config, output)
+    before = output.stat().st_mtime_ns
+    _extract(photos, config, output, devices=(8,))  # a broken device: it must not be touched
+    assert "already made" in caplog.text and output.stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"\(max_feature_num\); give --overwrite"):
+        _extract(photos, _config(tmp_path, max_feature_num=8), output)
+    with pytest.raises(UserError, match=r"\(photos\)"):
+        _extract(photos[1:], config, output)
+    _extract(photos, _config(tmp_path, max_feature_num=8, overwrite=True), output)
+    with FeatureFile(output) as made:
+        assert made.shape(photos[0].name)[0] == 8
+    _extract(photos, _config(tmp_path, max_feature_num=8, pca_dim=7), output)  # no PCA: its length changes nothing
+
+
+def test_interrupted_run_goes_on_where_it_stopped(photos, config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    calls = []
+
+    def interrupted(config, device_id):
+        def network(level):
+            calls.append(level)
+            if len(calls) > 4:  # two levels a photo
+                raise KeyboardInterrupt
+            return _slow_network(level)
+
+        return network
+
+    output = tmp_path / "features.h5"
+    with pytest.raises(KeyboardInterrupt):
+        extract_to_file(photos, "", output, config, load_network=interrupted)
+    assert len(finished_photos(parts_folder(output))) == 2 and not output.exists()
+    _extract(photos, config, output)
+    assert "2 of 5 photos were finished" in caplog.text
+    _extract(photos, config, tmp_path / "straight.h5")
+    assert output.read_bytes() == (tmp_path / "straight.h5").read_bytes()
+
+
+def test_two_workers_write_the_same_file(photos, config, tmp_path):
+    (tmp_path / "photos" / "2.png").write_bytes(b"no photo")
+    _extract(photos, config, tmp_path / "one.h5")
+    _extract(photos, config, tmp_path / "two.h5", devices=(0, 1))
+    assert (tmp_path / "two.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
+
+
+@pytest.mark.parametrize(("device", "message"), [(8, "device 8 is on fire"), (9, "worker 1 ended with status -9")])
+def test_failing_worker_fails_the_command(photos, config, tmp_path, device, message):
+    with pytest.raises(UserError, match=message):
+        _extract(photos, config, tmp_path / "features.h5", devices=(0, device))
+    assert not (tmp_path / "features.h5").exists()
+
+
+def test_pca_is_learned_and_used(photos, config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    raw, pca_path = tmp_path / "raw.h5", tmp_path / "pca.npz"
+    _extract(photos, config, raw)
+    learn_pca(raw, pca_path, 3)
+    pca = load_pca(pca_path)
+    assert pca.components.shape == (3, 1024)
+    assert pca.provenance["num_photos"] == 5 and pca.provenance["num_descriptors"] == 45
+    assert pca.provenance["checkpoint_sha256"] == sha256_of(config.checkpoint_path)
+    learn_pca(raw, pca_path, 3)
+    assert f"{pca_path}: already made" in caplog.text
+    with pytest.raises(UserError, match="a PCA of other features"):
+        learn_pca(raw, pca_path, 2)
+    with pytest.raises(UserError, match="45 descriptors are too few"):
+        learn_pca(raw, tmp_path / "big.npz", 45)
+
+    with_pca = _config(tmp_path, pca_path=str(pca_path))
+    _extract(photos, with_pca, tmp_path / "short.h5")
+    with FeatureFile(raw) as source, FeatureFile(tmp_path / "short.h5") as short:
+        assert short.attributes["pca"] == pca.identity
+        for name in source.names:
+            expected = project(source.read(name).descriptors, pca, 3)
+            np.testing.assert_allclose(short.read(name).descriptors, expected, atol=1e-5)
+    with pytest.raises(UserError, match="went through a PCA already"):
+        learn_pca(tmp_path / "short.h5", tmp_path / "twice.npz", 2)
+
+
+def test_pca_that_does_not_belong(photos, config, tmp_path):
+    _extract(photos, config, tmp_path / "raw.h5")
+    learn_pca(tmp_path / "raw.h5", tmp_path / "pca.npz", 3)
+    pca_path = str(tmp_path / "pca.npz")
+    with pytest.raises(UserError, match="keeps 3 dimensions, --pca_dim is 4"):
+        _extract(photos, _config(tmp_path, pca_path=pca_path, pca_dim=4), tmp_path / "x.h5")
+    (tmp_path / "other.ckpt").write_bytes(b"other weights")
+    foreign = _config(tmp_path, pca_path=pca_path, checkpoint_path=str(tmp_path / "other.ckpt"))
+    with pytest.raises(UserError, match="not on this one .*tools/learn_pca.py"):
+        _extract(photos, foreign, tmp_path / "x.h5")
+
+
+def test_checkpoint_is_needed(photos, tmp_path):
+    with pytest.raises(UserError, match="--checkpoint_path is not set"):
+        _extract(photos, Config(), tmp_path / "x.h5")

@@ -1,0 +1,51 @@
+"""The command lines of extraction and PCA: what they refuse, and that asking for help costs nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(script, *arguments):
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("script", ["eval/extract_features.py", "tools/learn_pca.py"])
+def test_help_imports_nothing_heavy(script):
+    code = f"""
+import runpy, sys
+sys.argv = ["command", "--help"]
+try:
+    runpy.run_path({str(ROOT / script)!r}, run_name="__main__")
+except SystemExit as end:
+    heavy = {{"mindspore", "h5py", "cv2"}} & set(sys.modules)
+    sys.exit(f"imported {{heavy}}" if heavy else end.code)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "--output" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--devices", "0,1"], "--devices is '0,1'"),
+        (["--num_images", "-1"], "--num_images is -1"),
+        (["--num_images", "2", "--gt_path", "gt"], "--gt_path and --num_images both choose"),
+        (["--protocol", "classic"], "give it together with --gt_path"),
+        ([], "no such folder"),
+    ],
+)
+def test_extraction_refuses(tmp_path, arguments, message):
+    result = _run("eval/extract_features.py", "--images_path", tmp_path / "none", *arguments)
+    assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_learn_pca_refuses(tmp_path):
+    for arguments, message in ((["--dim", "0"], "--dim is 0"), ([], "no such file (--features)")):
+        result = _run("tools/learn_pca.py", "--features", tmp_path / "none.h5", *arguments)
+        assert result.returncode == 2 and message in result.stderr

@@ -1,0 +1,85 @@
+"""The feature file as hloc and as this project read it."""
+
+import h5py
+import numpy as np
+import pytest
+
+from src.errors import UserError
+from src.features.feature_file import FORMAT_VERSION, FeatureFile, write_attributes, write_group
+from src.records import LocalFeatures
+
+SETTINGS = {"checkpoint_sha256": "ab" * 32, "image_scales": [0.25, 1.0], "score_threshold": None, "protocol": ""}
+
+
+def make_features(seed, count=5, dimension=4):
+    generator = np.random.default_rng(seed)
+    return LocalFeatures(
+        keypoints=generator.random((count, 2)) * 100,
+        scales=generator.random(count),
+        scores=np.sort(generator.random(count))[::-1],
+        descriptors=generator.normal(size=(count, dimension)),
+        image_size=(640, 480 + seed),
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        write_attributes(file, {**SETTINGS, "format_version": FORMAT_VERSION})
+        write_group(file, "sub/b.jpg", make_features(1))
+        write_group(file, "a.jpg", make_features(2))
+        write_group(file, "sub/empty.jpg", make_features(3, count=0))
+    return tmp_path / "features.h5"
+
+
+def test_round_trip(path):
+    with FeatureFile(path) as source:
+        assert source.names == ["a.jpg", "sub/b.jpg", "sub/empty.jpg"] and len(source) == 3
+        assert source.attributes == {**SETTINGS, "format_version": FORMAT_VERSION}
+        assert source.shape("sub/b.jpg") == (5, 4) and source.shape("sub/empty.jpg") == (0, 4)
+        assert "a.jpg" in source and "sub" not in source
+        for seed, (name, features) in zip((2, 1, 3), source):
+            expected = make_features(seed, count=len(features))
+            assert features.image_size == expected.image_size, name
+            for part in ("keypoints", "scales", "scores", "descriptors"):
+                assert np.array_equal(getattr(features, part), getattr(expected, part)), name
+
+
+def test_layout_is_hlocs(path):
+    with h5py.File(path, "r") as file:
+        group = file["sub/b.jpg"]
+        shapes = {name: group[name].shape for name in group}
+        assert group["image_size"][:].tolist() == [640, 481]
+        assert np.array_equal(group["descriptors"][:, 0], make_features(1).descriptors[0])
+    assert shapes == {"keypoints": (5, 2), "descriptors": (4, 5), "scores": (5,), "scales": (5,), "image_size": (2,)}
+
+
+def test_unknown_photo(path):
+    with FeatureFile(path) as source, pytest.raises(UserError, match="no photo 'c.jpg' among its 3"):
+        source.read("c.jpg")
+
+
+def test_damaged_photo(path):
+    with h5py.File(path, "r+") as file:
+        del file["a.jpg/scores"]
+    with FeatureFile(path) as source, pytest.raises(UserError, match="a.jpg are damaged"):
+        source.read("a.jpg")
+
+
+def test_what_is_no_feature_file(path, tmp_path):
+    (tmp_path / "text.h5").write_text("no")
+    (tmp_path / "cut.h5").write_bytes(path.read_bytes()[:1500])
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["keypoints"] = [1]
+    for name in ("text.h5", "cut.h5", "other.h5"):
+        with pytest.raises(UserError, match=f"{name}: not a finished feature file"):
+            FeatureFile(tmp_path / name)
+    with pytest.raises(UserError, match="none.h5: no such file"):
+        FeatureFile(tmp_path / "none.h5")
+
+
+def test_later_format_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        write_attributes(file, {"format_version": FORMAT_VERSION + 1})
+    with pytest.raises(UserError, match="format 2"):
+        FeatureFile(path)

@@ -1,0 +1,93 @@
+"""Which photos are extracted, under which names, with which boxes."""
+
+import pytest
+
+from src.errors import UserError
+from src.features.photos import Photo, photos_digest, photos_of_folder, photos_of_list, photos_of_queries
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "photos"
+    for name in ("jpg/all_souls_000013.jpg", "jpg/radcliffe_1.JPG", "b.png", "a.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+@pytest.fixture
+def ground_truth(tmp_path):
+    root = tmp_path / "gt"
+    root.mkdir()
+    queries = {"all_souls_1": "oxc1_all_souls_000013 136.5 34.1 648.5 955.7", "radcliffe_1": "radcliffe_1 1 2 30 40"}
+    for name, line in queries.items():
+        (root / f"{name}_query.txt").write_text(line + "\n")
+        for label in ("good", "ok", "junk"):
+            (root / f"{name}_{label}.txt").write_text("a\n")
+    return root
+
+
+def test_whole_folder(folder):
+    photos = photos_of_folder(folder)
+    assert [photo.name for photo in photos] == ["a.png", "b.png", "jpg/all_souls_000013.jpg", "jpg/radcliffe_1.JPG"]
+    assert all(photo.path == str(folder / photo.name) and photo.box is None for photo in photos)
+
+
+def test_sample_is_seeded_and_sorted(folder):
+    samples = [[photo.name for photo in photos_of_folder(folder, 2, seed)] for seed in range(20)]
+    assert all(len(set(names)) == 2 and names == sorted(names) for names in samples)
+    assert len({tuple(names) for names in samples}) > 2
+    assert photos_of_folder(folder, 2, 5) == photos_of_folder(folder, 2, 5)
+    assert len(photos_of_folder(folder, 99)) == 4
+
+
+def test_list(folder, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("\ufeffb.png\r\n\n ./a.png \nb.png\n", encoding="utf-8")
+    assert [photo.name for photo in photos_of_list(folder, path)] == ["b.png", "a.png"]
+
+
+@pytest.mark.parametrize("line", ["none.png", "jpg", "../photos/a.png", "/etc/hostname"])
+def test_list_of_what_is_not_there(folder, tmp_path, line):
+    (tmp_path / "list.txt").write_text(f"a.png\n{line}\n")
+    with pytest.raises(UserError, match="is not a photo in"):
+        photos_of_list(folder, tmp_path / "list.txt")
+
+
+def test_list_that_is_none(folder, tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "photo.txt").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(UserError, match="lists no photo"):
+        photos_of_list(folder, tmp_path / "empty.txt")
+    with pytest.raises(UserError, match="not a text file"):
+        photos_of_list(folder, tmp_path / "photo.txt")
+
+
+def test_queries_are_cropped_as_the_protocol_says(folder, ground_truth):
+    photos, protocol = photos_of_queries(folder, ground_truth, "classic")
+    assert protocol == "classic"
+    assert photos == [
+        Photo("all_souls_1", str(folder / "jpg/all_souls_000013.jpg"), (136, 34, 648, 956)),
+        Photo("radcliffe_1", str(folder / "jpg/radcliffe_1.JPG"), (1, 2, 30, 40)),
+    ]
+    photos, protocol = photos_of_queries(folder, ground_truth)
+    assert protocol == "modelzoo" and [photo.box for photo in photos] == [None, None]
+
+
+def test_query_without_photo(folder, ground_truth):
+    (folder / "jpg/radcliffe_1.JPG").unlink()
+    with pytest.raises(UserError, match="no photo radcliffe_1 in it, which query radcliffe_1 needs"):
+        photos_of_queries(folder, ground_truth)
+
+
+def test_digest_follows_what_matters(folder, tmp_path):
+    photos = photos_of_folder(folder)
+    digest = photos_digest(photos)
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    assert photos_digest(photos_of_folder(moved)) == digest
+    assert photos_digest(photos_of_folder(moved)[1:]) != digest
+    (moved / "a.png").write_bytes(b"longer than before")
+    assert photos_digest(photos_of_folder(moved)) != digest
+    photo = Photo("q", str(moved / "a.png"), (0, 0, 5, 5))
+    assert photos_digest([photo]) != photos_digest([Photo("q", photo.path)])
