@@ -51,16 +51,20 @@ prepare_environment() {
     fi
 }
 
-# split_options "$@": fills `positional`, `options` and `output_path`; gives --config its default.
+# split_options "$@": fills `positional` and `options`; gives --config its default. Options of the script itself
+# (--output_path, --list_images_path, --protocol) are not for every command: they go to variables of their names.
 split_options() {
-    positional=() options=() output_path=.
+    positional=() options=() output_path=. list_images_path='' protocol=''
     local has_config=0
     while (($#)); do
         case $1 in
-            --output_path=*) output_path=${1#*=} ;;
-            --output_path)
-                (($# > 1)) || fail "--output_path needs a folder"
-                output_path=$2
+            --output_path=* | --list_images_path=* | --protocol=*)
+                set -- "${1%%=*}" "${1#*=}" "${@:2}"
+                continue
+                ;;
+            --output_path | --list_images_path | --protocol)
+                (($# > 1)) || fail "$1 needs a value"
+                printf -v "${1#--}" %s "$2"
                 shift
                 ;;
             --*)

@@ -11,20 +11,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
-list_images_path=
-arguments=()
-while (($#)); do
-    case $1 in
-        --list_images_path=*) list_images_path=${1#*=} ;;
-        --list_images_path)
-            list_images_path=${2:?--list_images_path needs a file}
-            shift
-            ;;
-        *) arguments+=("$1") ;;
-    esac
-    shift
-done
-split_options "${arguments[@]}"
+split_options "$@"
 ((${#positional[@]} == 2 || ${#positional[@]} == 3)) || { show_usage "$0" >&2; fail "two or three arguments are needed"; }
 images_path=${positional[0]} checkpoint=${positional[1]} devices=${positional[2]:-0}
 [[ -d "$images_path" ]] || fail "$images_path: no such folder (IMAGES_PATH)"

@@ -5,6 +5,7 @@
 #
 # GT_PATH is a folder of Oxford5k / Paris6k text files or a revisited pickle (gnd_roxford5k.pkl).
 # DEVICES is a string of device ids (0, 01, 03); on a CPU, the number of ids is the number of workers.
+# --protocol revisited|classic|modelzoo (default: revisited for a pickle, modelzoo for text files).
 # --output_path FOLDER receives mAP.txt, results.json and report.html, and the files between in FOLDER/retrieval_files
 # (default: the current folder). Finished steps are skipped when the script runs again; --overwrite makes them anew.
 # The PCA is --pca_path, else pca.npz beside the checkpoint, else one fitted on a sample of the photos themselves.
@@ -34,11 +35,13 @@ if ! option_given pca_path; then
     extract+=(--pca_path "$pca")
 fi
 "${extract[@]}" --output "$files/index_features.h5"
-"${extract[@]}" --gt_path "$gt_path" --output "$files/query_features.h5"
+judge=(--gt_path "$gt_path")
+[[ -z "$protocol" ]] || judge+=(--protocol "$protocol")
+"${extract[@]}" "${judge[@]}" --output "$files/query_features.h5"
 "$python" "$root/eval/build_index.py" "${options[@]}" --features "$files/index_features.h5" --output "$files/index"
 "$python" "$root/eval/perform_retrieval.py" "${options[@]}" --index "$files/index" \
     --query_features "$files/query_features.h5" --output "$files/ranks.npz"
-"$python" "$root/eval/compute_map.py" "${options[@]}" --ranks "$files/ranks.npz" --gt_path "$gt_path" \
+"$python" "$root/eval/compute_map.py" "${options[@]}" --ranks "$files/ranks.npz" "${judge[@]}" \
     --output "$output_path/mAP.txt"
-"$python" "$root/eval/report.py" "${options[@]}" --ranks "$files/ranks.npz" --gt_path "$gt_path" \
+"$python" "$root/eval/report.py" "${options[@]}" --ranks "$files/ranks.npz" "${judge[@]}" \
     --images_path "$images_path" --output "$output_path/report.html"

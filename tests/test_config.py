@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
 from src.config import Config, load_yaml, parse_command_line, section_values, to_yaml
 from src.errors import UserError
 

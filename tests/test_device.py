@@ -1,6 +1,7 @@
 """Choosing a device, and what is said when that is impossible."""
 
 import pytest
+
 from src import device
 from src.errors import UserError
 

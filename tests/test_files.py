@@ -1,6 +1,7 @@
 """Atomic writes: the old file or the new one, never a part."""
 
 import pytest
+
 from src.errors import UserError
 from src.files import atomic_path, atomic_write_text, require_file, require_folder, sha256_of, temporary_folder_for
 

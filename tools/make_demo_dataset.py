@@ -20,13 +20,9 @@ def main(argv: Optional[List[str]] = None) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     for field in fields(DemoSettings):
-        parser.add_argument(
-            f"--{field.name}", type=int, default=field.default, help=field.name.replace("_", " ")
-        )
+        parser.add_argument(f"--{field.name}", type=int, default=field.default, help=field.name.replace("_", " "))
     parser.add_argument("--workers", type=int, default=2, help="processes; the files do not depend on it")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="rebuild a data set made with other settings"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="rebuild a data set made with other settings")
     options = parser.parse_args(argv)
     settings = DemoSettings(**{field.name: getattr(options, field.name) for field in fields(DemoSettings)})
     make_demo_dataset(options.output, settings, options.workers, options.overwrite)

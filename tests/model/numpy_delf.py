@@ -1,6 +1,6 @@
 """DELF's forward pass in plain NumPy, slow and obvious: the second implementation that the tests compare against."""
 
-from typing import Callable, Dict, Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -52,11 +52,10 @@ def bottleneck(x: np.ndarray, weights: Weights, name: str, stride: int) -> np.nd
 
 def max_pool_valid(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
     rows, columns = (x.shape[1] - kernel) // stride + 1, (x.shape[2] - kernel) // stride + 1
-    shifted: Callable[[int, int], np.ndarray] = (
-        lambda i, j: x[  # noqa: E731
-            :, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride
-        ]
-    )
+
+    def shifted(i: int, j: int) -> np.ndarray:
+        return x[:, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
+
     return np.max([shifted(i, j) for i in range(kernel) for j in range(kernel)], axis=0)
 
 

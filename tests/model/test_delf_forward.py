@@ -4,6 +4,7 @@ import mindspore as ms
 import numpy as np
 import numpy_delf as reference
 import pytest
+
 from src.config import Config
 from src.device import set_up_device
 from src.model.delf import AttentionNet, DelfNet, TuningNet

@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 import numpy_delf as reference
 import pytest
+
 from src.config import Config
 from src.device import set_up_device
 from src.errors import UserError
@@ -42,11 +43,10 @@ def layers():
             if unit == 0:
                 parts.append(("1", 0, "shortcut", 1, first, 4 * middle))
             for old, new, ours, kernel, into, out in parts:
-                base, letter = f"{owner}.conv{block}.{unit}", "abcdef"[unit]
-                yield (f"res{block}{letter}_branch{old}", f"conv{block}_block{unit + 1}_{new}_conv", f"{base}.conv_{ours}",
-                       (kernel, kernel, into, out), out)  # fmt: skip
-                yield (f"bn{block}{letter}_branch{old}", f"conv{block}_block{unit + 1}_{new}_bn", f"{base}.bn_{ours}",
-                       None, out)  # fmt: skip
+                keras = f"{block}{'abcdef'[unit]}_branch{old}", f"conv{block}_block{unit + 1}_{new}"
+                base = f"{owner}.conv{block}.{unit}"
+                yield f"res{keras[0]}", f"{keras[1]}_conv", f"{base}.conv_{ours}", (kernel, kernel, into, out), out
+                yield f"bn{keras[0]}", f"{keras[1]}_bn", f"{base}.bn_{ours}", None, out
 
 
 def write_keras(path, naming):

@@ -46,9 +46,7 @@ class Painter:
         source = paint[window] if isinstance(paint, np.ndarray) else np.array(paint, np.float32)
         weight = (mask.astype(np.float32) / 255.0)[..., None]
         bare = self.alpha[window] == 0
-        if (
-            bare.any()
-        ):  # a soft edge over nothing keeps the paint's own colour: the alpha carries the softness
+        if bare.any():  # a soft edge over nothing keeps the paint's own colour: the alpha carries the softness
             weight[bare & (mask > 0)] = 1.0
         target = self.rgb[window]
         target[:] = target + (source - target) * weight

@@ -124,13 +124,10 @@ def paint_lamp(painter: Painter, rng: np.random.Generator, x: float, foot: float
     for dx in (0.0,) if rng.random() < 0.5 else (-0.32 * person, 0.32 * person):
         painter.line((x, foot - tall), (x + dx, foot - tall), 0.05 * person, iron)
         painter.fill(
-            np.array([(-0.1, 0), (-0.15, -0.32), (0, -0.46), (0.15, -0.32), (0.1, 0)]) * person
-            + (x + dx, foot - tall),
+            np.array([(-0.1, 0), (-0.15, -0.32), (0, -0.46), (0.15, -0.32), (0.1, 0)]) * person + (x + dx, foot - tall),
             iron,
         )
-        painter.box(
-            x + dx - 0.09 * person, foot - tall - 0.29 * person, 0.18 * person, 0.24 * person, (236, 224, 176)
-        )
+        painter.box(x + dx - 0.09 * person, foot - tall - 0.29 * person, 0.18 * person, 0.24 * person, (236, 224, 176))
 
 
 def paint_car(painter: Painter, rng: np.random.Generator, x: float, foot: float, person: float) -> None:
@@ -157,16 +154,10 @@ def paint_car(painter: Painter, rng: np.random.Generator, x: float, foot: float,
     roof = body[:, 1].max()
     painter.box(x - 0.2 * length, foot - (roof - 0.05) * person, 0.34 * length, 0.17 * person, (52, 60, 70))
     painter.box(x - 0.03 * length, foot - (roof - 0.03) * person, 0.025 * length, 0.22 * person, colour)
-    painter.shade(
-        np.array([(-0.5, 0.1), (-0.5, 0.2), (0.5, 0.2), (0.5, 0.1)]) * (length, -person) + (x, foot), 0.7
-    )
+    painter.shade(np.array([(-0.5, 0.1), (-0.5, 0.2), (0.5, 0.2), (0.5, 0.1)]) * (length, -person) + (x, foot), 0.7)
     for side in (-0.31, 0.31):
-        painter.fill(
-            ellipse(x + side * length, foot - 0.12 * person, 0.15 * person, 0.15 * person), (30, 30, 32)
-        )
-        painter.fill(
-            ellipse(x + side * length, foot - 0.12 * person, 0.07 * person, 0.07 * person), (150, 150, 152)
-        )
+        painter.fill(ellipse(x + side * length, foot - 0.12 * person, 0.15 * person, 0.15 * person), (30, 30, 32))
+        painter.fill(ellipse(x + side * length, foot - 0.12 * person, 0.07 * person, 0.07 * person), (150, 150, 152))
 
 
 def paint_fence(painter: Painter, rng: np.random.Generator, x: float, foot: float, person: float) -> None:
@@ -180,18 +171,14 @@ def paint_fence(painter: Painter, rng: np.random.Generator, x: float, foot: floa
     for post in np.arange(x - wide / 2, x + wide / 2, pitch):
         painter.line((post, foot), (post, foot - tall), 0.07 * person, colour)
     for level in (0.25, 0.85):
-        painter.line(
-            (x - wide / 2, foot - level * tall), (x + wide / 2, foot - level * tall), 0.06 * person, colour
-        )
+        painter.line((x - wide / 2, foot - level * tall), (x + wide / 2, foot - level * tall), 0.06 * person, colour)
 
 
 def paint_stall(painter: Painter, rng: np.random.Generator, x: float, foot: float, person: float) -> None:
     """A market stall with a striped awning."""
     wide, colour = person * float(rng.uniform(1.6, 2.6)), one_of(rng, CARS)
     for side in (-0.46, 0.46):
-        painter.line(
-            (x + side * wide, foot), (x + side * wide, foot - 1.3 * person), 0.06 * person, (90, 74, 58)
-        )
+        painter.line((x + side * wide, foot), (x + side * wide, foot - 1.3 * person), 0.06 * person, (90, 74, 58))
     painter.box(x - wide / 2, foot - 0.5 * person, wide, 0.45 * person, (124, 96, 66))
     for stripe in range(8):
         left = x - wide * 0.56 + stripe * wide * 0.14

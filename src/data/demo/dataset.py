@@ -47,9 +47,7 @@ def render_job(root: Path, job: Job) -> tuple[PhotoRecord, ...]:
         rng = np.random.default_rng(np.random.SeedSequence(shot.stream))
         photo = take_photo(levels, shot.difficulty, shot.long_side, rng)
         atomic_write_bytes(root / shot.path, photo.jpeg)
-        records.append(
-            PhotoRecord(shot.path, shot.difficulty, photo.box, round(photo.visible, 3), photo.mood)
-        )
+        records.append(PhotoRecord(shot.path, shot.difficulty, photo.box, round(photo.visible, 3), photo.mood))
     return tuple(records)
 
 
@@ -97,15 +95,11 @@ def _already_made(output: Path, description: dict[str, object], overwrite: bool)
     except ValueError:
         manifest = {}
     if {key: manifest.get(key) for key in description} != description:
-        raise UserError(
-            f"{output} holds a demo data set made with other settings: add --overwrite to rebuild it"
-        )
+        raise UserError(f"{output} holds a demo data set made with other settings: add --overwrite to rebuild it")
     return True
 
 
-def make_demo_dataset(
-    output: Path, settings: DemoSettings, workers: int = 2, overwrite: bool = False
-) -> None:
+def make_demo_dataset(output: Path, settings: DemoSettings, workers: int = 2, overwrite: bool = False) -> None:
     """Write the demo data set to the folder ``output``: ``gldv2/``, ``oxford/`` and ``manifest.json``.
 
     The files depend on ``settings`` alone, not on ``workers``. The folder appears when it is complete. One
@@ -129,15 +123,8 @@ def make_demo_dataset(
         finished = _photograph(root, jobs, workers)
         records = [record for item in finished for record in item.records]
         counts = layouts.write_training_tables(root, training)
-        evaluated = [
-            (item.job, item.records) for item in finished[len(training) : len(training) + len(evaluation)]
-        ]
+        evaluated = [(item.job, item.records) for item in finished[len(training) : len(training) + len(evaluation)]]
         counts |= layouts.write_ground_truth(root, evaluated, distractors, settings.queries_per_landmark)
-        files = {
-            record.path: f"{record.difficulty} {record.mood} visible={record.visible:.3f}"
-            for record in records
-        }
-        atomic_write_json(
-            root / MANIFEST, {**description, "counts": counts, "files": dict(sorted(files.items()))}
-        )
+        files = {record.path: f"{record.difficulty} {record.mood} visible={record.visible:.3f}" for record in records}
+        atomic_write_json(root / MANIFEST, {**description, "counts": counts, "files": dict(sorted(files.items()))})
     _LOG.info("%s: %d photos of %d landmarks", output, len(records), len(jobs))

@@ -36,17 +36,13 @@ def _surround(site: Site, x: float, y: float, width: float, height: float, style
     """The stone frame around an opening, with its hood and shadow."""
     painter, edge = site.painter, style.surround
     slip = -painter.light * 3.0
-    painter.shade(
-        opening(style.head, x - edge + slip, y - edge + 3, width + 2 * edge, height + 2 * edge), 0.66
-    )
+    painter.shade(opening(style.head, x - edge + slip, y - edge + 3, width + 2 * edge, height + 2 * edge), 0.66)
     if edge:
         painter.fill(opening(style.head, x - edge, y - edge, width + 2 * edge, height + edge), site.trim)
     top, reach = y - edge, width / 2 + edge + 4
     cx = x + width / 2
     if style.hood == "triangle":
-        painter.fill(
-            np.array([(cx - reach, top), (cx, top - 0.42 * reach - 3), (cx + reach, top)]), site.trim
-        )
+        painter.fill(np.array([(cx - reach, top), (cx, top - 0.42 * reach - 3), (cx + reach, top)]), site.trim)
         painter.shade(
             np.array([(cx - reach * 0.6, top - 2), (cx, top - 0.3 * reach), (cx + reach * 0.6, top - 2)]), 0.7
         )
@@ -57,17 +53,13 @@ def _surround(site: Site, x: float, y: float, width: float, height: float, style
         painter.fill(ellipse(cx, top, reach, 0.45 * reach + 3, 180, 360), site.trim)
         painter.shade(ellipse(cx, top, reach * 0.7, 0.3 * reach, 180, 360), 0.72)
     elif style.hood == "keystone":
-        painter.fill(
-            np.array([(cx - 6, top - 7), (cx + 6, top - 7), (cx + 4, y + 5), (cx - 4, y + 5)]), site.trim
-        )
+        painter.fill(np.array([(cx - 6, top - 7), (cx + 6, top - 7), (cx + 4, y + 5), (cx - 4, y + 5)]), site.trim)
     elif style.hood == "voussoirs":
         outer = opening(style.head, x - 8, y - 8, width + 16, height + 8)
         painter.fill(outer, site.second_wall)
         for t in np.linspace(-0.9, 0.9, 7):
             edge_y = opening_top(style.head, y, width, height, t)
-            painter.line(
-                (cx + t * (width / 2 + 8), edge_y - 9), (cx + t * width / 2, edge_y + 1), 1.5, (70, 62, 56)
-            )
+            painter.line((cx + t * (width / 2 + 8), edge_y - 9), (cx + t * width / 2, edge_y + 1), 1.5, (70, 62, 56))
 
 
 def _bars(site: Site, x: float, y: float, width: float, height: float, style: WindowStyle) -> None:
@@ -78,9 +70,7 @@ def _bars(site: Site, x: float, y: float, width: float, height: float, style: Wi
         body = height - rise
         for offset in np.arange(0, width + body, max(7.0, width / 4)):
             start, end = max(0.0, offset - body), min(width, offset)
-            painter.line(
-                (x + start, y + rise + offset - start), (x + end, y + rise + offset - end), 1.2, colour
-            )
+            painter.line((x + start, y + rise + offset - start), (x + end, y + rise + offset - end), 1.2, colour)
             painter.line(
                 (x + width - start, y + rise + offset - start),
                 (x + width - end, y + rise + offset - end),
@@ -93,9 +83,7 @@ def _bars(site: Site, x: float, y: float, width: float, height: float, style: Wi
     for column in range(1, columns):
         t = 2 * column / columns - 1
         top = opening_top(style.head, y, width, height, t) if style.bars != "fan" else y + rise
-        painter.line(
-            (x + width * column / columns, top), (x + width * column / columns, y + height), thickness, colour
-        )
+        painter.line((x + width * column / columns, top), (x + width * column / columns, y + height), thickness, colour)
     for row in range(rows):
         level = y + rise + (height - rise) * row / rows
         if row or rise > 4:
@@ -136,9 +124,7 @@ def draw_door(site: Site, cx: float, base: float, width: float, height: float, s
         )
         if factor != 1.0:
             painter.shade(
-                opening(
-                    style.head, cx - width / 2 - ring, base - height - ring, width + 2 * ring, height + ring
-                ),
+                opening(style.head, cx - width / 2 - ring, base - height - ring, width + 2 * ring, height + ring),
                 factor,
             )
     painter.fill(opening(style.head, cx - width / 2, base - height, width, height), colours.wood)
@@ -155,9 +141,7 @@ def draw_door(site: Site, cx: float, base: float, width: float, height: float, s
                 scaled(colours.wood, 1.35),
             )
     if rise > 8:
-        painter.fill(
-            opening(style.head, cx - width / 2 + 3, base - height + 3, width - 6, rise), scaled(GLASS, 0.8)
-        )
+        painter.fill(opening(style.head, cx - width / 2 + 3, base - height + 3, width - 6, rise), scaled(GLASS, 0.8))
         for t in np.linspace(-0.7, 0.7, 2 + style.columns):
             top = opening_top(style.head, base - height, width, height, float(t))
             painter.line((cx, base - height + rise), (cx + t * width / 2, top + 3), 1.6, colours.frame)

@@ -58,9 +58,7 @@ def write_ground_truth(
     chosen: list[tuple[PhotoRecord, dict[str, list[str]]]] = []
     for job, records in landmarks:
         grades = _lists(records)
-        for number, record in enumerate(
-            [item for item in records if item.difficulty == "good"][:queries], start=1
-        ):
+        for number, record in enumerate([item for item in records if item.difficulty == "good"][:queries], start=1):
             box = " ".join(f"{edge:.1f}" for edge in record.box)
             atomic_write_text(folder / f"{job.name}_{number}_query.txt", f"oxc1_{_stem(record.path)} {box}\n")
             for grade, names in grades.items():
@@ -69,9 +67,7 @@ def write_ground_truth(
             chosen.append((record, grades))
     everything = [_stem(record.path) for _, records in landmarks for record in records]
     everything += [_stem(shot.path) for job in distractors for shot in job.shots]
-    atomic_write_bytes(
-        root / "oxford" / REVISITED_FILE, pickle.dumps(_revisited(everything, chosen), protocol=2)
-    )
+    atomic_write_bytes(root / "oxford" / REVISITED_FILE, pickle.dumps(_revisited(everything, chosen), protocol=2))
     return {
         "evaluation_landmarks": len(landmarks),
         "evaluation_photos": sum(len(records) for _, records in landmarks),

@@ -63,11 +63,7 @@ def _shadow_map(rng: np.random.Generator, exposure: Exposure, land: np.ndarray) 
     )
     angle, edge_angle = rng.uniform(0, 2 * np.pi, 2)
     light = 1 - exposure.shadow * (0.5 + 0.5 * np.clip(x * np.cos(angle) + y * np.sin(angle), -1, 1))
-    edge = (
-        x * np.cos(edge_angle)
-        + y * np.sin(edge_angle)
-        + 0.12 * noise(rng, shape, (shape[1] / 4, shape[0] / 4), 1)
-    )
+    edge = x * np.cos(edge_angle) + y * np.sin(edge_angle) + 0.12 * noise(rng, shape, (shape[1] / 4, shape[0] / 4), 1)
     soft = 0.5 + 0.5 * np.tanh((edge - rng.uniform(-0.2, 0.6)) / rng.uniform(0.02, 0.16))
     light = light * (1 - exposure.cast_shadow * soft * land)
     return light * (1 - exposure.vignette * 0.5 * (x * x + y * y))
@@ -77,9 +73,7 @@ def expose(picture: np.ndarray, land: np.ndarray, exposure: Exposure, rng: np.ra
     """Apply light and colour; ``land`` (height, width) is 0 where the sky shows. Values up to 1.2 stay."""
     picture = picture * three_channels(_shadow_map(rng, exposure, land))
     mean = np.array(cv2.mean(picture)[:3])
-    metered = np.clip(
-        (0.45 / max(float(mean.mean()), 0.01)) ** 0.75, 0.7, 3.5
-    )  # cameras brighten dark scenes
+    metered = np.clip((0.45 / max(float(mean.mean()), 0.01)) ** 0.75, 0.7, 3.5)  # cameras brighten dark scenes
     warm = 2.0 ** (exposure.temperature * 0.5)
     gain = np.diag([warm, 1.0, 1.0 / warm]) * metered * 2.0**exposure.stops
     saturate = exposure.saturation * np.eye(3) + (1 - exposure.saturation) * np.tile(_LUMA, (3, 1))

@@ -27,9 +27,7 @@ def draw_frieze(site: Site, x: float, y: float, width: float, height: float, mot
             painter.fill(ellipse(cx, cy, 0.4 * height, 0.4 * height), scaled(accent, 0.8))
             painter.fill(ellipse(cx, cy, 0.18 * height, 0.18 * height), site.trim)
         elif motif == "arches":
-            painter.shade(
-                opening("round", left + 0.12 * step, y + 0.1 * height, 0.76 * step, 0.9 * height), 0.5
-            )
+            painter.shade(opening("round", left + 0.12 * step, y + 0.1 * height, 0.76 * step, 0.9 * height), 0.5)
         elif motif == "waves":
             painter.fill(
                 ellipse(cx, y + height, 0.5 * step, 0.8 * height, 180, 360),
@@ -102,9 +100,7 @@ def draw_clock(site: Site, cx: float, cy: float, radius: float) -> None:
     """Draw a clock face; the hands stand still, as they are part of the drawing."""
     painter, rng, colours = site.painter, site.rng, site.spec.palette
     face, ink = (
-        ((238, 232, 214), (40, 38, 40))
-        if rng.random() < 0.6
-        else (scaled(colours.accent, 0.55), (226, 200, 120))
+        ((238, 232, 214), (40, 38, 40)) if rng.random() < 0.6 else (scaled(colours.accent, 0.55), (226, 200, 120))
     )
     painter.fill(ellipse(cx, cy, radius * 1.2, radius * 1.2), site.trim)
     painter.fill(ellipse(cx, cy, radius * 1.05, radius * 1.05), colours.wood)
@@ -147,9 +143,7 @@ def draw_sign(site: Site, x: float, y: float, width: float, height: float) -> No
     """Draw a board with a made-up word on it."""
     painter, rng, colours = site.painter, site.rng, site.spec.palette
     board, ink = (
-        (scaled(colours.accent, 0.7), (240, 228, 190))
-        if rng.random() < 0.6
-        else ((230, 224, 206), (50, 40, 36))
+        (scaled(colours.accent, 0.7), (240, 228, 190)) if rng.random() < 0.6 else ((230, 224, 206), (50, 40, 36))
     )
     painter.box(x - 3, y - 3, width + 6, height + 6, colours.wood)
     painter.box(x, y, width, height, board)
@@ -158,9 +152,7 @@ def draw_sign(site: Site, x: float, y: float, width: float, height: float) -> No
     (text_width, text_height), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, scale, 2)
     scale *= min(1.0, 0.92 * width / text_width)
     origin = (int(x + width * 0.04), int(y + height / 2 + text_height / 2))
-    cv2.putText(
-        painter.rgb, word, origin, cv2.FONT_HERSHEY_DUPLEX, scale, ink, max(1, int(2 * scale)), cv2.LINE_AA
-    )
+    cv2.putText(painter.rgb, word, origin, cv2.FONT_HERSHEY_DUPLEX, scale, ink, max(1, int(2 * scale)), cv2.LINE_AA)
 
 
 def draw_statue(site: Site, cx: float, base: float, height: float) -> None:

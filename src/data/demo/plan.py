@@ -137,11 +137,7 @@ def _spec_seed(seed: int, stream: int, index: int) -> int:
 def evaluation_difficulties(photos: int) -> list[str]:
     """Difficulties of an evaluation landmark's photos: about half good, 0.4 ok, 0.1 junk (hidden or tiny)."""
     junk, ok = int(0.1 * photos + 0.5), int(0.4 * photos + 0.5)
-    return (
-        ["good"] * (photos - ok - junk)
-        + ["ok"] * ok
-        + ["hidden" if index % 2 else "tiny" for index in range(junk)]
-    )
+    return ["good"] * (photos - ok - junk) + ["ok"] * ok + ["hidden" if index % 2 else "tiny" for index in range(junk)]
 
 
 def plan_training(settings: DemoSettings) -> list[Job]:
@@ -152,9 +148,7 @@ def plan_training(settings: DemoSettings) -> list[Job]:
     for index, landmark_id in enumerate(landmark_ids):
         spec = draw_spec(_spec_seed(settings.seed, _TRAINING, index), ARCHETYPES[index % len(ARCHETYPES)])
         clean = settings.photos_per_class
-        difficulties = ["ok" if photo % 2 else "good" for photo in range(clean)] + ["hidden"] * max(
-            1, clean // 20
-        )
+        difficulties = ["ok" if photo % 2 else "good" for photo in range(clean)] + ["hidden"] * max(1, clean // 20)
         shots = []
         for photo, difficulty in enumerate(difficulties):
             name = hashlib.sha256(f"{settings.seed} {index} {photo}".encode()).hexdigest()[:16]
@@ -181,9 +175,7 @@ def plan_evaluation(settings: DemoSettings) -> list[Job]:
             )
             for photo, (number, difficulty) in enumerate(zip(numbers, difficulties))
         )
-        jobs.append(
-            Job(name, draw_spec(_spec_seed(settings.seed, _EVALUATION, index), archetype), (-1, 1), shots)
-        )
+        jobs.append(Job(name, draw_spec(_spec_seed(settings.seed, _EVALUATION, index), archetype), (-1, 1), shots))
     return jobs
 
 

@@ -18,15 +18,11 @@ def draw_pitched_roof(site: Site, block: Block, height: float, inset: float, dor
         tall, wide = height * rng.uniform(0.6, 0.9), rng.uniform(12, 22)
         painter.box(x + share * width, top - height - 0.35 * tall, wide, tall, site.second_wall)
         painter.box(x + share * width - 2, top - height - 0.35 * tall, wide + 4, 5, site.trim)
-    slope = np.array(
-        [(x - 8, top), (x + inset, top - height), (x + width - inset, top - height), (x + width + 8, top)]
-    )
+    slope = np.array([(x - 8, top), (x + inset, top - height), (x + width - inset, top - height), (x + width + 8, top)])
     painter.fill(slope, site.roof)
     dark = slope[[0, 1]] if painter.light > 0 else slope[[2, 3]]
     painter.shade(np.concatenate([dark, [(dark[:, 0].mean(), top)]]), 0.75)
-    painter.box(
-        x + inset - 2, top - height - 3, width - 2 * inset + 4, 5, scaled(site.spec.palette.roof, 0.7)
-    )
+    painter.box(x + inset - 2, top - height - 3, width - 2 * inset + 4, 5, scaled(site.spec.palette.roof, 0.7))
     style = site.spec.windows[int(rng.integers(4))]
     shape = int(rng.integers(3))
     for index in range(dormers):
@@ -108,9 +104,7 @@ def draw_gable(site: Site, block: Block, height: float, shape: str) -> None:
     elif choice == 1:
         draw_rose(site, block.centre, centre, size)
     else:
-        draw_window(
-            site, block.centre - 0.6 * size, centre - size, 1.2 * size, 2 * size, site.spec.windows[3]
-        )
+        draw_window(site, block.centre - 0.6 * size, centre - size, 1.2 * size, 2 * size, site.spec.windows[3])
 
 
 def draw_dome(site: Site, cx: float, base: float, radius: float, kind: str) -> None:
@@ -122,9 +116,7 @@ def draw_dome(site: Site, cx: float, base: float, radius: float, kind: str) -> N
     ribs = int(rng.integers(3, 8))
     half = len(outline) // 2
     for share in np.linspace(-0.85, 0.85, ribs):
-        rib = outline[:half] * (0, 1) + np.stack(
-            [cx + (cx - outline[:half, 0]) * share, np.zeros(half)], axis=1
-        )
+        rib = outline[:half] * (0, 1) + np.stack([cx + (cx - outline[:half, 0]) * share, np.zeros(half)], axis=1)
         for first, last in zip(rib[:-1:3], rib[3::3]):
             painter.line(tuple(first), tuple(last), 2.5, scaled(site.spec.palette.roof, 0.62))
     painter.roll_shade(outline, 0.7)

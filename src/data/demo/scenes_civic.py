@@ -19,9 +19,7 @@ def build_palace(site: Site) -> None:
     height = float(rng.uniform(260, 340))
     wing = Block(MIDDLE - width / 2, BASE, width, height, floors, int(rng.integers(7, 12)))
     if rng.random() < 0.6:
-        draw_pitched_roof(
-            site, wing, float(rng.uniform(60, 100)), float(rng.uniform(0, 60)), int(rng.integers(0, 8))
-        )
+        draw_pitched_roof(site, wing, float(rng.uniform(60, 100)), float(rng.uniform(0, 60)), int(rng.integers(0, 8)))
     else:
         draw_balustrade(site, wing.x, wing.top, width, 20, int(rng.integers(0, 8)))
     draw_facade(site, wing, (0, 1, 2))
@@ -31,9 +29,7 @@ def build_palace(site: Site) -> None:
     if top == 0:
         draw_gable(site, middle, float(rng.uniform(70, 110)), "pediment")
     elif top == 1:
-        draw_dome(
-            site, MIDDLE, middle.top, 0.4 * middle_width, str(rng.choice(["hemisphere", "pointed", "bell"]))
-        )
+        draw_dome(site, MIDDLE, middle.top, 0.4 * middle_width, str(rng.choice(["hemisphere", "pointed", "bell"])))
     else:
         draw_gable(site, middle, float(rng.uniform(80, 130)), str(rng.choice(["steps", "curve"])))
     draw_facade(site, middle, (2, 3, 1), keep_clear=40, second=rng.random() < 0.4)
@@ -71,9 +67,7 @@ def build_houses(site: Site) -> None:
             site.spec.windows[index % 4],
         )
         shop = left + width * (0.48 if index % 2 else 0.08)
-        draw_window(
-            site, shop, low - 0.06 * height, 0.42 * width, 0.13 * height, site.spec.windows[(index + 1) % 4]
-        )
+        draw_window(site, shop, low - 0.06 * height, 0.42 * width, 0.13 * height, site.spec.windows[(index + 1) % 4])
         if rng.random() < 0.6:
             draw_sign(site, left + 0.08 * width, BASE - height / floors + 8, 0.84 * width, 20)
         left += width
@@ -197,14 +191,10 @@ def build_clock_tower(site: Site) -> None:
         int(rng.integers(1, 3)),
         int(rng.integers(4, 8)),
     )
-    draw_pitched_roof(
-        site, hall, float(rng.uniform(50, 90)), float(rng.uniform(0, 50)), int(rng.integers(0, 5))
-    )
+    draw_pitched_roof(site, hall, float(rng.uniform(50, 90)), float(rng.uniform(0, 50)), int(rng.integers(0, 5)))
     draw_facade(site, hall, (0, 1))
     width, height = float(rng.uniform(120, 170)), float(rng.uniform(400, 450))
-    tower = Block(
-        MIDDLE + shift / 2 - width / 2, BASE, width, height, int(rng.integers(4, 6)), int(rng.integers(1, 3))
-    )
+    tower = Block(MIDDLE + shift / 2 - width / 2, BASE, width, height, int(rng.integers(4, 6)), int(rng.integers(1, 3)))
     draw_crown(site, tower, spec.crowns[0])
     draw_facade(site, tower, (0, 1, 2, 3), keep_clear=40, second=rng.random() < 0.5)
     stage = height / tower.floors

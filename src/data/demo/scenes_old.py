@@ -139,12 +139,8 @@ def build_temple(site: Site) -> None:
     rng, painter, spec = site.rng, site.painter, site.spec
     width, height = float(rng.uniform(440, 600)), float(rng.uniform(230, 290))
     for step in range(5):
-        painter.box(
-            MIDDLE - width / 2 - 50 + step * 9, BASE - 9 * (step + 1), width + 100 - 18 * step, 9, site.trim
-        )
-        painter.shade_box(
-            MIDDLE - width / 2 - 50 + step * 9, BASE - 9 * step - 3, width + 100 - 18 * step, 3, 0.7
-        )
+        painter.box(MIDDLE - width / 2 - 50 + step * 9, BASE - 9 * (step + 1), width + 100 - 18 * step, 9, site.trim)
+        painter.shade_box(MIDDLE - width / 2 - 50 + step * 9, BASE - 9 * step - 3, width + 100 - 18 * step, 3, 0.7)
     base = BASE - 45.0
     wings = rng.random() < 0.6
     if wings:
@@ -159,9 +155,7 @@ def build_temple(site: Site) -> None:
     painter.shade_box(cella.x, cella.top, width, height, 0.72)
     kind = "fluted" if rng.random() < 0.5 else "round"
     for x in np.linspace(cella.x + 16, cella.x + width - 16, int(rng.integers(4, 9))):
-        draw_column(
-            site, float(x), cella.top + 6, base, float(rng.uniform(20, 21)) + 4 * (spec.seed % 3), kind
-        )
+        draw_column(site, float(x), cella.top + 6, base, float(rng.uniform(20, 21)) + 4 * (spec.seed % 3), kind)
     draw_frieze(site, cella.x - 8, cella.top - 22, width + 16, 26, spec.motifs[0])
     draw_cornice(site, cella.x - 8, cella.top - 34, width + 16, 14)
     front = Block(cella.x - 8, base, width + 16, height + 34, 1, 1)

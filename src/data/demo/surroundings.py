@@ -80,9 +80,7 @@ def paint_ground(painter: Painter, rng: np.random.Generator, left: float, right:
     target = np.array([(0, left), (width, right), (1.6 * width, low), (-0.6 * width, low)], np.float32)
     target[:2, 0] += np.array([-0.1, 0.1], np.float32) * width
     matrix = cv2.getPerspectiveTransform(source, target)
-    seen = cv2.warpPerspective(
-        texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+    seen = cv2.warpPerspective(texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     painter.fill(np.array([(0, left), (width, right), (width, height), (0, height)], np.float64), seen)
 
 

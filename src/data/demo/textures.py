@@ -9,9 +9,7 @@ WALL_KINDS = ("brick", "ashlar", "plaster", "rubble", "banded", "rusticated")
 ROOF_KINDS = ("tiles", "slates", "metal")
 
 
-def noise(
-    rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float], octaves: int = 3
-) -> np.ndarray:
+def noise(rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float], octaves: int = 3) -> np.ndarray:
     """Smooth (height, width) float32 noise of about unit deviation; ``cell`` is a blot's (x, y) size."""
     height, width = shape
     total = np.zeros(shape, np.float32)
@@ -82,9 +80,7 @@ def wall_texture(
     picture = _coloured(colour, tone)
     if rows is None:
         return picture
-    return np.where(
-        (rows // int(rng.integers(1, 3)) % 2 == 0)[:, None, None], picture, _coloured(second, tone)
-    )
+    return np.where((rows // int(rng.integers(1, 3)) % 2 == 0)[:, None, None], picture, _coloured(second, tone))
 
 
 def weathering(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -102,11 +98,7 @@ def roof_texture(kind: str, colour: Colour, shape: tuple[int, int], rng: np.rand
         seams = np.where(x % rng.integers(14, 24) < 2, 1.25, 1.0) * np.ones(shape, np.float32)
         tone = seams + 0.08 * noise(rng, shape, (30, 90), 3)
     else:
-        size = (
-            (rng.uniform(8, 12), rng.uniform(7, 10))
-            if kind == "tiles"
-            else (rng.uniform(12, 18), rng.uniform(6, 9))
-        )
+        size = (rng.uniform(8, 12), rng.uniform(7, 10)) if kind == "tiles" else (rng.uniform(12, 18), rng.uniform(6, 9))
         tone, _ = masonry(rng, shape, size, 1.3, 0.12)
     return _coloured(colour, tone * weathering(rng, shape))
 

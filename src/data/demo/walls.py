@@ -42,9 +42,7 @@ def draw_wall(site: Site, block: Block, paint: Optional[Paint] = None, round_sha
     painter.fill(outline, site.wall if paint is None else paint)
     if round_shape:
         painter.roll_shade(outline, 0.55)
-    painter.box(
-        block.x - 2, block.base - 0.03 * block.height - 5, block.width + 4, 0.03 * block.height + 5, site.trim
-    )
+    painter.box(block.x - 2, block.base - 0.03 * block.height - 5, block.width + 4, 0.03 * block.height + 5, site.trim)
     painter.shade_box(block.x - 2, block.base - 0.03 * block.height - 5, block.width + 4, 2, 1.2)
     if site.spec.quoins and not round_shape:
         for index, y in enumerate(np.arange(block.top, block.base - 12, 12)):
@@ -96,12 +94,7 @@ def draw_windows(site: Site, block: Block, styles: tuple[int, ...], keep_clear: 
             centre = block.x + (index + 0.5) * bay
             if floor == block.floors - 1 and abs(centre - block.centre) < keep_clear + width / 2:
                 continue
-            if (
-                floor == odd_floor
-                and index in (odd_bay, block.bays - 1 - odd_bay)
-                and bay > 34
-                and block.bays > 2
-            ):
+            if floor == odd_floor and index in (odd_bay, block.bays - 1 - odd_bay) and bay > 34 and block.bays > 2:
                 draw_panel(site, centre, top + height / 2, 0.75 * bay, min(0.75 * floor_height, bay))
                 continue
             draw_window(site, centre - width / 2, top, width, height, style)
@@ -128,9 +121,7 @@ def draw_facade(
     else:
         for floor in range(1, block.floors):
             if (spec.seed + floor) % 3 == 0:
-                draw_frieze(
-                    site, block.x, block.top + floor * floor_height - 5, block.width, 10, spec.motifs[2]
-                )
+                draw_frieze(site, block.x, block.top + floor * floor_height - 5, block.width, 10, spec.motifs[2])
             else:
                 draw_cornice(site, block.x, block.top + floor * floor_height - 3, block.width, 7)
     draw_windows(site, block, styles, keep_clear)
