@@ -40,6 +40,10 @@ class Config:
     load_stem: bool = key("model", True, "load conv1 of imagenet_checkpoint too (the reference does not)")
     checkpoint_path: str = key("model", "", "checkpoint: the tuning one for stage attn, the attn one for extraction")
     kernel_init: str = key("model", "glorot", "initial convolution kernels", ("glorot", "he"))
+    kernel_init_gain: float = key(
+        "model", 1.0, "factor of the initial kernels; smaller ones turn faster under BatchNorm"
+    )
+    residual_gamma: float = key("model", 1.0, "initial BatchNorm gamma at the end of each residual branch")
     attention_init: str = key("model", "glorot", "initial attention head (normal: model zoo)", ("glorot", "normal"))
     batch_norm_momentum: float = key("model", 0.99, "share of the old BatchNorm moving statistics kept at each step")
 
@@ -51,7 +55,8 @@ class Config:
     batch_size: int = key("training", 32, "photos a step")
     max_iters: int = key("training", 500000, "steps; the learning rate reaches 0 at the last")
     image_size: int = key("training", 321, "side of the training crop, pixels")
-    use_augmentation: bool = key("training", True, "random crop of 8-100 % of the photo; false = the whole photo")
+    use_augmentation: bool = key("training", True, "random crop of the photo; false = the whole photo")
+    min_crop_area: float = key("training", 0.08, "least share of the photo in a random crop")
     initial_lr: float = key("training", 0.01, "learning rate of step 0; falls linearly to 0")
     momentum: float = key("training", 0.9, "momentum of SGD")
     clip_norm: float = key("training", 10.0, "global norm the gradients are clipped to")
@@ -174,10 +179,16 @@ def _check_ranges(config: Config) -> Config:
         "ransac_trials",
         "num_neighbors",
         "search_distance",
+        "kernel_init_gain",
     )
     for name in positive:
         if not getattr(config, name) > 0:
             raise UserError(f"{name} is {getattr(config, name)}; it must be above 0")
+    for name in ("seed", "num_rerank"):
+        if getattr(config, name) < 0:
+            raise UserError(f"{name} is {getattr(config, name)}; it must be 0 or more")
+    if not 0 < config.min_crop_area <= 1:
+        raise UserError(f"min_crop_area is {config.min_crop_area}; it must be above 0 and at most 1")
     if config.image_size < 5:
         raise UserError(f"image_size is {config.image_size}; the network needs at least 5 pixels")
     if not config.image_scales or min(config.image_scales) <= 0:

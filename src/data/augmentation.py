@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 ASPECT_RANGE = (3 / 4, 4 / 3)
-AREA_RANGE = (0.08, 1.0)
 # The reference asks that a crop cover a tenth of its object, the whole photo: crops of 8-10 % are drawn, then refused.
 MIN_OBJECT_COVERED = 0.1
 MAX_ATTEMPTS = 100
@@ -20,11 +19,14 @@ def decode_jpeg(data: bytes) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def random_box(width: int, height: int, generator: np.random.Generator) -> Tuple[int, int, int, int]:
+def random_box(
+    width: int, height: int, generator: np.random.Generator, min_area: float = 0.08
+) -> Tuple[int, int, int, int]:
     """Draw a crop as the reference TF DELF does (``sample_distorted_bounding_box`` over the whole photo).
 
     The aspect ratio (width / height) is uniform in 3/4..4/3, then the crop's height is uniform between those of the
-    smallest and the largest area that fits; after 100 refused draws the whole photo is taken.
+    smallest area (``min_area`` of the photo's) and the largest that fits; after 100 refused draws the whole photo is
+    taken.
 
     Returns:
         left, top, width, height in pixels of the photo.
@@ -32,8 +34,8 @@ def random_box(width: int, height: int, generator: np.random.Generator) -> Tuple
     area = width * height
     for _ in range(MAX_ATTEMPTS):
         aspect = generator.uniform(*ASPECT_RANGE)
-        tallest = min(height, round((area * AREA_RANGE[1] / aspect) ** 0.5), int((width + 0.5) / aspect))
-        shortest = min(tallest, round((area * AREA_RANGE[0] / aspect) ** 0.5))
+        tallest = min(height, round((area / aspect) ** 0.5), int((width + 0.5) / aspect))
+        shortest = min(tallest, round((area * min_area / aspect) ** 0.5))
         crop_height = int(generator.integers(shortest, tallest + 1))
         crop_width = round(crop_height * aspect)
         if 0 < crop_width <= width and crop_width * crop_height >= MIN_OBJECT_COVERED * area:
@@ -55,10 +57,10 @@ def _to_network(image: np.ndarray) -> np.ndarray:
     return ((image - 128.0) / 128.0).transpose(2, 0, 1)
 
 
-def random_crop(data: bytes, size: int, generator: np.random.Generator) -> np.ndarray:
+def random_crop(data: bytes, size: int, generator: np.random.Generator, min_area: float = 0.08) -> np.ndarray:
     """A random crop of a JPEG as [3, size, size] float32, (RGB - 128) / 128; no flip, no change of colour."""
     image = decode_jpeg(data)
-    left, top, width, height = random_box(image.shape[1], image.shape[0], generator)
+    left, top, width, height = random_box(image.shape[1], image.shape[0], generator, min_area)
     return _to_network(resize_area(image[top : top + height, left : left + width].astype(np.float32), size))
 
 

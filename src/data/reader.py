@@ -123,10 +123,14 @@ class TrainingStream:
         self.steps_per_epoch = info.num_train // config.batch_size
 
     def _prepare(self, epoch: int) -> Prepare:
-        size, seed = self.config.image_size, self.config.seed
+        size, seed, min_area = self.config.image_size, self.config.seed, self.config.min_crop_area
         if not self.config.use_augmentation:
             return lambda record: whole_photo(record.data, size)
-        return lambda record: random_crop(record.data, size, np.random.default_rng((seed, epoch, record.number)))
+
+        def crop(record: Record) -> np.ndarray:
+            return random_crop(record.data, size, np.random.default_rng((seed, epoch, record.number)), min_area)
+
+        return crop
 
     def _work(self, steps: int, start_step: int) -> Work:
         batch_size = self.config.batch_size

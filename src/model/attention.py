@@ -3,7 +3,7 @@
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from src.model.resnet50 import BLOCK3_CHANNELS, batch_norm, convolution
+from src.model.resnet50 import BLOCK3_CHANNELS, LayerOptions, batch_norm, convolution
 
 
 class Attention(nn.Cell):
@@ -12,14 +12,14 @@ class Attention(nn.Cell):
     ``construct``: block3 [B, 1024, h, w] -> attention [B, 1, h, w], above 0.
 
     Args:
-        momentum: BatchNorm momentum.
+        options: see ``LayerOptions``; the head's kernels always are Glorot's.
         init: "glorot" (the reference) or "normal" (the MindSpore model zoo's numbers).
     """
 
-    def __init__(self, momentum: float = 0.99, init: str = "glorot") -> None:
+    def __init__(self, options: LayerOptions, init: str = "glorot") -> None:
         super().__init__()
         self.conv1 = convolution(BLOCK3_CHANNELS, 512, 1)
-        self.bn1 = batch_norm(512, momentum)
+        self.bn1 = batch_norm(512, options)
         self.conv2 = convolution(512, 1, 1)
         if init == "normal":
             self._initialise_as_model_zoo()

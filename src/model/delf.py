@@ -7,7 +7,7 @@ from mindspore import Tensor, nn, ops
 from src.config import Config
 from src.model.attention import Attention
 from src.model.heads import AttentionHead, DescriptorHead
-from src.model.resnet50 import Backbone
+from src.model.resnet50 import Backbone, LayerOptions
 
 
 class TuningNet(nn.Cell):
@@ -15,8 +15,8 @@ class TuningNet(nn.Cell):
 
     def __init__(self, config: Config, num_classes: int) -> None:
         super().__init__()
-        self.backbone = Backbone(config.batch_norm_momentum, config.kernel_init)
-        self.descriptor_head = DescriptorHead(num_classes, config.batch_norm_momentum, config.kernel_init)
+        self.backbone = Backbone(LayerOptions.from_config(config))
+        self.descriptor_head = DescriptorHead(num_classes, LayerOptions.from_config(config))
 
     def construct(self, images: Tensor) -> Tensor:
         return self.descriptor_head(self.backbone(images))
@@ -30,8 +30,8 @@ class AttentionNet(nn.Cell):
 
     def __init__(self, config: Config, num_classes: int) -> None:
         super().__init__()
-        self.backbone = Backbone(config.batch_norm_momentum, config.kernel_init)
-        self.attention = Attention(config.batch_norm_momentum, config.attention_init)
+        self.backbone = Backbone(LayerOptions.from_config(config))
+        self.attention = Attention(LayerOptions.from_config(config), config.attention_init)
         self.attention_head = AttentionHead(num_classes)
         for parameter in self.backbone.get_parameters():
             parameter.requires_grad = False
@@ -52,8 +52,8 @@ class DelfNet(nn.Cell):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.backbone = Backbone(config.batch_norm_momentum, config.kernel_init)
-        self.attention = Attention(config.batch_norm_momentum, config.attention_init)
+        self.backbone = Backbone(LayerOptions.from_config(config))
+        self.attention = Attention(LayerOptions.from_config(config), config.attention_init)
 
     def construct(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         block3 = self.backbone(images)

@@ -3,15 +3,15 @@
 from mindspore import Tensor, nn
 
 from src.model.attention import attended_mean
-from src.model.resnet50 import BLOCK3_CHANNELS, BLOCK4_CHANNELS, conv5
+from src.model.resnet50 import BLOCK3_CHANNELS, BLOCK4_CHANNELS, LayerOptions, conv5
 
 
 class DescriptorHead(nn.Cell):
     """conv5, the mean over the whole block4 map, and a dense layer: block3 [B, 1024, h, w] -> logits [B, classes]."""
 
-    def __init__(self, num_classes: int, momentum: float = 0.99, init: str = "glorot") -> None:
+    def __init__(self, num_classes: int, options: LayerOptions) -> None:
         super().__init__()
-        self.conv5 = conv5(momentum, init)
+        self.conv5 = conv5(options)
         self.dense = nn.Dense(BLOCK4_CHANNELS, num_classes, weight_init="xavier_uniform", bias_init="zeros")
 
     def construct(self, block3: Tensor) -> Tensor:

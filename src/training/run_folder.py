@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 
 from src.config import Config, section_values, to_yaml
 from src.errors import UserError
-from src.files import atomic_write_text
+from src.files import atomic_write_json, atomic_write_text
 
 _CHECKPOINT = re.compile(r"checkpoint_delf_(tuning|attn)-(\d+)_(\d+)\.ckpt")
 # These may change between two runs without making the first one's checkpoints stale.
@@ -26,9 +26,9 @@ class RunFolder:
     def __init__(self, config: Config, inputs: Dict[str, Any]) -> None:
         self.path = Path(config.save_ckpt)
         self._config = config
-        self._identity = {**section_values(config, "run", "model", "training"), **inputs}
-        for name in _IRRELEVANT:
-            self._identity.pop(name, None)
+        values = {**section_values(config, "run", "model", "training"), **inputs}
+        self._identity = {name: value for name, value in values.items() if name not in _IRRELEVANT}
+        self._record = self.path / f"{config.train_state}.json"
 
     def checkpoint_path(self, epoch: int, step: int) -> Path:
         """`checkpoint_delf_<stage>-<epoch>_<step>.ckpt`; ``epoch`` counts from 1, ``step`` is the global step."""
@@ -49,27 +49,30 @@ class RunFolder:
         Raises:
             UserError: the folder holds a run under other settings and ``overwrite`` is off.
         """
-        record = self.path / f"{self._config.train_state}.json"
-        if self._config.overwrite or not record.exists():
+        if self._config.overwrite or not self._record.exists():
             return None
-        stored = json.loads(record.read_text(encoding="utf-8"))
-        if stored["identity"] != json.loads(json.dumps(self._identity)):
-            names = sorted(
-                k for k, v in self._identity.items() if stored["identity"].get(k) != json.loads(json.dumps(v))
-            )
+        stored = json.loads(self._record.read_text(encoding="utf-8"))
+        names = sorted(k for k, value in self._identity.items() if stored["identity"].get(k) != value)
+        if names:
             raise UserError(
                 f"{self.path}: holds a {self._config.train_state} run under other settings ({', '.join(names)}): "
                 "give another --save_ckpt, or --overwrite to replace it"
             )
-        last = self.path / stored["checkpoint"]
-        return last if last.exists() else None
+        last = self.path / (stored["checkpoint"] or "none")
+        return last if last.is_file() else None
 
     def start(self) -> None:
-        """Write the resolved recipe, forget what an unfinished run of this stage left, and log to the folder too."""
+        """Write the resolved recipe, and log to the folder too.
+
+        Checkpoints of a run of the same settings that was killed stay: the new run makes the same ones.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         stage = self._config.train_state
-        for stale in [*self.checkpoints(), self.path / f"{stage}.json", self.path / f"{stage}_metrics.jsonl"]:
-            stale.unlink(missing_ok=True)
+        if self._config.overwrite:
+            for stale in self.checkpoints():
+                stale.unlink()
+        (self.path / f"{stage}_metrics.jsonl").unlink(missing_ok=True)
+        self._write_record(None)
         atomic_write_text(self.path / f"{stage}_config.yaml", to_yaml(self._config))
         handler = logging.FileHandler(self.path / f"{stage}.log", mode="w", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -87,5 +90,7 @@ class RunFolder:
 
     def finish(self, checkpoint: Path) -> None:
         """Record that the run is complete."""
-        record = {"checkpoint": checkpoint.name, "identity": self._identity}
-        atomic_write_text(self.path / f"{self._config.train_state}.json", json.dumps(record, indent=2) + "\n")
+        self._write_record(checkpoint.name)
+
+    def _write_record(self, checkpoint: Optional[str]) -> None:
+        atomic_write_json(self._record, {"checkpoint": checkpoint, "identity": self._identity})

@@ -26,7 +26,7 @@ from src.data.demo.scenes import draw_landmark
 from src.errors import UserError
 from src.files import atomic_write_bytes, atomic_write_json, temporary_folder_for
 
-GENERATOR_VERSION = 2  # raise it whenever the same settings would give other pictures
+GENERATOR_VERSION = 3  # raise it whenever the same settings would give other pictures
 MANIFEST = "manifest.json"
 _LOG = logging.getLogger(__name__)
 

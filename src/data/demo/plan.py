@@ -56,14 +56,14 @@ class DemoSettings:
     """All that decides the content of the data set; photo sizes are the long side in pixels."""
 
     seed: int = 0
-    num_classes: int = 32
-    photos_per_class: int = 40
+    num_classes: int = 16
+    photos_per_class: int = 72
     num_eval_landmarks: int = 12
     photos_per_eval_landmark: int = 10
     queries_per_landmark: int = 3
-    num_distractors: int = 80
-    train_photo_size: int = 160
-    eval_photo_size: int = 288
+    num_distractors: int = 60
+    train_photo_size: int = 112
+    eval_photo_size: int = 144
 
     def check(self) -> None:
         """Raise a UserError for a number that makes no data set."""
