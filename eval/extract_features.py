@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.command import run_command
 from src.config import parse_command_line
 from src.errors import UserError
+from src.evaluation.protocols import PROTOCOLS
 
 
 def _arguments(parser) -> None:
@@ -17,7 +18,10 @@ def _arguments(parser) -> None:
     parser.add_argument("--num_images", type=int, default=0, help="only so many photos, drawn at random (default: all)")
     parser.add_argument("--gt_path", default="", help="ground truth: only its queries, cropped as the protocol says")
     parser.add_argument(
-        "--protocol", default="", help="revisited, classic or modelzoo (default: revisited for a pickle, else modelzoo)"
+        "--protocol",
+        default="",
+        choices=PROTOCOLS,
+        help="how queries are cropped (default: revisited for a pickle, modelzoo for a folder)",
     )
     parser.add_argument(
         "--devices", default="0", help="device ids such as 0, 01 or 03, one worker each (default: %(default)s)"

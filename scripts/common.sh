@@ -6,9 +6,14 @@ fail() {
     exit 2
 }
 
+# Whether a virtual environment is active; conda's base is not one to install into.
+environment_active() {
+    [[ -n "${VIRTUAL_ENV:-}" || (-n "${CONDA_PREFIX:-}" && "${CONDA_DEFAULT_ENV:-base}" != base) ]]
+}
+
 # The Python to run: the active virtual environment's, else .venv's beside the project, else the system's.
 find_python() {
-    if [[ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]]; then
+    if environment_active; then
         echo python
     elif [[ -x "$root/.venv/bin/python" ]]; then
         echo "$root/.venv/bin/python"
@@ -35,7 +40,7 @@ prepare_environment() {
     local file stamp base
     local -a files=()
     for file in "$@"; do files+=(-r "$root/$file"); done
-    if [[ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" && ! -x "$root/.venv/bin/pip" ]]; then
+    if ! environment_active && [[ ! -x "$root/.venv/bin/pip" ]]; then
         base=$(supported_python) || fail "no Python from 3.9 to 3.12 found: install one, for example python3.11"
         echo "making a virtual environment in $root/.venv with $base"
         "$base" -m venv "$root/.venv" || fail "$base cannot make a virtual environment: install its venv package"
@@ -67,6 +72,10 @@ split_options() {
                 printf -v "${1#--}" %s "$2"
                 shift
                 ;;
+            -h | --help)
+                show_usage "$0"
+                exit 0
+                ;;
             --*)
                 [[ $1 == --config || $1 == --config=* ]] && has_config=1
                 options+=("$1")
@@ -83,13 +92,14 @@ split_options() {
     ((has_config)) || options=(--config "$root/configs/delf_gldv2.yaml" "${options[@]}")
 }
 
-# option_given NAME: whether `options` holds --NAME.
-option_given() {
-    local word
-    for word in "${options[@]}"; do
-        [[ $word == "--$1" || $word == "--$1="* ]] && return
-    done
-    return 1
+# recipe_value KEY: the value that `options` and the recipe give KEY; also where a wrong option is first noticed.
+recipe_value() {
+    PYTHONPATH="$root" "$(find_python)" -c '
+import sys
+from src.command import run_command
+from src.config import parse_command_line
+run_command(lambda: print(getattr(parse_command_line("", [], None, sys.argv[2:])[0], sys.argv[1])))
+' "$1" "${options[@]}"
 }
 
 # show_usage FILE: the comment at the top of a script.

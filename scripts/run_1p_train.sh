@@ -8,7 +8,6 @@
 # --config names another; every key of it is an option too (python train.py --help lists them).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-[[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
 split_options "$@"
 stage=${positional[0]:-}
 [[ $stage == tuning || $stage == attn ]] || { show_usage "$0" >&2; fail "the first argument is tuning or attn"; }

@@ -8,14 +8,13 @@
 # --small does all of it on a tenth of the data, to check an installation in a few minutes: its mAPs mean nothing.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-[[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
-
 work=demo seed=0 small=0
 while (($#)); do
     case $1 in
         --seed) seed=${2:?--seed needs a number}; shift ;;
         --seed=*) seed=${1#*=} ;;
         --small) small=1 ;;
+        -h | --help) show_usage "$0"; exit 0 ;;
         --*) fail "unknown option $1: see --help" ;;
         *) work=$1 ;;
     esac
@@ -30,6 +29,10 @@ if ((small)); then
     attn_steps=4 pca_photos=40
 fi
 mkdir -p "$work/logs"
+settings="seed $seed, small $small"
+[[ ! -f "$work/settings" || $(<"$work/settings") == "$settings" ]] ||
+    fail "$work: holds the demo of $(<"$work/settings"): give another WORK_DIR for $settings, or delete it"
+echo "$settings" >"$work/settings"
 
 names=() seconds=()
 # step NAME COMMAND...: runs it in the foreground, keeps its output in logs/NAME.log, stops the demo when it fails.

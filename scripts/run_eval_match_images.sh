@@ -10,12 +10,12 @@
 # The PCA is --pca_path, else pca.npz beside the checkpoint, else descriptors stay whole.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-[[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
 split_options "$@"
 ((${#positional[@]} == 2 || ${#positional[@]} == 3)) || { show_usage "$0" >&2; fail "two or three arguments are needed"; }
 images_path=${positional[0]} checkpoint=${positional[1]} devices=${positional[2]:-0}
 [[ -d "$images_path" ]] || fail "$images_path: no such folder (IMAGES_PATH)"
 [[ -f "$checkpoint" ]] || fail "$checkpoint: no such file (CHECKPOINT)"
+pca_path=$(recipe_value pca_path)
 python=$(find_python)
 files=$output_path/match_files
 mkdir -p "$files"
@@ -31,7 +31,7 @@ if [[ -z "$list_images_path" ]]; then
         sed 's|^\./||' | LC_ALL=C sort | sed -n '1,2p' >"$list_images_path"
     echo "no list_images.txt: matching the first two photos of $images_path"
 fi
-if ! option_given pca_path && [[ -f "$(dirname "$checkpoint")/pca.npz" ]]; then
+if [[ -z "$pca_path" && -f "$(dirname "$checkpoint")/pca.npz" ]]; then
     options+=(--pca_path "$(dirname "$checkpoint")/pca.npz")
 fi
 

@@ -11,20 +11,20 @@
 # The PCA is --pca_path, else pca.npz beside the checkpoint, else one fitted on a sample of the photos themselves.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-[[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
 split_options "$@"
 ((${#positional[@]} == 3 || ${#positional[@]} == 4)) || { show_usage "$0" >&2; fail "three or four arguments are needed"; }
 images_path=${positional[0]} gt_path=${positional[1]} checkpoint=${positional[2]} devices=${positional[3]:-0}
 [[ -d "$images_path" ]] || fail "$images_path: no such folder (IMAGES_PATH)"
 [[ -e "$gt_path" ]] || fail "$gt_path: no such file or folder (GT_PATH)"
 [[ -f "$checkpoint" ]] || fail "$checkpoint: no such file (CHECKPOINT)"
+pca_path=$(recipe_value pca_path)
 python=$(find_python)
 files=$output_path/retrieval_files
 mkdir -p "$files"
 extract=("$python" "$root/eval/extract_features.py" "${options[@]}" --images_path "$images_path"
     --checkpoint_path "$checkpoint" --devices "$devices")
 
-if ! option_given pca_path; then
+if [[ -z "$pca_path" ]]; then
     pca=$(dirname "$checkpoint")/pca.npz
     if [[ ! -f "$pca" ]]; then
         pca=$files/pca.npz

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.config import Config
 from src.data.reader import TrainingStream, dataset_info
@@ -35,7 +36,8 @@ def train(config: Config) -> Path:
     set_up_device(config.device_target, config.seed)
     network = _build_network(config, info.num_classes)
     _describe(network, info.num_train, config)
-    return _run_steps(config, network, run, info)
+    with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
+        return _run_steps(config, network, run, info)
 
 
 def _starting_weights(config: Config) -> Dict[str, str]:
