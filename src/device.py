@@ -19,6 +19,21 @@ def _version(package: str) -> Tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2])
 
 
+def prepare_process() -> None:
+    """Set what MindSpore reads when it is imported; every command calls this first.
+
+    From MindSpore 2.9 on, convolutions on AVX-512 CPUs fall into a reference kernel, 30 to 100 times slower, unless
+    oneDNN is held to AVX2. Its own log is kept to errors.
+    """
+    os.environ.setdefault("GLOG_v", "3")
+    try:
+        newer = _version("mindspore") >= (2, 9)
+    except UserError:  # a command that needs MindSpore says so itself
+        return
+    if newer:
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+
+
 def check_versions() -> None:
     """Raise a UserError for a Python, NumPy or MindSpore that this project cannot work with."""
     if not (3, 9) <= sys.version_info[:2] <= (3, 12):
@@ -60,10 +75,6 @@ def set_up_device(device_target: str, seed: int, device_id: int = 0) -> str:
         UserError: a version that does not work, or a device that is not there.
     """
     check_versions()
-    os.environ.setdefault("GLOG_v", "3")  # errors only
-    if _version("mindspore") >= (2, 9):
-        # From 2.9 on, convolutions on AVX-512 CPUs fall into a reference kernel, 30 to 100 times slower.
-        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     import mindspore as ms
 
     target = _choose(device_target)

@@ -33,3 +33,11 @@ def test_wrong_python_and_missing_package(monkeypatch):
     monkeypatch.setattr(device.sys, "version_info", type("V", (tuple,), {"major": 3, "minor": 8})((3, 8)))
     with pytest.raises(UserError, match="Python 3.8 is not supported"):
         device.check_versions()
+
+
+@pytest.mark.parametrize("version,expected", [((2, 8), None), ((2, 9), "AVX2"), ((2, 10), "AVX2")])
+def test_newer_mindspore_is_kept_off_its_slow_kernels(monkeypatch, version, expected):
+    monkeypatch.setattr(device.os, "environ", {})
+    monkeypatch.setattr(device, "_version", lambda name: version)
+    device.prepare_process()
+    assert device.os.environ.get("ONEDNN_MAX_CPU_ISA") == expected
