@@ -11,8 +11,11 @@ from src.errors import UserError
 from src.files import atomic_write_json, atomic_write_text
 
 _CHECKPOINT = re.compile(r"checkpoint_delf_(tuning|attn)-(\d+)_(\d+)\.ckpt")
-# These may change between two runs without making the first one's checkpoints stale.
-_IRRELEVANT = {"overwrite", "num_workers", "device_target", "save_ckpt", "save_ckpt_step", "keep_checkpoint_max"}
+# These may differ between two runs of the same result; of the files named by paths, the content counts (`inputs`).
+_IRRELEVANT = {
+    "overwrite", "num_workers", "device_target", "save_ckpt", "save_ckpt_step", "keep_checkpoint_max",
+    "traindata_path", "imagenet_checkpoint", "checkpoint_path",
+}  # fmt: skip
 
 
 class RunFolder:

@@ -32,9 +32,9 @@ def train(config: Config) -> Path:
         return finished
     from src.device import set_up_device
 
-    run.start()
     set_up_device(config.device_target, config.seed)
     network = _build_network(config, info.num_classes)
+    run.start()  # only now: bad input leaves nothing behind
     _describe(network, info.num_train, config)
     with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
         return _run_steps(config, network, run, info)
