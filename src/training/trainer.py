@@ -11,6 +11,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.config import Config
 from src.data.reader import TrainingStream, dataset_info
+from src.device import set_up_device
 from src.errors import UserError
 from src.files import require_file, sha256_of
 from src.training.run_folder import RunFolder
@@ -30,8 +31,6 @@ def train(config: Config) -> Path:
     if finished:
         logger.info("%s: already trained", finished)
         return finished
-    from src.device import set_up_device
-
     set_up_device(config.device_target, config.seed)
     network = _build_network(config, info.num_classes)
     run.start()  # only now: bad input leaves nothing behind
