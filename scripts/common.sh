@@ -56,7 +56,7 @@ prepare_environment() {
     fi
 }
 
-# split_options "$@": fills `positional` and `options`; gives --config its default. Options of the script itself
+# split_options "$@": fills `positional` and `options`; gives --config its default (`default_recipe`, if set). Options of the script itself
 # (--output_path, --list_images_path, --protocol) are not for every command: they go to variables of their names.
 split_options() {
     positional=() options=() output_path=. list_images_path='' protocol=''
@@ -89,7 +89,16 @@ split_options() {
         esac
         shift
     done
-    ((has_config)) || options=(--config "$root/configs/delf_gldv2.yaml" "${options[@]}")
+    ((has_config)) || options=(--config "${default_recipe:-$root/configs/delf_gldv2.yaml}" "${options[@]}")
+}
+
+# stage_options: takes `stage` and the checkpoint from `positional` and adds them to `options`.
+stage_options() {
+    stage=${positional[0]:-}
+    [[ $stage =~ ^(tuning|attn|joint)$ ]] || { show_usage "$0" >&2; fail "the stage is tuning, attn or joint"; }
+    ((${#positional[@]} <= 2)) || fail "too many arguments: ${positional[*]:2}"
+    options+=(--train_state "$stage")
+    [[ -z "${positional[1]:-}" ]] || options+=(--checkpoint_path "${positional[1]}")
 }
 
 # recipe_value KEY: the value that `options` and the recipe give KEY; also where a wrong option is first noticed.

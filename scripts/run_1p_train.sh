@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train one stage on one device.
 #
-#   bash scripts/run_1p_train.sh tuning [CHECKPOINT] [--option value ...]
+#   bash scripts/run_1p_train.sh tuning|joint [CHECKPOINT] [--option value ...]
 #   bash scripts/run_1p_train.sh attn CHECKPOINT [--option value ...]
 #
 # CHECKPOINT is where the stage starts: for attn, one that tuning wrote. The recipe is configs/delf_gldv2.yaml unless
@@ -9,9 +9,5 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 split_options "$@"
-stage=${positional[0]:-}
-[[ $stage == tuning || $stage == attn ]] || { show_usage "$0" >&2; fail "the first argument is tuning or attn"; }
-((${#positional[@]} <= 2)) || fail "too many arguments: ${positional[*]:2}"
-checkpoint=()
-[[ -z "${positional[1]:-}" ]] || checkpoint=(--checkpoint_path "${positional[1]}")
-exec "$(find_python)" "$root/train.py" "${options[@]}" --train_state "$stage" "${checkpoint[@]}"
+stage_options
+exec "$(find_python)" "$root/train.py" "${options[@]}"

@@ -47,12 +47,20 @@ class Config:
     attention_init: str = key("model", "glorot", "initial attention head (normal: model zoo)", ("glorot", "normal"))
     batch_norm_momentum: float = key("model", 0.99, "share of the old BatchNorm moving statistics kept at each step")
 
-    train_state: str = key("training", "tuning", "stage: backbone or attention", ("tuning", "attn"))
+    train_state: str = key(
+        "training", "tuning", "stage: backbone, attention, or both at once", ("tuning", "attn", "joint")
+    )
     traindata_path: str = key("training", "", "first MindRecord shard of the training set (train.mindrecord000)")
     save_ckpt: str = key("training", "ckpt", "run folder: checkpoints, log, metrics")
     save_ckpt_step: int = key("training", 5000, "steps between checkpoints")
-    keep_checkpoint_max: int = key("training", 10, "checkpoints kept, newest first")
-    batch_size: int = key("training", 32, "photos a step")
+    keep_checkpoint_max: int = key("training", 10, "checkpoints kept, newest first; the best one stays besides")
+    resume: bool = key("training", True, "go on where a stopped run of the same settings was; false = from step 0")
+    eval_steps: int = key("training", 5000, "steps between two validations")
+    eval_photos: int = key("training", 5000, "validation photos looked at each time, at most; 0 = no validation")
+    tensorboard: bool = key("training", False, "write TensorBoard events too (requirements-extras.txt)")
+    amp_level: str = key("training", "O0", "precision: float32, or float16 but for BatchNorm and losses", ("O0", "O2"))
+    overfit_batches: int = key("training", 0, "learn these first batches over and over, a sanity check; 0 = off")
+    batch_size: int = key("training", 32, "photos a step on each device")
     max_iters: int = key("training", 500000, "steps; the learning rate reaches 0 at the last")
     image_size: int = key("training", 321, "side of the training crop, pixels")
     use_augmentation: bool = key("training", True, "random crop of the photo; false = the whole photo")
@@ -60,7 +68,7 @@ class Config:
     initial_lr: float = key("training", 0.01, "learning rate of step 0; falls linearly to 0")
     momentum: float = key("training", 0.9, "momentum of SGD")
     clip_norm: float = key("training", 10.0, "global norm the gradients are clipped to")
-    attention_loss_weight: float = key("training", 1.0, "factor of the attention stage's loss")
+    attention_loss_weight: float = key("training", 1.0, "factor of the attention head's loss")
     report_steps: int = key("training", 100, "steps between two lines of the log and of metrics.jsonl")
 
     image_scales: Tuple[float, ...] = key("extraction", DELF_SCALES, "pyramid scales, separated by commas")
@@ -166,6 +174,7 @@ def _check_ranges(config: Config) -> Config:
     positive = (
         "num_workers",
         "save_ckpt_step",
+        "eval_steps",
         "keep_checkpoint_max",
         "batch_size",
         "max_iters",
@@ -184,7 +193,7 @@ def _check_ranges(config: Config) -> Config:
     for name in positive:
         if not getattr(config, name) > 0:
             raise UserError(f"{name} is {getattr(config, name)}; it must be above 0")
-    for name in ("seed", "num_rerank"):
+    for name in ("seed", "num_rerank", "eval_photos", "overfit_batches"):
         if getattr(config, name) < 0:
             raise UserError(f"{name} is {getattr(config, name)}; it must be 0 or more")
     if not 0 < config.min_crop_area <= 1:

@@ -1,10 +1,13 @@
-"""The only place that chooses the device, the execution mode and the CPU kernels."""
+"""The only place that chooses the device, the ranks, the precision, the execution mode and the CPU kernels."""
 
 import importlib.metadata
 import logging
 import os
 import sys
-from typing import Tuple
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import numpy as np
 
 from src.errors import UserError
 
@@ -81,5 +84,60 @@ def set_up_device(device_target: str, seed: int, device_id: int = 0) -> str:
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device(target, 0 if target == "CPU" else device_id)
     ms.set_seed(seed)
-    logger.info("device %s, float32, graph mode, MindSpore %s", target, ms.__version__)
+    logger.info("device %s, graph mode, MindSpore %s", target, ms.__version__)
     return target
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where this process trains: the device target, and which of how many ranks it is."""
+
+    target: str
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """True on the one rank that writes files."""
+        return self.rank == 0
+
+    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        """The sum of every rank's ``values`` (float32); waits until all ranks are here."""
+        if self.ranks == 1:
+            return values
+        import mindspore as ms
+
+        return ms.ops.AllReduce()(ms.Tensor(values.astype(np.float32))).asnumpy()
+
+    def wait_for_ranks(self) -> None:
+        """Return when all ranks have come to this place."""
+        self.sum_over_ranks(np.zeros(1, np.float32))
+
+
+def ranks_started() -> int:
+    """How many training processes ``msrun`` has started; 1 without it."""
+    return int(os.environ.get("MS_WORKER_NUM", 1))
+
+
+def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Optional[Device]:
+    """As ``set_up_device``, and join the ranks that ``msrun`` has started.
+
+    Returns:
+        The device; None in msrun's scheduler process, once the ranks have ended.
+
+    Raises:
+        UserError: as ``set_up_device``, or ``amp_level`` O2 on a CPU.
+    """
+    target = set_up_device(device_target, seed, int(os.environ.get("DEVICE_ID", 0)))
+    if target == "CPU" and amp_level != "O0":
+        raise UserError(
+            f"--amp_level {amp_level} is for Ascend and GPU: on a CPU MindSpore has no dynamic loss scaling and float16 is "
+            "slower than float32; leave --amp_level O0"
+        )
+    role = os.environ.get("MS_ROLE")
+    if not role:
+        return Device(target)
+    from mindspore import communication
+
+    communication.init()
+    return None if role == "MS_SCHED" else Device(target, int(os.environ.get("RANK_ID", 0)), ranks_started())

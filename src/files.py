@@ -24,6 +24,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())  # else a power cut could leave the new name with no content
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

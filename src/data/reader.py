@@ -107,20 +107,26 @@ def _chunks(records: Iterator[Record], size: int) -> Iterator[List[Record]]:
 class TrainingStream:
     """The endless sequence of training batches that (data set, batch_size, image_size, use_augmentation, seed) define.
 
-    Epoch e visits the photos in ``epoch_order(count, seed, e)`` and drops the incomplete batch at its end; the crop of
+    Epoch e visits the photos in ``epoch_order(count, seed, e)`` and drops the incomplete step at its end; the crop of
     a photo is drawn from (seed, epoch, number of the photo). Step s is hence the same batch whenever and with however
-    many threads it is read.
+    many threads it is read. Of several ranks, each takes its ``batch_size`` photos of a step: rank r's are a part of
+    their own, and all of them together are what one rank with ``ranks * batch_size`` would take.
     """
 
-    def __init__(self, config: Config, info: DatasetInfo) -> None:
-        """UserError when the training set has fewer photos than one batch."""
-        if info.num_train < config.batch_size:
+    def __init__(self, config: Config, info: DatasetInfo, rank: int = 0, ranks: int = 1) -> None:
+        """UserError when the training set has fewer photos than one step, or than ``overfit_batches`` take."""
+        self.steps_per_epoch = info.num_train // (config.batch_size * ranks)
+        if self.steps_per_epoch < max(1, config.overfit_batches):
+            several = f" on {ranks} devices" if ranks > 1 else ""
+            batches = f" for --overfit_batches {config.overfit_batches}" if config.overfit_batches else ""
             raise UserError(
-                f"{info.folder}: {info.num_train} training photos are fewer than --batch_size {config.batch_size}"
+                f"{info.folder}: {info.num_train} training photos are too few{batches} with --batch_size "
+                f"{config.batch_size}{several}"
             )
         self.config = config
         self.info = info
-        self.steps_per_epoch = info.num_train // config.batch_size
+        self.rank = rank
+        self.ranks = ranks
 
     def _prepare(self, epoch: int) -> Prepare:
         size, seed, min_area = self.config.image_size, self.config.seed, self.config.min_crop_area
@@ -138,7 +144,8 @@ class TrainingStream:
             epoch, first = divmod(start_step, self.steps_per_epoch)
             last = min(self.steps_per_epoch, first + steps - start_step)
             order = epoch_order(self.info.num_train, self.config.seed, epoch)
-            records = read_records(self.info.train_shards, order[first * batch_size : last * batch_size])
+            steps_of_ranks = order[: self.steps_per_epoch * self.ranks * batch_size].reshape(-1, self.ranks, batch_size)
+            records = read_records(self.info.train_shards, steps_of_ranks[first:last, self.rank].ravel())
             prepare = self._prepare(epoch)
             for chunk in _chunks(records, batch_size):
                 yield epoch, chunk, prepare
@@ -146,12 +153,20 @@ class TrainingStream:
 
     def batches(self, steps: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of the global steps ``start_step`` .. ``steps - 1``, across as many epochs as that takes."""
+        overfit = self.config.overfit_batches
+        if overfit:
+            kept = list(_load(self._work(overfit, 0), self.info, self.config))
+            return (kept[step % overfit] for step in range(start_step, steps))
         return _load(self._work(steps, start_step), self.info, self.config)
 
 
-def validation_batches(config: Config, info: DatasetInfo) -> Iterator[Batch]:
-    """Every validation photo once, whole, in the order of the shards; the last batch may be smaller."""
-    records = read_records(info.validation_shards, np.arange(info.num_validation))
+def validation_batches(config: Config, info: DatasetInfo, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+    """The first ``eval_photos`` validation photos (all, when 0), whole, in the order of the shards.
+
+    Of several ranks, each takes every ``ranks``-th photo. The last batch may be smaller.
+    """
+    count = min(info.num_validation, config.eval_photos or info.num_validation)
+    records = read_records(info.validation_shards, np.arange(rank, count, ranks))
     chunks = _chunks(records, config.batch_size)
     work = ((0, chunk, lambda record: whole_photo(record.data, config.image_size)) for chunk in chunks)
     return _load(work, info, config)

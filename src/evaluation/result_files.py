@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import math
-import platform
 import re
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -18,9 +15,8 @@ from src.evaluation.ground_truth import GroundTruth
 from src.evaluation.metrics import MeanMetrics, Metrics
 from src.evaluation.protocols import Evaluation
 from src.files import PathLike, atomic_write_json, atomic_write_text
+from src.provenance import git_commit, versions
 
-PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "faiss-cpu", "scikit-image")
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(
     r"\s*(?P<name>\S+)[ \t]*\n"
     r"\s*mAP=(?P<mAP>\S+)[ \t]*\n"
@@ -163,7 +159,7 @@ def describe(ground_truth: GroundTruth, evaluation: Evaluation, provenance: Mapp
         "metrics": {name: _describe_setting(names, setting) for name, setting in evaluation.metrics.items()},
         "settings": dict(provenance),
         "checkpoint_sha256": find_value(provenance, "checkpoint_sha256"),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": versions(),
         "git_commit": git_commit(),
     }
 
@@ -198,21 +194,3 @@ def find_value(nested: Mapping[str, Any], key: str) -> Any:
         return nested[key]
     inner = (find_value(value, key) for value in nested.values() if isinstance(value, Mapping))
     return next((value for value in inner if value is not None), None)
-
-
-def _version(package: str) -> Optional[str]:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def git_commit() -> Optional[str]:
-    """Commit of this repository, with '-dirty' when files differ from it; None when it is no git checkout."""
-    if not (_REPOSITORY / ".git").exists():  # git would answer for a repository around this one
-        return None
-    command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -1,8 +1,9 @@
 """Weights to and from checkpoint files that MindSpore's own `load_checkpoint` reads."""
 
 import logging
+import os
 from pathlib import Path
-from typing import Sequence
+from typing import Dict, Optional, Sequence
 
 import mindspore as ms
 from mindspore import nn
@@ -13,11 +14,18 @@ from src.files import PathLike, atomic_path, require_file
 logger = logging.getLogger(__name__)
 
 
-def save_weights(network: nn.Cell, path: PathLike) -> None:
-    """Write every parameter of ``network``, BatchNorm's moving statistics included, atomically."""
+def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int]] = None) -> None:
+    """Write every parameter of ``network``, BatchNorm's moving statistics included, atomically.
+
+    Args:
+        network: a network, or any other cell with parameters, under whose names they are stored.
+        path: the checkpoint.
+        extra: numbers to store besides.
+    """
     parameters = [{"name": name, "data": parameter} for name, parameter in network.parameters_and_names()]
     with atomic_path(path) as temporary:
-        ms.save_checkpoint(parameters, str(temporary))
+        ms.save_checkpoint(parameters, str(temporary), append_dict=extra)
+        os.chmod(temporary, 0o644)  # MindSpore leaves it unreadable for others, and read-only
 
 
 def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
-"""The folder of one training run: resolved recipe, log, metrics, checkpoints."""
+"""The folder of one training run: resolved recipe, environment, log, metrics, checkpoints, state."""
 
 import json
 import logging
+import platform
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -9,42 +10,46 @@ from typing import Any, Dict, List, Optional
 from src.config import Config, section_values, to_yaml
 from src.errors import UserError
 from src.files import atomic_write_json, atomic_write_text
+from src.provenance import git_commit, versions
 
-_CHECKPOINT = re.compile(r"checkpoint_delf_(tuning|attn)-(\d+)_(\d+)\.ckpt")
 # These may differ between two runs of the same result; of the files named by paths, the content counts (`inputs`).
 _IRRELEVANT = {
-    "overwrite", "num_workers", "device_target", "save_ckpt", "save_ckpt_step", "keep_checkpoint_max",
+    "overwrite", "resume", "num_workers", "device_target", "save_ckpt", "save_ckpt_step", "keep_checkpoint_max",
+    "eval_steps", "eval_photos", "report_steps", "tensorboard",
     "traindata_path", "imagenet_checkpoint", "checkpoint_path",
 }  # fmt: skip
 
 
 class RunFolder:
-    """Names and keeps the files of a run.
+    """Names and keeps the files of a run; both stages may share a folder.
 
     Args:
         config: the resolved recipe; ``config.save_ckpt`` is the folder.
-        inputs: what else decides the result (fingerprint of the data set, SHA-256 of the starting weights).
+        inputs: what else decides the result (fingerprint of the data set, SHA-256 of the starting weights, ranks).
     """
 
     def __init__(self, config: Config, inputs: Dict[str, Any]) -> None:
         self.path = Path(config.save_ckpt)
+        self.stage = config.train_state
         self._config = config
         values = {**section_values(config, "run", "model", "training"), **inputs}
         self._identity = {name: value for name, value in values.items() if name not in _IRRELEVANT}
-        self._record = self.path / f"{config.train_state}.json"
+        self._record = self.path / f"{self.stage}.json"
+        self.metrics_path = self.path / f"{self.stage}_metrics.jsonl"
+        self.state_path = self.path / f"{self.stage}_state.ckpt"
 
     def checkpoint_path(self, epoch: int, step: int) -> Path:
         """`checkpoint_delf_<stage>-<epoch>_<step>.ckpt`; ``epoch`` counts from 1, ``step`` is the global step."""
-        return self.path / f"checkpoint_delf_{self._config.train_state}-{epoch}_{step}.ckpt"
+        return self.path / f"checkpoint_delf_{self.stage}-{epoch}_{step}.ckpt"
 
     def checkpoints(self) -> List[Path]:
-        """This stage's checkpoints, oldest first."""
-        found = []
-        for path in self.path.glob("checkpoint_delf_*.ckpt"):
-            match = _CHECKPOINT.fullmatch(path.name)
-            if match and match.group(1) == self._config.train_state:
-                found.append((int(match.group(3)), path))
-        return [path for _, path in sorted(found)]
+        """This stage's checkpoints, oldest first; the best one is not among them."""
+        return self._numbered("checkpoint")
+
+    def _numbered(self, kind: str) -> List[Path]:
+        pattern = re.compile(rf"{kind}_delf_{self.stage}-\d+_(\d+)\.ckpt")
+        found = [(pattern.fullmatch(path.name), path) for path in self.path.glob(f"{kind}_delf_*.ckpt")]
+        return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
     def finished(self) -> Optional[Path]:
         """The last checkpoint of a run that was finished under the same settings, or None.
@@ -54,41 +59,67 @@ class RunFolder:
         """
         if self._config.overwrite or not self._record.exists():
             return None
-        stored = json.loads(self._record.read_text(encoding="utf-8"))
-        names = sorted(k for k, value in self._identity.items() if stored["identity"].get(k) != value)
+        try:
+            stored = json.loads(self._record.read_text(encoding="utf-8"))
+            identity, checkpoint = stored["identity"], stored["checkpoint"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self._record}: damaged; give another --save_ckpt, or --overwrite") from error
+        names = sorted(k for k, value in self._identity.items() if identity.get(k) != value)
         if names:
             raise UserError(
-                f"{self.path}: holds a {self._config.train_state} run under other settings ({', '.join(names)}): "
+                f"{self.path}: holds a {self.stage} run under other settings ({', '.join(names)}): "
                 "give another --save_ckpt, or --overwrite to replace it"
             )
-        last = self.path / (stored["checkpoint"] or "none")
-        return last if last.is_file() else None
+        last = self.path / (checkpoint or "none")
+        return last if last.is_file() and self._config.resume else None
 
-    def start(self) -> None:
-        """Write the resolved recipe, and log to the folder too.
+    def can_resume(self) -> bool:
+        """Whether a stopped run of these settings has left a state to go on from (call after ``finished``)."""
+        return self._config.resume and not self._config.overwrite and self.state_path.is_file()
 
-        Checkpoints of a run of the same settings that was killed stay: the new run makes the same ones.
-        """
+    def start(self, steps_done: int) -> None:
+        """Write recipe and environment, drop the metrics of steps that will be made again, and log to the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
-        stage = self._config.train_state
-        if self._config.overwrite:
-            for stale in self.checkpoints():
-                stale.unlink()
-        (self.path / f"{stage}_metrics.jsonl").unlink(missing_ok=True)
+        stale = list(self.path.glob(f".*{self.stage}*.tmp*"))  # half-written files of a killed run
+        if self._config.overwrite or not self._config.resume:
+            stale += [*self.checkpoints(), *self._numbered("best"), self.state_path]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        kept = [line for line in self.metrics() if line["step"] <= steps_done]
+        atomic_write_text(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept))
         self._write_record(None)
-        atomic_write_text(self.path / f"{stage}_config.yaml", to_yaml(self._config))
-        handler = logging.FileHandler(self.path / f"{stage}.log", mode="w", encoding="utf-8")
+        atomic_write_text(self.path / f"{self.stage}_config.yaml", to_yaml(self._config))
+        environment = {"versions": versions(), "platform": platform.platform(), "git_commit": git_commit()}
+        atomic_write_json(self.path / f"{self.stage}_environment.json", environment)
+        mode = "a" if steps_done else "w"
+        handler = logging.FileHandler(self.path / f"{self.stage}.log", mode=mode, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logging.getLogger().addHandler(handler)
 
+    def metrics(self) -> List[Dict[str, Any]]:
+        """The lines of the stage's metrics.jsonl; a last line that a kill cut off is left out."""
+        if not self.metrics_path.exists():
+            return []
+        *lines, _ = self.metrics_path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines]
+
     def add_metrics(self, values: Dict[str, Any]) -> None:
         """Append one line to the stage's metrics.jsonl."""
-        with open(self.path / f"{self._config.train_state}_metrics.jsonl", "a", encoding="utf-8") as stream:
+        with open(self.metrics_path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(values) + "\n")
 
+    def best_path(self, epoch: int, step: int) -> Path:
+        """`best_delf_<stage>-<epoch>_<step>.ckpt`: the checkpoint of the lowest validation loss so far."""
+        return self.path / f"best_delf_{self.stage}-{epoch}_{step}.ckpt"
+
+    def is_best(self, losses: Dict[str, float]) -> bool:
+        """Whether the sum of these validation losses is below that of every validation in the metrics."""
+        earlier = [sum(line["validation_losses"].values()) for line in self.metrics() if "validation_losses" in line]
+        return sum(losses.values()) < min(earlier, default=float("inf"))
+
     def prune(self) -> None:
-        """Delete all but the newest ``keep_checkpoint_max`` checkpoints."""
-        for path in self.checkpoints()[: -self._config.keep_checkpoint_max]:
+        """Delete all but the newest ``keep_checkpoint_max`` checkpoints, and all but the newest best one."""
+        for path in self.checkpoints()[: -self._config.keep_checkpoint_max] + self._numbered("best")[:-1]:
             path.unlink()
 
     def finish(self, checkpoint: Path) -> None:

@@ -1,6 +1,6 @@
-"""One training step as a compiled graph: loss, gradients, clipping, update."""
+"""One training step as a compiled graph: loss, gradients, their mean over the devices, clipping, update."""
 
-from typing import Tuple
+from typing import Any, Tuple
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -8,29 +8,47 @@ from mindspore import Tensor, nn, ops
 from src.config import Config
 from src.training.schedule import LinearToZero
 
+FIRST_LOSS_SCALE = 2.0**16  # of O2; halved at an overflow, doubled after LOSS_SCALE_WINDOW steps without one
+LOSS_SCALE_WINDOW = 1000
 
-class Loss(nn.Cell):
-    """(images, labels) -> (weighted loss, loss, accuracy): the mean softmax cross-entropy of a network's logits."""
 
-    def __init__(self, network: nn.Cell, weight: float) -> None:
+class Losses(nn.Cell):
+    """(images, labels, factor) -> (factor * weighted sum of the heads' losses, [loss and accuracy of each head]).
+
+    A head's loss is the mean softmax cross-entropy of its logits. The second output is [2 * heads]: losses, accuracies.
+    """
+
+    def __init__(self, network: nn.Cell, config: Config) -> None:
         super().__init__()
         self.network = network
-        self.weight = weight
+        self.weights = tuple(config.attention_loss_weight if head == "attention" else 1.0 for head in network.HEADS)
 
-    def construct(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        logits = self.network(images)
-        loss = ops.cross_entropy(logits, labels)
-        accuracy = (logits.argmax(1) == labels).astype(ms.float32).mean()
-        return loss * self.weight, loss, accuracy
+    def construct(self, images: Tensor, labels: Tensor, factor: Tensor) -> Tuple[Tensor, Tensor]:
+        total = 0.0
+        losses = ()
+        accuracies = ()
+        for logits, weight in zip(self.network(images), self.weights):
+            logits = logits.astype(ms.float32)
+            loss = ops.cross_entropy(logits, labels)
+            total = total + loss * weight
+            losses += (loss,)
+            accuracies += ((logits.argmax(1) == labels).astype(ms.float32).mean(),)
+        return total * factor, ops.stack(losses + accuracies)
 
 
-def clip_by_global_norm(gradients: Tuple[Tensor, ...], clip_norm: float) -> Tuple[Tuple[Tensor, ...], Tensor]:
-    """The gradients, scaled down together when their joint L2 norm exceeds ``clip_norm``, and that norm."""
+def clip_by_global_norm(
+    gradients: Tuple[Tensor, ...], clip_norm: float, factor: Any = 1.0
+) -> Tuple[Tuple[Tensor, ...], Tensor]:
+    """Divide gradients by ``factor``, then shorten them together to a joint L2 norm of ``clip_norm`` at most.
+
+    Returns:
+        The gradients, and their norm before clipping (after the division).
+    """
     squares = ()
     for gradient in gradients:
         squares += (ops.square(gradient).sum(),)
-    norm = ops.sqrt(ops.addn(squares))
-    scale = clip_norm / ops.maximum(norm, clip_norm)
+    norm = ops.sqrt(ops.addn(squares)) / factor
+    scale = clip_norm / (ops.maximum(norm, clip_norm) * factor)
     clipped = ()
     for gradient in gradients:
         clipped += (gradient * scale,)
@@ -38,22 +56,55 @@ def clip_by_global_norm(gradients: Tuple[Tensor, ...], clip_norm: float) -> Tupl
 
 
 class TrainStep(nn.Cell):
-    """(images [B, 3, S, S], labels [B] int32) -> (loss, accuracy, gradient norm before clipping), and the update.
+    """(images [B, 3, S, S], labels [B] int32, stop []) -> [2 * heads + 2] float32, and the update of the weights.
 
-    SGD with momentum, no weight decay (the reference declares one and never applies it).
+    The outputs are losses, accuracies, ``stop`` - these as means over the devices - and the norm of the gradients before
+    clipping. SGD with momentum, no weight decay (the reference declares one and never applies it); gradients are averaged
+    over the devices, then clipped (the reference clips on each device first).
+
+    Args:
+        network: one of ``src.model.delf``'s networks for training.
+        config: the recipe; ``amp_level`` O2 scales the loss dynamically and skips a step whose gradients overflow.
+        ranks: number of devices.
     """
 
-    def __init__(self, network: nn.Cell, config: Config) -> None:
+    def __init__(self, network: nn.Cell, config: Config, ranks: int = 1) -> None:
         super().__init__()
-        weight = config.attention_loss_weight if config.train_state == "attn" else 1.0
-        self.loss = Loss(network, weight)
+        self.losses = Losses(network, config)
         self.clip_norm = config.clip_norm
+        self.ranks = ranks
         schedule = LinearToZero(config.initial_lr, config.max_iters)
         self.optimizer = nn.Momentum(network.trainable_params(), schedule, config.momentum)
-        self.loss_and_gradients = ops.value_and_grad(self.loss, None, self.optimizer.parameters, has_aux=True)
+        self.backward = ops.value_and_grad(self.losses, None, self.optimizer.parameters, has_aux=True)
+        self.scaler = None
+        if config.amp_level == "O2":
+            self.scaler = ms.amp.DynamicLossScaler(FIRST_LOSS_SCALE, 2, LOSS_SCALE_WINDOW)
+        if ranks > 1:
+            self.sum_over_ranks = ops.AllReduce()
+            self.mean_gradients = nn.DistributedGradReducer(self.optimizer.parameters, True, ranks)
 
-    def construct(self, images: Tensor, labels: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        (_, loss, accuracy), gradients = self.loss_and_gradients(images, labels)
-        gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
-        loss = ops.depend(loss, self.optimizer(gradients))
-        return loss, accuracy, norm
+    def set_train(self, mode: bool = True) -> "TrainStep":
+        """Training mode where the network wants it: a frozen backbone stays out of it."""
+        super().set_train(mode)
+        self.losses.network.set_train(mode)
+        return self
+
+    def construct(self, images: Tensor, labels: Tensor, stop: Tensor) -> Tensor:
+        factor = self.scaler.scale_value if self.scaler is not None else 1.0
+        (_, metrics), gradients = self.backward(images, labels, factor)
+        metrics = ops.concat((metrics, ops.reshape(stop, (1,))))
+        if self.ranks > 1:
+            gradients = self.mean_gradients(gradients)
+            metrics = self.sum_over_ranks(metrics) / self.ranks
+        gradients, norm = clip_by_global_norm(gradients, self.clip_norm, factor)
+        metrics = ops.concat((metrics, ops.reshape(norm, (1,))))
+        return ops.depend(metrics, self._update(gradients, norm))
+
+    def _update(self, gradients: Tuple[Tensor, ...], norm: Tensor) -> Tensor:
+        if self.scaler is None:
+            return self.optimizer(gradients)
+        finite = ops.isfinite(norm)
+        done = self.scaler.adjust(finite)
+        if finite:
+            done = ops.depend(done, self.optimizer(gradients))
+        return done

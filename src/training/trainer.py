@@ -1,126 +1,193 @@
-"""The training loop of both stages."""
+"""The training of a stage: steps, reports, validations, checkpoints."""
 
 import logging
 import math
-import time
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Optional
 
+import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.config import Config
-from src.data.reader import TrainingStream, dataset_info
-from src.device import set_up_device
+from src.data.reader import Batch, DatasetInfo, TrainingStream, dataset_info
+from src.device import Device, ranks_started, set_up_training_device
 from src.errors import UserError
-from src.files import require_file, sha256_of
+from src.training.loss_curve import draw_loss_curve
+from src.training.networks import build_network, describe_network, starting_weights
+from src.training.progress import Progress, describe, describe_heads, scalars
 from src.training.run_folder import RunFolder
+from src.training.stopping import StopRequest
 
 logger = logging.getLogger(__name__)
 
 
-def train(config: Config) -> Path:
-    """Train one stage and return its last checkpoint; a run finished under the same settings is not repeated.
+def train(config: Config) -> Optional[Path]:
+    """Train one stage, from the start or from where a stopped run of the same settings was.
+
+    Returns:
+        The last checkpoint; None in the scheduler process of a run on several devices.
 
     Raises:
         UserError: bad input, settings that differ from those of the run in ``save_ckpt``, or a loss that is not finite.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     info = dataset_info(config.traindata_path)
-    run = RunFolder(config, {"dataset": info.fingerprint, **_starting_weights(config)})
+    run = RunFolder(config, {"dataset": info.fingerprint, "ranks": ranks_started(), **starting_weights(config)})
     finished = run.finished()
     if finished:
         logger.info("%s: already trained", finished)
         return finished
-    set_up_device(config.device_target, config.seed)
-    network = _build_network(config, info.num_classes)
-    run.start()  # only now: bad input leaves nothing behind
-    _describe(network, info.num_train, config)
+    device = set_up_training_device(config.device_target, config.seed, config.amp_level)
+    if device is None:
+        return None
+    if not device.is_first:
+        logging.getLogger().setLevel(logging.WARNING)  # the first rank speaks for all
+    stream = TrainingStream(config, info, device.rank, device.ranks)
+    network = build_network(config, info.num_classes)
     with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
-        return _run_steps(config, network, run, info)
+        return Trainer(config, device, network, run, info).run_steps(stream)
 
 
-def _starting_weights(config: Config) -> Dict[str, str]:
-    """SHA-256 of the files that the weights start from, by option."""
-    if config.train_state == "attn" and not config.checkpoint_path:
-        raise UserError("stage attn needs the checkpoint that stage tuning wrote: give --checkpoint_path")
-    paths = {name: getattr(config, name) for name in ("imagenet_checkpoint", "checkpoint_path")}
-    if config.train_state == "attn" or config.checkpoint_path:
-        paths.pop("imagenet_checkpoint")  # the checkpoint holds a backbone already
-    return {f"{name}_sha256": sha256_of(require_file(path, f"--{name}")) for name, path in paths.items() if path}
+class Trainer:
+    """One run of a stage in this process; of several ranks, the first writes every file."""
 
+    def __init__(self, config: Config, device: Device, network: Any, run: RunFolder, info: DatasetInfo) -> None:
+        from src.training.events import open_events
+        from src.training.state import load_state
+        from src.training.step import TrainStep
+        from src.training.validation import Validation
 
-def _build_network(config: Config, num_classes: int) -> Any:
-    from src.model.checkpoint import load_weights
-    from src.model.delf import AttentionNet, TuningNet
-    from src.model.pretrained import load_pretrained
+        self.config = config
+        self.device = device
+        self.network = network
+        self.run = run
+        self.step_cell = TrainStep(network, config, device.ranks)
+        self.steps_done = load_state(self.step_cell, run.state_path) if run.can_resume() else 0
+        self.validation = (
+            Validation(network, config, info, device) if config.eval_photos and info.num_validation else None
+        )
+        self.progress = Progress(network.HEADS, config.batch_size * device.ranks, config.max_iters)
+        device.wait_for_ranks()  # all have read the folder before one writes it
+        if device.is_first:
+            run.start(self.steps_done)  # only now: bad input leaves nothing behind
+        wants_events = config.tensorboard and device.is_first
+        self.events = open_events(run.path / f"{run.stage}_events", self.steps_done) if wants_events else None
+        self._describe(info)
 
-    if config.train_state == "attn":
-        network = AttentionNet(config, num_classes)
-        load_weights(network, config.checkpoint_path, ["backbone"])
-    else:
-        network = TuningNet(config, num_classes)
-        start = config.checkpoint_path or config.imagenet_checkpoint
-        if start:
-            load_pretrained(network, start, config.load_stem)
-    return network
-
-
-def _describe(network: Any, num_train: int, config: Config) -> None:
-    trainable = sum(parameter.size for parameter in network.trainable_params())
-    total = sum(parameter.size for parameter in network.get_parameters())
-    logger.info(
-        "stage %s: %.2f M of %.2f M parameters train; %d photos, %d steps of %d at %d px (%.1f epochs)",
-        config.train_state, trainable / 1e6, total / 1e6, num_train, config.max_iters, config.batch_size,
-        config.image_size, config.max_iters * config.batch_size / num_train,
-    )  # fmt: skip
-
-
-def _run_steps(config: Config, network: Any, run: RunFolder, info: Any) -> Path:
-    import mindspore as ms
-
-    from src.model.checkpoint import save_weights
-    from src.training.step import TrainStep
-
-    step_cell = TrainStep(network, config)
-    step_cell.set_train()
-    network.set_train()  # after the line above, which would put a frozen backbone in training mode
-    stream = TrainingStream(config, info)
-    window: List[Tuple[float, ...]] = []
-    started = time.monotonic()
-    progress = tqdm(stream.batches(config.max_iters), total=config.max_iters, desc=config.train_state, unit="step")
-    for step, batch in enumerate(progress, 1):
-        outputs = step_cell(ms.Tensor(batch.images), ms.Tensor(batch.labels))
-        loss, accuracy, norm = (float(value.asnumpy()) for value in outputs)
-        rate = config.initial_lr * (1 - (step - 1) / config.max_iters)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise UserError(
-                f"step {step}: loss {loss}, gradient norm {norm} at learning rate {rate:g}, photos "
-                f"{', '.join(batch.file_ids[:8])}: lower --initial_lr"
+    def _describe(self, info: DatasetInfo) -> None:
+        config, photos = self.config, self.config.batch_size * self.device.ranks
+        logger.info(
+            "stage %s on %d %s, %s: steps %d to %d of %d photos at %d px, %d photos of %d classes an epoch (%d steps)",
+            config.train_state, self.device.ranks, self.device.target, "float32" if config.amp_level == "O0" else "float16",
+            self.steps_done + 1, config.max_iters, photos, config.image_size, info.num_train, info.num_classes,
+            info.num_train // photos,
+        )  # fmt: skip
+        describe_network(self.network)
+        if self.steps_done:
+            logger.info("going on after step %d, from %s", self.steps_done, self.run.state_path)
+        if self.validation is None:
+            logger.info(
+                "no validation: %s", "eval_photos is 0" if info.num_validation else "the data set has no such photos"
             )
-        window.append((loss, accuracy, norm))
-        progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}", refresh=False)
-        if step % config.report_steps == 0 or step == config.max_iters:
-            _report(run, step, config, rate, window, time.monotonic() - started)
-            window.clear()
-        if step % config.save_ckpt_step == 0 or step == config.max_iters:
-            checkpoint = run.checkpoint_path(batch.epoch + 1, step)
-            save_weights(network, checkpoint)
-            run.prune()
-    run.finish(checkpoint)
-    logger.info("wrote %s", checkpoint)
-    return checkpoint
 
+    def run_steps(self, stream: TrainingStream) -> Path:
+        """Make the remaining steps and return the last checkpoint."""
+        config, first = self.config, self.steps_done
+        bar = tqdm(total=config.max_iters, initial=first, desc=config.train_state, unit="step",
+                   disable=None if self.device.is_first else True)  # fmt: skip
+        with StopRequest() as stop, bar:
+            batches = self.progress.waiting_for(stream.batches(config.max_iters, first))
+            for self.steps_done, batch in enumerate(batches, first + 1):
+                stopping = self._step(batch, stop)
+                bar.update()
+                self._after_step(batch, stopping)
+                if stopping and self.steps_done < config.max_iters:
+                    self._close()
+                    stop.raise_stopped(
+                        f"stopped after step {self.steps_done} of {config.max_iters}, all saved in {self.run.path}: "
+                        "run the same command again to go on"
+                    )
+        self._close()
+        checkpoint = self.run.checkpoints()[-1]
+        if self.device.is_first:
+            self.run.finish(checkpoint)
+            logger.info("wrote %s", checkpoint)
+        return checkpoint
 
-def _report(
-    run: RunFolder, step: int, config: Config, rate: float, window: List[Tuple[float, ...]], seconds: float
-) -> None:
-    loss, accuracy, norm = (sum(column) / len(window) for column in zip(*window))
-    speed = step * config.batch_size / seconds
-    run.add_metrics(
-        {"step": step, "loss": loss, "accuracy": accuracy, "gradient_norm": norm, "learning_rate": rate,
-         "images_per_second": speed}
-    )  # fmt: skip
-    logger.info(
-        "step %d/%d: loss %.4f, accuracy %.3f, gradient norm %.2f, learning rate %.5f, %.1f images/s",
-        step, config.max_iters, loss, accuracy, norm, rate, speed,
-    )  # fmt: skip
+    def _learning_rate(self) -> float:
+        """Of the step that was made last."""
+        return self.config.initial_lr * (1 - (self.steps_done - 1) / self.config.max_iters)
+
+    def _step(self, batch: Batch, stop: StopRequest) -> bool:
+        """Make one step; True when a signal has asked any rank to stop."""
+        import mindspore as ms
+
+        if not self.step_cell.training:  # at the start and after a validation
+            self.step_cell.set_train()
+        asked = np.float32(stop.number != 0)
+        values = self.step_cell(ms.Tensor(batch.images), ms.Tensor(batch.labels), ms.Tensor(asked)).asnumpy()
+        *figures, any_asked, norm = values.tolist()
+        overflow_is_normal = self.config.amp_level == "O2" and self.step_cell.scaler.scale_value.asnumpy() > 1
+        if not all(map(math.isfinite, figures)) or not (math.isfinite(norm) or overflow_is_normal):
+            raise UserError(
+                f"step {self.steps_done}: losses and accuracies {figures}, gradient norm {norm} at learning rate "
+                f"{self._learning_rate():g}, photos {', '.join(batch.file_ids)}: lower --initial_lr"
+            )
+        self.progress.add(np.array([*figures, norm]))
+        return any_asked > 0 or (self.device.ranks == 1 and stop.number != 0)
+
+    def _after_step(self, batch: Batch, stopping: bool) -> None:
+        config, step = self.config, self.steps_done
+        last = stopping or step == config.max_iters
+        if last or step % config.report_steps == 0:
+            self._report()
+        validates = self.validation is not None and (step == config.max_iters or step % config.eval_steps == 0)
+        if validates:
+            self._validate(batch)
+        saves = last or step % config.save_ckpt_step == 0
+        if saves:
+            self._save(batch)
+        if validates or saves:
+            self.progress.skip_time()
+
+    def _report(self) -> None:
+        line = self.progress.summary(self.steps_done, self._learning_rate())
+        if self.device.is_first:
+            self._put_down(line)
+            logger.info(describe(line, self.config.max_iters))
+
+    def _put_down(self, line: dict) -> None:
+        self.run.add_metrics(line)
+        if self.events:
+            self.events.add(line["step"], scalars(line))
+
+    def _validate(self, batch: Batch) -> None:
+        from src.model.checkpoint import save_weights
+
+        measured = self.validation.measure()
+        if not self.device.is_first:
+            return
+        best = self.run.is_best(measured["validation_losses"])
+        if best:
+            save_weights(self.network, self.run.best_path(batch.epoch + 1, self.steps_done))
+        self._put_down({"step": self.steps_done, **measured})
+        heads = describe_heads(measured["validation_losses"], measured["validation_accuracies"])
+        logger.info("step %d, validation: %s%s", self.steps_done, heads, ", the best so far" if best else "")
+
+    def _save(self, batch: Batch) -> None:
+        """The checkpoint first: a run killed between the two files makes it again."""
+        from src.model.checkpoint import save_weights
+        from src.training.state import save_state
+
+        if self.device.is_first:
+            save_weights(self.network, self.run.checkpoint_path(batch.epoch + 1, self.steps_done))
+            save_state(self.step_cell, self.steps_done, self.run.state_path)
+            self.run.prune()
+        self.device.wait_for_ranks()  # none ends the job while the first still writes
+
+    def _close(self) -> None:
+        if self.device.is_first:
+            draw_loss_curve(self.run.metrics_path, self.run.path / f"{self.run.stage}_loss.png", self.run.stage)
+        if self.events:
+            self.events.close()

@@ -1,5 +1,4 @@
 import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -135,16 +134,3 @@ def test_other_results_are_kept(tmp_path, judged):
     assert output.read_bytes() == before and not (tmp_path / "second.txt").exists()
     save_results(output, truth, other, {}, overwrite=True)
     assert output.read_bytes() != before
-
-
-def test_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(result_files, "_REPOSITORY", tmp_path)
-    assert result_files.git_commit() is None
-    (tmp_path / "file").write_text("1")
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@y"]
-    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "x"]):
-        subprocess.run(git + command, check=True)
-    commit = result_files.git_commit()
-    assert len(commit) == 40 and int(commit, 16)
-    (tmp_path / "file").write_text("2")
-    assert result_files.git_commit() == commit + "-dirty"

@@ -7,7 +7,7 @@ import pytest
 
 from src.config import Config
 from src.device import set_up_device
-from src.model.delf import AttentionNet, DelfNet, TuningNet
+from src.model.delf import AttentionNet, DelfNet, JointNet, TuningNet
 from src.model.resnet50 import feature_map_size
 
 
@@ -50,18 +50,19 @@ def test_features_and_attention(height, width):
     assert_close(attention, reference.attention(expected, weights))
 
 
-def test_logits_of_both_stages():
+@pytest.mark.parametrize("build", [TuningNet, AttentionNet, JointNet])
+def test_logits_of_each_stage(build):
     image = np.random.default_rng(2).uniform(-1, 1, (3, 65, 97)).astype(np.float32)
-    for build in (TuningNet, AttentionNet):
-        network = build(Config(), 5)
-        weights = randomise(network)
-        network.set_train(False)
-        features = reference.block3(image, weights)
-        if build is TuningNet:
-            expected = reference.tuning_logits(features, weights)
-        else:
-            expected = reference.attention_logits(features, reference.attention(features, weights), weights)
-        assert_close(network(ms.Tensor(image[None])).asnumpy()[0], expected)
+    network = build(Config(), 5)
+    weights = randomise(network)
+    network.set_train(False)
+    features = reference.block3(image, weights)
+    expected = {
+        "descriptor": lambda: reference.tuning_logits(features, weights),
+        "attention": lambda: reference.attention_logits(features, reference.attention(features, weights), weights),
+    }
+    for head, logits in zip(network.HEADS, network(ms.Tensor(image[None]))):
+        assert_close(logits.asnumpy()[0], expected[head]())
 
 
 @pytest.mark.parametrize("side,cells", [(5, 1), (36, 1), (37, 2), (224, 7), (321, 10), (512, 16), (2048, 64)])

@@ -9,9 +9,9 @@ from mindspore import nn, ops
 
 from src.config import Config
 from src.device import set_up_device
-from src.model.delf import AttentionNet
+from src.model.delf import AttentionNet, JointNet
 from src.training.schedule import LinearToZero
-from src.training.step import TrainStep, clip_by_global_norm
+from src.training.step import Losses, TrainStep, clip_by_global_norm
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,12 +22,18 @@ def device():
 class TinyNet(nn.Cell):
     """A dense layer on the flattened image, in place of a network whose gradients cannot be written by hand."""
 
-    def __init__(self):
+    def __init__(self, head):
         super().__init__()
+        self.HEADS = (head,)
         self.dense = nn.Dense(12, 3, weight_init="normal")
 
     def construct(self, images):
-        return self.dense(ops.reshape(images, (images.shape[0], -1)))
+        return (self.dense(ops.reshape(images, (images.shape[0], -1))),)
+
+
+def make(step, images, labels):
+    """The step's figures: losses, accuracies, stop, gradient norm."""
+    return step(ms.Tensor(images), ms.Tensor(labels), ms.Tensor(np.float32(0))).asnumpy().tolist()
 
 
 def numpy_step(weight, bias, velocity, images, labels, rate, config, factor=1.0):
@@ -46,10 +52,10 @@ def numpy_step(weight, bias, velocity, images, labels, rate, config, factor=1.0)
     return weight - rate * velocity[0], bias - rate * velocity[1], velocity, (loss, accuracy, norm)
 
 
-@pytest.mark.parametrize("state,factor", [("tuning", 1.0), ("attn", 2.5)])
-def test_steps_equal_the_formulas(state, factor):
-    config = Config(train_state=state, clip_norm=0.3, initial_lr=0.5, max_iters=4, attention_loss_weight=2.5)
-    network = TinyNet()
+@pytest.mark.parametrize("head,factor", [("descriptor", 1.0), ("attention", 2.5)])
+def test_steps_equal_the_formulas(head, factor):
+    config = Config(clip_norm=0.3, initial_lr=0.5, max_iters=4, attention_loss_weight=2.5)
+    network = TinyNet(head)
     step = TrainStep(network, config)
     step.set_train()
     weight, bias = (p.asnumpy().astype(np.float64) for p in (network.dense.weight, network.dense.bias))
@@ -58,12 +64,13 @@ def test_steps_equal_the_formulas(state, factor):
     for number in range(4):
         images = generator.normal(size=(5, 3, 2, 2)).astype(np.float32)
         labels = generator.integers(0, 3, 5).astype(np.int32)
-        outputs = [float(value.asnumpy()) for value in step(ms.Tensor(images), ms.Tensor(labels))]
+        loss, accuracy, stop, norm = make(step, images, labels)
         rate = 0.5 * (1 - number / 4)
         weight, bias, velocity, expected = numpy_step(
             weight, bias, velocity, images, labels, rate, config, factor
         )  # fmt: skip
-        np.testing.assert_allclose(outputs, expected, rtol=1e-4)
+        assert stop == 0
+        np.testing.assert_allclose([loss, accuracy, norm], expected, rtol=1e-4)
         np.testing.assert_allclose(network.dense.weight.asnumpy(), weight, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(network.dense.bias.asnumpy(), bias, rtol=1e-4, atol=1e-6)
 
@@ -83,6 +90,11 @@ def test_clipping_keeps_short_gradients_and_shortens_long_ones():
     clipped, norm = clip_by_global_norm(gradients, 1.0)
     assert float(norm.asnumpy()) == 5.0
     np.testing.assert_allclose([clipped[0].asnumpy()[0], clipped[1].asnumpy()[0, 0]], [0.6, 0.8], rtol=1e-6)
+    clipped, norm = clip_by_global_norm(gradients, 1.0, 2.0)  # gradients of twice the loss
+    assert float(norm.asnumpy()) == 2.5
+    np.testing.assert_allclose([clipped[0].asnumpy()[0], clipped[1].asnumpy()[0, 0]], [0.6, 0.8], rtol=1e-6)
+    kept, norm = clip_by_global_norm(gradients, 10.0, 2.0)
+    np.testing.assert_allclose([kept[0].asnumpy()[0], kept[1].asnumpy()[0, 0]], [1.5, 2.0], rtol=1e-6)
 
 
 def digest_of(network, name):
@@ -92,16 +104,50 @@ def digest_of(network, name):
     return digest.hexdigest()
 
 
-def test_attention_stage_moves_the_attention_and_not_one_bit_of_the_backbone():
-    config = Config(train_state="attn", kernel_init="he", initial_lr=0.1, max_iters=3)
-    network = AttentionNet(config, 4)
+def bytes_by_part(network):
+    return {name: b"".join(p.asnumpy().tobytes() for p in part.get_parameters())
+            for name, part in network.name_cells().items()}  # fmt: skip
+
+
+def changed_parts(network, config, steps, side=65):
+    """Names of the sub-networks of which a bit has moved after some steps on noise."""
     step = TrainStep(network, config)
     step.set_train()
-    network.set_train()
-    before = {name: digest_of(network, name) for name in ("backbone", "attention", "attention_head")}
+    before = bytes_by_part(network)
     generator = np.random.default_rng(4)
-    for _ in range(3):
-        images = generator.normal(size=(2, 3, 65, 65)).astype(np.float32)
-        step(ms.Tensor(images), ms.Tensor(np.array([0, 3], np.int32)))
-    after = {name: digest_of(network, name) for name in before}
-    assert [after[name] == before[name] for name in before] == [True, False, False]
+    for _ in range(steps):
+        images = generator.normal(size=(2, 3, side, side)).astype(np.float32)
+        make(step, images, np.array([0, 3], np.int32))
+    after = bytes_by_part(network)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_attention_stage_moves_the_attention_and_not_one_bit_of_the_backbone():
+    config = Config(train_state="attn", kernel_init="he", initial_lr=0.1, max_iters=20)
+    network = AttentionNet(config, 4)
+    backbone = hashlib.sha256(bytes_by_part(network)["backbone"]).hexdigest()  # moving statistics included
+    assert changed_parts(network, config, steps=20) == {"attention", "attention_head"}
+    assert hashlib.sha256(bytes_by_part(network)["backbone"]).hexdigest() == backbone
+    assert not hasattr(network, "descriptor_head")
+    assert all(parameter.name.split(".")[0] != "backbone" for parameter in network.trainable_params())
+
+
+def test_joint_stage_stops_the_attention_loss_at_the_backbone():
+    gradients = []
+    for weight in (0.0, 1.0):
+        config = Config(train_state="joint", kernel_init="he", attention_loss_weight=weight)
+        ms.set_seed(5)  # the same initial weights
+        network = JointNet(config, 4)
+        network.set_train()
+        images = np.random.default_rng(4).normal(size=(2, 3, 65, 65)).astype(np.float32)
+        inputs = ms.Tensor(images), ms.Tensor(np.array([0, 3], np.int32)), ms.Tensor(np.float32(1))
+        made = ops.grad(Losses(network, config), None, network.trainable_params(), has_aux=True)(*inputs)[0]
+        names = [name.split(".")[0] for name, p in network.parameters_and_names() if p.requires_grad]
+        gradients.append([(name, gradient.asnumpy()) for name, gradient in zip(names, made)])
+    for (name, without), (_, with_attention) in zip(*gradients):
+        if name in ("backbone", "descriptor_head"):
+            np.testing.assert_allclose(with_attention, without, rtol=1e-5, atol=1e-6)
+        else:
+            assert not without.any() and (with_attention.any() or without.size == 1)
+    norm_of_backbone = sum(np.square(gradient).sum() for name, gradient in gradients[0] if name == "backbone")
+    assert norm_of_backbone > 1e-3

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Train one stage on several devices of one machine, or of several machines: Ascend, GPU, or processes on a CPU.
+#
+#   bash scripts/run_distribute_train.sh DEVICE_NUM tuning|joint [CHECKPOINT] [--option value ...]
+#   bash scripts/run_distribute_train.sh DEVICE_NUM attn CHECKPOINT [--option value ...]
+#
+# DEVICE_NUM is the number of devices of this machine; --batch_size counts for each of them. The recipe is
+# configs/delf_gldv2_8p.yaml unless --config names another. For several machines run it on each, with msrun's options:
+# --worker_num (devices in all), --master_addr, --master_port, --node_rank; --cluster_time_out, --bind_core and
+# --rank_table_file are handed to msrun too. What each rank prints goes to RUN_FOLDER/STAGE_ranks/worker_N.log.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+msrun_options=() others=()
+while (($#)); do
+    case $1 in
+        --worker_num=* | --master_addr=* | --master_port=* | --node_rank=* | --cluster_time_out=* | --bind_core=* | \
+            --rank_table_file=*) msrun_options+=("$1") ;;
+        --worker_num | --master_addr | --master_port | --node_rank | --cluster_time_out | --bind_core | --rank_table_file)
+            (($# > 1)) || fail "$1 needs a value"
+            msrun_options+=("$1=$2")
+            shift
+            ;;
+        *) others+=("$1") ;;
+    esac
+    shift
+done
+default_recipe=$root/configs/delf_gldv2_8p.yaml
+split_options "${others[@]}"
+devices=${positional[0]:-}
+[[ $devices =~ ^[1-9][0-9]*$ ]] || { show_usage "$0" >&2; fail "the first argument is the number of devices"; }
+positional=("${positional[@]:1}")
+stage_options
+
+python=$(find_python)
+msrun=$(dirname "$(command -v "$python")")/msrun
+[[ -x $msrun ]] || fail "msrun is not there: install MindSpore with 'pip install -r requirements.txt'"
+if [[ " ${msrun_options[*]-}" != *" --master_"* ]]; then # one machine: any free port, so that two jobs do not meet
+    msrun_options+=("--master_port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')")
+fi
+[[ " ${msrun_options[*]}" == *" --worker_num="* ]] || msrun_options+=("--worker_num=$devices")
+run_folder=$(recipe_value save_ckpt)
+logs=$run_folder/${stage}_ranks
+rm -rf "$logs"
+mkdir -p "$logs"
+
+# A session of its own: Ctrl-C would make msrun kill the ranks, where they are to finish the step and save.
+PATH=$(dirname "$msrun"):$PATH GLOG_v=${GLOG_v:-3} setsid "$msrun" --local_worker_num="$devices" "${msrun_options[@]}" \
+    --log_dir="$logs" --join=True --tail_worker_log=0 "$root/train.py" "${options[@]}" 2>"$logs/msrun.log" &
+job=$!
+# processes ROLE: those of the job, MS_WORKER (a rank each) or MS_SCHED.
+processes() {
+    local process
+    for process in $(pgrep -P "$job"); do
+        ! tr '\0' '\n' 2>/dev/null <"/proc/$process/environ" | grep -qx "MS_ROLE=$1" || echo "$process"
+    done
+}
+signalled=0
+stop_ranks() {
+    signalled=$1
+    # shellcheck disable=SC2046
+    kill -TERM $(processes MS_WORKER) 2>/dev/null || true
+}
+trap 'stop_ranks 130' INT
+trap 'stop_ranks 143' TERM
+started=0
+while kill -0 "$job" 2>/dev/null; do
+    if [[ -n $(processes MS_WORKER) ]]; then
+        started=1
+    elif ((started)); then # a rank has failed or all were stopped; the scheduler would wait half a minute for them
+        sleep 3
+        # shellcheck disable=SC2046
+        kill -TERM $(processes MS_SCHED) 2>/dev/null || true
+    fi
+    sleep 1 &
+    wait $! || true # a trap runs at once during wait
+done
+wait "$job" && status=0 || status=$?
+if ((signalled)); then
+    grep -h '^stopped after' "$logs/worker_0.log" >&2 || true
+    exit "$signalled"
+fi
+if ((status)); then
+    failed=$(grep -l -e '^error: ' -e '^Traceback' "$logs"/worker_*.log) || fail "a rank was killed from outside: see $logs"
+    for log in $failed; do
+        echo "-- the end of $log"
+        grep -v '^\[INFO\]' "$log" | tail -n 20
+    done >&2
+    fail "the job has failed: what the failing rank said is above, all logs are in $logs"
+fi
