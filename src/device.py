@@ -131,8 +131,8 @@ def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Opt
     target = set_up_device(device_target, seed, int(os.environ.get("DEVICE_ID", 0)))
     if target == "CPU" and amp_level != "O0":
         raise UserError(
-            f"--amp_level {amp_level} is for Ascend and GPU: on a CPU MindSpore has no dynamic loss scaling and float16 is "
-            "slower than float32; leave --amp_level O0"
+            f"--amp_level {amp_level} is for Ascend and GPU: on a CPU MindSpore has no dynamic loss scaling, and "
+            "float16 is slower than float32; leave --amp_level O0"
         )
     role = os.environ.get("MS_ROLE")
     if not role:

@@ -13,27 +13,30 @@ LOSS_SCALE_WINDOW = 1000
 
 
 class Losses(nn.Cell):
-    """(images, labels, factor) -> (factor * weighted sum of the heads' losses, [loss and accuracy of each head]).
+    """(images, labels, factor) -> (factor * weighted sum of the heads' losses, figures [2 * heads, B]).
 
-    A head's loss is the mean softmax cross-entropy of its logits. The second output is [2 * heads]: losses, accuracies.
+    A head's loss is the mean softmax cross-entropy of its logits. The figures are each photo's losses, then whether
+    each head is right about it.
     """
 
     def __init__(self, network: nn.Cell, config: Config) -> None:
         super().__init__()
         self.network = network
+        # Not ops.cross_entropy: on a CPU its last bit changes between a process's first calls and its later ones.
+        self.cross_entropy = nn.SoftmaxCrossEntropyWithLogits(sparse=True, reduction="none")
         self.weights = tuple(config.attention_loss_weight if head == "attention" else 1.0 for head in network.HEADS)
 
     def construct(self, images: Tensor, labels: Tensor, factor: Tensor) -> Tuple[Tensor, Tensor]:
         total = 0.0
         losses = ()
-        accuracies = ()
+        hits = ()
         for logits, weight in zip(self.network(images), self.weights):
             logits = logits.astype(ms.float32)
-            loss = ops.cross_entropy(logits, labels)
-            total = total + loss * weight
+            loss = self.cross_entropy(logits, labels)
+            total = total + loss.mean() * weight
             losses += (loss,)
-            accuracies += ((logits.argmax(1) == labels).astype(ms.float32).mean(),)
-        return total * factor, ops.stack(losses + accuracies)
+            hits += ((logits.argmax(1) == labels).astype(ms.float32),)
+        return total * factor, ops.stack(losses + hits)
 
 
 def clip_by_global_norm(
@@ -56,11 +59,11 @@ def clip_by_global_norm(
 
 
 class TrainStep(nn.Cell):
-    """(images [B, 3, S, S], labels [B] int32, stop []) -> [2 * heads + 2] float32, and the update of the weights.
+    """(images [B, 3, S, S], labels [B] int32, stop []) -> figures [2 * heads, B], [2], and the update of the weights.
 
-    The outputs are losses, accuracies, ``stop`` - these as means over the devices - and the norm of the gradients before
-    clipping. SGD with momentum, no weight decay (the reference declares one and never applies it); gradients are averaged
-    over the devices, then clipped (the reference clips on each device first).
+    The figures are those of ``Losses``; the second output is ``stop`` and the norm of the gradients before clipping.
+    All but the norm are means over the devices. SGD with momentum, no weight decay (the reference declares one and
+    never applies it); gradients are averaged over the devices, then clipped (the reference clips on each device first).
 
     Args:
         network: one of ``src.model.delf``'s networks for training.
@@ -89,16 +92,16 @@ class TrainStep(nn.Cell):
         self.losses.network.set_train(mode)
         return self
 
-    def construct(self, images: Tensor, labels: Tensor, stop: Tensor) -> Tensor:
+    def construct(self, images: Tensor, labels: Tensor, stop: Tensor) -> Tuple[Tensor, Tensor]:
         factor = self.scaler.scale_value if self.scaler is not None else 1.0
-        (_, metrics), gradients = self.backward(images, labels, factor)
-        metrics = ops.concat((metrics, ops.reshape(stop, (1,))))
+        (_, figures), gradients = self.backward(images, labels, factor)
         if self.ranks > 1:
             gradients = self.mean_gradients(gradients)
-            metrics = self.sum_over_ranks(metrics) / self.ranks
+            figures = self.sum_over_ranks(figures) / self.ranks
+            stop = self.sum_over_ranks(stop) / self.ranks
         gradients, norm = clip_by_global_norm(gradients, self.clip_norm, factor)
-        metrics = ops.concat((metrics, ops.reshape(norm, (1,))))
-        return ops.depend(metrics, self._update(gradients, norm))
+        figures = ops.depend(figures, self._update(gradients, norm))
+        return figures, ops.stack((stop, norm))
 
     def _update(self, gradients: Tuple[Tensor, ...], norm: Tensor) -> Tensor:
         if self.scaler is None:

@@ -2,13 +2,15 @@
 
 import signal
 from types import FrameType
-from typing import Optional
+from typing import Any, Dict, Optional
 
 from src.errors import Interrupted
 
 
 class StopRequest:
-    """``with StopRequest() as stop:`` turns SIGINT and SIGTERM into ``stop.number``; a second SIGINT interrupts at once.
+    """``with StopRequest() as stop:`` turns the first SIGINT or SIGTERM into ``stop.number``; a second one breaks off.
+
+    MindSpore passes a SIGINT on as a SIGTERM once it has run a graph, so Ctrl-C may be seen as either.
 
     Attributes:
         number: of the signal that came, or 0.
@@ -16,7 +18,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number = 0
-        self._previous = {}
+        self._previous: Dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -28,10 +30,10 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _receive(self, number: int, _: Optional[FrameType]) -> None:
-        if self.number and number == signal.SIGINT:
+        if self.number:
             raise KeyboardInterrupt
         self.number = number
 
     def raise_stopped(self, message: str) -> None:
-        """End the process as the signal would have, with a sentence. On a rank that got no signal, as SIGTERM would."""
+        """End the process as the signal would have, with a sentence; a rank that got none ends as by SIGTERM."""
         raise Interrupted(message, 128 + (self.number or signal.SIGTERM))

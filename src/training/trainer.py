@@ -79,9 +79,9 @@ class Trainer:
         config, photos = self.config, self.config.batch_size * self.device.ranks
         logger.info(
             "stage %s on %d %s, %s: steps %d to %d of %d photos at %d px, %d photos of %d classes an epoch (%d steps)",
-            config.train_state, self.device.ranks, self.device.target, "float32" if config.amp_level == "O0" else "float16",
-            self.steps_done + 1, config.max_iters, photos, config.image_size, info.num_train, info.num_classes,
-            info.num_train // photos,
+            config.train_state, self.device.ranks, self.device.target,
+            "float32" if config.amp_level == "O0" else "float16", self.steps_done + 1, config.max_iters, photos,
+            config.image_size, info.num_train, info.num_classes, info.num_train // photos,
         )  # fmt: skip
         describe_network(self.network)
         if self.steps_done:
@@ -126,8 +126,9 @@ class Trainer:
         if not self.step_cell.training:  # at the start and after a validation
             self.step_cell.set_train()
         asked = np.float32(stop.number != 0)
-        values = self.step_cell(ms.Tensor(batch.images), ms.Tensor(batch.labels), ms.Tensor(asked)).asnumpy()
-        *figures, any_asked, norm = values.tolist()
+        outputs = self.step_cell(ms.Tensor(batch.images), ms.Tensor(batch.labels), ms.Tensor(asked))
+        figures = outputs[0].asnumpy().mean(1, dtype=np.float64).tolist()
+        any_asked, norm = outputs[1].asnumpy().tolist()
         overflow_is_normal = self.config.amp_level == "O2" and self.step_cell.scaler.scale_value.asnumpy() > 1
         if not all(map(math.isfinite, figures)) or not (math.isfinite(norm) or overflow_is_normal):
             raise UserError(

@@ -1,0 +1,96 @@
+"""Two CPU ranks against one process that takes their batches apart, averages the gradients, clips and steps."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import ops
+from runs import ENVIRONMENT, run, tensors
+
+from src.config import Config
+from src.data.reader import TrainingStream, dataset_info
+from src.device import set_up_device
+from src.training.networks import build_network
+from src.training.step import Losses
+
+pytestmark = pytest.mark.slow
+RANKS, STEPS, CLIP_NORM, RATE = 2, 10, 2.0, 0.02
+RECIPE = ["--image_size", 65, "--batch_size", 4, "--max_iters", STEPS, "--kernel_init", "he", "--clip_norm", CLIP_NORM,
+          "--initial_lr", RATE, "--report_steps", 5, "--save_ckpt", "run"]  # fmt: skip
+
+
+def reference_weights(shards):
+    """Name -> trainable weights after STEPS steps: gradients from the network, all that follows in NumPy."""
+    set_up_device("CPU", 0)
+    config = Config(image_size=65, batch_size=4, max_iters=STEPS, kernel_init="he")
+    info = dataset_info(shards)
+    network = build_network(config, info.num_classes)
+    network.set_train()
+    trained = [(name, p) for name, p in network.parameters_and_names() if p.requires_grad]
+    gradient_of = ops.grad(Losses(network, config), None, [p for _, p in trained], has_aux=True)
+    streams = [TrainingStream(config, info, rank, RANKS).batches(STEPS) for rank in range(RANKS)]
+    velocity = [np.zeros(p.shape) for _, p in trained]
+    seen = []
+    for step, batches in enumerate(zip(*streams)):
+        seen += [file_id for batch in batches for file_id in batch.file_ids]
+        of_ranks = [gradient_of(ms.Tensor(b.images), ms.Tensor(b.labels), ms.Tensor(np.float32(1)))[0] for b in batches]
+        mean = [sum(g.asnumpy().astype(np.float64) for g in parts) / RANKS for parts in zip(*of_ranks)]
+        norm = np.sqrt(sum((gradient**2).sum() for gradient in mean))
+        for place, (_, parameter) in enumerate(trained):
+            velocity[place] = 0.9 * velocity[place] + mean[place] * min(1.0, CLIP_NORM / norm)
+            moved = parameter.asnumpy() - RATE * (1 - step / STEPS) * velocity[place]
+            parameter.set_data(ms.Tensor(moved.astype(np.float32)))
+    per_epoch = info.num_train // (4 * RANKS) * 4 * RANKS
+    assert len(set(seen[:per_epoch])) == per_epoch  # no photo twice in an epoch
+    return {name: parameter.asnumpy() for name, parameter in trained}
+
+
+def test_two_ranks_are_one_process_with_both_batches(shards, tmp_path):
+    msrun = [str(Path(sys.executable).with_name("msrun")), "--worker_num=2", "--local_worker_num=2", "--join=True",
+             "--log_dir=logs", "--master_port=8231"]  # fmt: skip
+    program = str(Path(__file__).with_name("keep_rank_state.py"))
+    done = subprocess.run([*msrun, program, *map(str, RECIPE), "--traindata_path", str(shards)], cwd=tmp_path,
+                          env=ENVIRONMENT, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, "".join(path.read_text() for path in (tmp_path / "logs").glob("worker_*.log"))
+    ranks = [ms.load_checkpoint(str(tmp_path / f"rank{rank}.ckpt")) for rank in range(RANKS)]
+    expected = reference_weights(shards)
+    moved = 0
+    for name, weights in expected.items():
+        of_ranks = [state[f"losses.network.{name}"].asnumpy() for state in ranks]
+        assert of_ranks[0].tobytes() == of_ranks[1].tobytes(), name
+        np.testing.assert_allclose(of_ranks[0], weights, rtol=0, atol=1e-5, err_msg=name)
+        moved += np.abs(weights).sum() > 0
+    assert moved > 100
+    statistics = [name for name in ranks[0] if "moving_mean" in name and "conv4" in name]
+    assert any(ranks[0][n].asnumpy().tobytes() != ranks[1][n].asnumpy().tobytes() for n in statistics)  # own batches
+
+
+def test_script_runs_both_ranks_and_shows_the_failing_one(shards, tmp_path):
+    command = ["scripts/run_distribute_train.sh", 2, "tuning", *RECIPE, "--traindata_path", shards, "--max_iters", 2]
+    run(*command, cwd=tmp_path)
+    folder = tmp_path / "run"
+    assert (folder / "checkpoint_delf_tuning-1_2.ckpt").exists() and (folder / "tuning_loss.png").exists()
+    assert {path.name for path in (folder / "tuning_ranks").iterdir()} >= {"worker_0.log", "worker_1.log"}
+    attn = ["scripts/run_distribute_train.sh", "2", "attn", folder / "checkpoint_delf_tuning-1_2.ckpt", *RECIPE,
+            "--traindata_path", shards, "--save_ckpt", "attn"]  # fmt: skip
+    said = run(*attn, "--batch_size", 13, cwd=tmp_path, status=2)
+    assert "24 training photos are too few" in said and "on 2 devices" in said
+    shutil.rmtree(tmp_path / "attn")
+    run(*attn, "--max_iters", 2, cwd=tmp_path)
+    alone = tensors(folder / "checkpoint_delf_tuning-1_2.ckpt")
+    trained = tensors(tmp_path / "attn/checkpoint_delf_attn-1_2.ckpt")
+    backbone = [name for name in trained if name.startswith("backbone.")]
+    assert len(backbone) > 250 and all(trained[name] == alone[name] for name in backbone)
+
+
+@pytest.mark.parametrize(
+    "arguments,said",
+    [([], "number of devices"), (["2"], "tuning, attn or joint"), (["0", "attn"], "number of devices")],
+)
+def test_wrong_arguments_are_one_sentence(arguments, said, tmp_path):
+    assert said in run("scripts/run_distribute_train.sh", *arguments, cwd=tmp_path, status=2)
+    assert not list(tmp_path.iterdir())

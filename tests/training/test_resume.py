@@ -1,0 +1,98 @@
+"""A killed or stopped run that goes on ends bit for bit where an undisturbed one does."""
+
+import json
+import random
+import signal
+import time
+
+import pytest
+from runs import run, start, tensors
+
+pytestmark = pytest.mark.slow
+STEPS = 8
+RECIPE = ["--image_size", 65, "--batch_size", 4, "--max_iters", STEPS, "--kernel_init", "he", "--initial_lr", 0.05,
+          "--save_ckpt_step", 2, "--report_steps", 2, "--eval_steps", 4, "--min_crop_area", 0.3]  # fmt: skip
+
+
+def wait_for(condition, process, seconds=300):
+    """Poll until ``condition`` holds; fail when the process ends or time runs out first."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline, "the run has ended too early"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, shards):
+    """An undisturbed run of stage tuning; more than one epoch (6 steps), so that shuffling and crops change."""
+    folder = tmp_path_factory.mktemp("tuned")
+    run("train.py", *RECIPE, "--traindata_path", shards, "--save_ckpt", "run", cwd=folder)
+    return folder / "run"
+
+
+def recipe_of(stage, tuned, shards):
+    start_of = ["--checkpoint_path", tuned / f"checkpoint_delf_tuning-2_{STEPS}.ckpt"] if stage == "attn" else []
+    return [*RECIPE, "--train_state", stage, "--traindata_path", shards, *start_of, "--save_ckpt", "run"]
+
+
+@pytest.mark.parametrize("stage", ["tuning", "attn"])
+def test_killed_run_goes_on_bit_for_bit(stage, tuned, shards, tmp_path):
+    command = recipe_of(stage, tuned, shards)
+    whole = tuned
+    if stage == "attn":
+        (tmp_path / "whole").mkdir()
+        run("train.py", *command, cwd=tmp_path / "whole")
+        whole = tmp_path / "whole/run"
+    process = start(*command, cwd=tmp_path)
+    wait_for((tmp_path / f"run/{stage}_state.ckpt").exists, process)
+    time.sleep(random.uniform(0, 0.6))  # anywhere in the steps, reports and writes that follow
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert json.loads((tmp_path / f"run/{stage}.json").read_text())["checkpoint"] is None
+    said = run("train.py", *command, cwd=tmp_path)
+    assert "going on after step" in said
+    state = tensors(tmp_path / f"run/{stage}_state.ckpt")
+    assert any("moments" in name for name in state) and any("moving_mean" in name for name in state)
+    assert state == tensors(whole / f"{stage}_state.ckpt")
+    name = f"checkpoint_delf_{stage}-2_{STEPS}.ckpt"
+    assert tensors(tmp_path / "run" / name) == tensors(whole / name)
+    assert not list((tmp_path / "run").glob(".*"))
+
+    def lines(folder):  # without what the clock decides
+        timed = ("images_per_second", "data_wait", "seconds_left")
+        rows = [json.loads(line) for line in (folder / f"{stage}_metrics.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+    assert lines(tmp_path / "run") == lines(whole)
+    assert [line["step"] for line in lines(whole)] == [2, 4, 4, 6, 8, 8]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_step_saves_and_says_so(number, tuned, shards, tmp_path):
+    command = recipe_of("attn", tuned, shards) + ["--max_iters", 400, "--save_ckpt_step", 400]
+    process = start(*command, cwd=tmp_path)
+    wait_for(lambda: "step 2/" in (tmp_path / "train.out").read_text(), process)
+    process.send_signal(number)
+    assert process.wait() in (128 + number, 128 + signal.SIGTERM)  # MindSpore turns SIGINT into SIGTERM
+    said = (tmp_path / "train.out").read_text()
+    assert "run the same command again to go on" in said and "Traceback" not in said
+    steps = int(said.split("stopped after step ")[1].split()[0])
+    assert (tmp_path / "run/attn_loss.png").exists()
+    if number == signal.SIGTERM:  # other settings do not take the state up
+        assert "other settings (batch_size)" in run("train.py", *command, "--batch_size", 3, cwd=tmp_path, status=2)
+        process = start(*command, cwd=tmp_path)
+        wait_for(lambda: f"going on after step {steps}," in (tmp_path / "train.out").read_text(), process)
+        process.kill()
+        process.wait()
+
+
+def test_damaged_state_is_one_sentence(tuned, shards, tmp_path):
+    command = recipe_of("attn", tuned, shards)
+    run("train.py", *command, cwd=tmp_path)
+    record = json.loads((tmp_path / "run/attn.json").read_text())
+    (tmp_path / "run/attn.json").write_text(json.dumps({**record, "checkpoint": None}))
+    (tmp_path / "run/attn_state.ckpt").write_bytes(b"rubbish")
+    said = run("train.py", *command, cwd=tmp_path, status=2)
+    assert "attn_state.ckpt: damaged" in said and "Traceback" not in said
+    said = run("train.py", *command, "--resume", "false", cwd=tmp_path)
+    assert "going on" not in said and tensors(tmp_path / "run/attn_state.ckpt")
