@@ -1,164 +1,91 @@
-"""MindRecord shards of a landmark catalogue: written in a temporary folder, streamed, moved into place when complete.
-
-Each shard is a MindRecord of its own, opened as a list with its siblings: a folder may be moved, and a shard's number
-always has three digits (``FileWriter`` gives as many as the count needs).
-"""
+"""The data set folder of a catalogue: split, shards, CSV files and summary, built aside and moved into place."""
 
 import csv
 import hashlib
-import json
 import logging
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+import os
+import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar
+from typing import Any, Dict, Iterable, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
-from src.data.gldv2 import Catalogue, image_path, split_by_label
-from src.data.jpeg import UnusablePhoto, read_as_jpeg
-from src.data.summary import SPLITS, SUMMARY_FILE, is_finished, shard_name
+from src.data.build_folder import build_folder_for
+from src.data.catalogue import Catalogue
+from src.data.parallel import ordered_map
+from src.data.shard_writer import Source, SplitWriter, read_photos
+from src.data.split import split_by_label
+from src.data.summary import RELABELING_FILE, SKIPPED_FILE, SPLITS, SUMMARY_FILE, is_finished, read_summary
 from src.errors import UserError
-from src.files import PathLike, atomic_write_json, temporary_folder_for
+from src.files import PathLike, atomic_write_json
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = {"file_id": {"type": "string"}, "label": {"type": "int64"}, "data": {"type": "bytes"}}
-HEADER_BYTES = 1 << 20  # MindSpore's 16 MB would make small sets look huge
 MAX_SHARDS = 1000
+FEW_PHOTOS = 500  # not worth the start of processes
+MIN_PHOTO_SIZE = 10  # pixels; the reference TF DELF finds no feature in anything smaller
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
-
-def fingerprint(catalogue: Catalogue, root: Path) -> Tuple[str, int]:
-    """SHA-256 over (id, landmark, file size) of every listed photo, wherever the folder is, and how many exist."""
+def fingerprint(source: Source) -> Tuple[str, int]:
+    """SHA-256 over (name, class, file size) of every listed photo, wherever the folder is, and all sizes summed."""
+    catalogue = source.catalogue
     state = hashlib.sha256()
-    present = 0
-    for file_id, label in zip(tqdm(catalogue.file_ids, desc="looking for photos", unit="photo"), catalogue.labels):
-        path = image_path(root, file_id)
-        size = path.stat().st_size if path.is_file() else -1
-        present += size >= 0
-        state.update(f"{file_id} {catalogue.landmark_ids[label]} {size}\n".encode())
-    return state.hexdigest(), present
-
-
-def _in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """``map`` over a thread pool, in order, with a few results in memory at most."""
-    with ThreadPoolExecutor(workers) as pool:
-        pending = deque()
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 4 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _write_shard(path: Path, records: Iterable[Dict[str, Any]]) -> int:
-    """Write one MindRecord (and its ``.db``); returns the number of records. Without any, no file is made."""
-    from mindspore.mindrecord import FileWriter
-
-    writer = None
-    count = 0
-    for record in records:
-        if writer is None:
-            writer = FileWriter(str(path), shard_num=1)
-            writer.set_header_size(HEADER_BYTES)
-            writer.add_schema(SCHEMA, "photos with landmark labels")
-        writer.write_raw_data([record])
-        count += 1
-    if writer is not None:
-        writer.commit()
-    return count
-
-
-class SplitWriter:
-    """Writes the shards of one split and keeps count of what went in, what was converted and what was skipped."""
-
-    def __init__(self, folder: Path, split: str, catalogue: Catalogue, root: Path, workers: int) -> None:
-        self.folder = folder
-        self.split = split
-        self.catalogue = catalogue
-        self.root = root
-        self.workers = workers
-        self.shards: List[str] = []
-        self.images = 0
-        self.converted = 0
-        self.classes = set()
-        self.skipped: List[Tuple[str, str, str]] = []
-
-    def _read(self, position: int) -> Tuple[int, bytes, bool, str]:
-        path = image_path(self.root, self.catalogue.file_ids[position])
+    total = 0
+    listed = zip(tqdm(catalogue.file_ids, desc="looking for photos", unit="photo"), catalogue.labels.tolist())
+    for file_id, label in listed:
         try:
-            return (position, *read_as_jpeg(path), "")
-        except UnusablePhoto as reason:
-            return position, b"", False, str(reason)
-
-    def _records(self, photos: Iterable[Tuple[int, bytes, bool, str]]) -> Iterator[Dict[str, Any]]:
-        for position, data, converted, reason in photos:
-            file_id, label = self.catalogue.file_ids[position], self.catalogue.labels[position]
-            if reason:
-                self.skipped.append((file_id, str(image_path(self.root, file_id)), reason))
-                continue
-            self.converted += converted
-            self.classes.add(label)
-            yield {"file_id": file_id, "label": label, "data": data}
-
-    def write(self, positions: np.ndarray, num_shards: int) -> None:
-        """Write the photos at ``positions`` of the catalogue, in this order, as shards of equal length."""
-        progress = tqdm(positions.tolist(), desc=self.split, unit="photo")
-        photos = _in_order(self._read, progress, self.workers)
-        for part in np.array_split(positions, min(num_shards, max(1, len(positions)))):
-            share = (next(photos) for _ in range(len(part)))
-            name = shard_name(self.split, len(self.shards))
-            images = _write_shard(self.folder / name, self._records(share))
-            if images:
-                self.shards.append(name)
-            self.images += images
-
-    def summary(self) -> Dict[str, Any]:
-        return {
-            "images": self.images,
-            "classes": len(self.classes),
-            "converted": self.converted,
-            "skipped": len(self.skipped),
-            "shards": self.shards,
-        }
+            size = os.stat(catalogue.locate(source.root, file_id)).st_size
+            total += size
+        except (OSError, ValueError):  # not there, or no name of a file
+            size = -1
+        state.update(f"{file_id} {catalogue.class_names[label]} {size}\n".encode("utf-8", "surrogateescape"))
+    return state.hexdigest(), total
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as stream:
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
 
 
-def _write_dataset(
-    folder: Path, catalogue: Catalogue, root: Path, made_with: Dict[str, Any], workers: int
-) -> Dict[str, Any]:
+def _write_skipped(path: Path, writers: Sequence[SplitWriter]) -> None:
+    """``skipped.csv`` in the order of the list."""
+    reasons = [(reason, positions) for writer in writers for reason, positions in writer.skipped.items()]
+    positions = np.concatenate([np.empty(0, np.int32), *(np.array(positions, np.int32) for _, positions in reasons)])
+    numbers = np.repeat(np.arange(len(reasons), dtype=np.int32), [len(positions) for _, positions in reasons])
+    source = writers[0].source
+    rows = (
+        (source.catalogue.file_ids[positions[place]], source.path(positions[place]), reasons[numbers[place]][0])
+        for place in np.argsort(positions)
+    )
+    _write_rows(path, ("file_id", "path", "reason"), rows)
+
+
+def _write_dataset(folder: Path, source: Source, made_with: Dict[str, Any], workers: int) -> Dict[str, Any]:
     """Write shards, CSV files and summary into ``folder``; returns the summary."""
-    settings = made_with["settings"]
+    settings, catalogue = made_with["settings"], source.catalogue
     halves = split_by_label(catalogue.labels, settings["validation_split_size"], settings["seed"])
     alone = sum(count == 1 for count in np.bincount(catalogue.labels))
     if alone:
-        logger.info("%d of %d landmarks list one photo: it goes to validation", alone, catalogue.num_classes)
-    writers = []
-    for number, (split, positions) in enumerate(zip(SPLITS, halves)):
-        # The split groups photos by label; a shuffle over all shards lets a reader that goes by shard see them mixed.
-        order = np.random.default_rng((settings["seed"], number)).permutation(np.array(positions, dtype=np.int64))
-        writers.append(SplitWriter(folder, split, catalogue, root, workers))
-        writers[-1].write(order, settings["num_shards"])
+        logger.info("%d of %d classes list one photo: it goes to validation", alone, catalogue.num_classes)
+    writers = [SplitWriter(folder, split, source) for split in SPLITS]
+    read = partial(read_photos, min_photo_size=settings["min_photo_size"])
+    with ordered_map(read, workers if len(catalogue.labels) > FEW_PHOTOS else 1) as read_in_order:
+        for number, (writer, positions) in enumerate(zip(writers, halves)):
+            # The split groups photos by label; shuffled over all shards, a reader that goes by shard sees them mixed.
+            order = np.random.default_rng((settings["seed"], number)).permutation(positions)
+            writer.write(order, settings["num_shards"], read_in_order)
     if not writers[0].images:
-        raise UserError("no photo is left for training: every landmark has but one usable photo")
-    skipped = [row for writer in writers for row in writer.skipped]
-    _write_rows(folder / "skipped.csv", ("file_id", "path", "reason"), sorted(skipped))
-    _write_rows(folder / "relabeling.csv", ("new_label", "old_label"), enumerate(catalogue.landmark_ids))
+        raise UserError("no photo is left for training: every class has but one usable photo")
+    _write_skipped(folder / SKIPPED_FILE, writers)
+    _write_rows(folder / RELABELING_FILE, ("new_label", "old_label"), enumerate(catalogue.class_names))
     summary = {
         "num_classes": catalogue.num_classes,
         "listed": len(catalogue.file_ids),
-        "landmarks_without_training_photo": catalogue.num_classes - len(writers[0].classes),
+        "classes_without_training_photo": catalogue.num_classes - len(writers[0].classes),
         **{writer.split: writer.summary() for writer in writers},
         "made_with": made_with,
     }
@@ -175,34 +102,50 @@ def build_dataset(
     seed: int = 0,
     workers: int = 2,
     overwrite: bool = False,
+    min_photo_size: int = MIN_PHOTO_SIZE,
+    on_error: str = "skip",
 ) -> Dict[str, Any]:
     """Make the data set folder of a catalogue; photos are only read, and those that cannot be used are listed.
 
     Args:
         catalogue: listed photos with labels.
-        root: folder of the photos (see ``gldv2.image_path``).
+        root: folder of the photos (see ``Catalogue.locate``).
         output: new folder, or one that holds this data set.
         num_shards: shards of each split, 1 to 1000; no more than photos.
-        validation_split_size, seed: see ``gldv2.split_by_label``; the seed also orders the photos in the shards.
-        workers: threads that read and decode.
+        validation_split_size, seed: see ``split_by_label``; the seed also orders the photos in the shards.
+        workers: processes that read and decode.
         overwrite: replace a data set made from other inputs.
+        min_photo_size: photos with a side of fewer pixels are left out.
+        on_error: what to do with a photo that cannot be used, "skip" it or "stop".
 
     Returns:
         What ``dataset.json`` holds: counts and shards of each split, ``num_classes``, and what it was made with.
 
     Raises:
-        UserError: settings out of range, no photo found, or a folder that must not be replaced.
+        UserError: settings out of range, no photo found, a folder that must not be replaced or that another process is
+            making, or, with ``on_error`` "stop", a photo that cannot be used.
     """
     output = Path(output)
     if not 1 <= num_shards <= MAX_SHARDS:
         raise UserError(f"--num_shards is {num_shards}; it must be 1 to {MAX_SHARDS}")
-    settings = {"num_shards": num_shards, "validation_split_size": validation_split_size, "seed": seed}
-    photos, present = fingerprint(catalogue, root)
-    if not present:
-        raise UserError(f"{root}: none of the {len(catalogue.file_ids)} listed photos is there (--train_directory)")
-    made_with = {"photos": photos, "settings": settings}
+    if min_photo_size < 1:
+        raise UserError(f"--min_photo_size is {min_photo_size}; it must be 1 or more")
+    source = Source(catalogue, str(root), on_error)
+    digest, size = fingerprint(source)
+    if not size:
+        raise UserError(f"{root}: none of the {len(catalogue.file_ids)} listed photos is there, or all are empty")
+    settings = {
+        "num_shards": num_shards,
+        "validation_split_size": validation_split_size,
+        "seed": seed,
+        "min_photo_size": min_photo_size,
+    }
+    made_with = {"photos": digest, "settings": settings}
     if is_finished(output, made_with, overwrite):
         logger.info("%s: already made", output)
-        return json.loads((output / SUMMARY_FILE).read_text(encoding="utf-8"))
-    with temporary_folder_for(output) as folder:
-        return _write_dataset(folder, catalogue, root, made_with, workers)
+        return read_summary(output)
+    with build_folder_for(output) as folder:
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            logger.warning("%s: %.1f GB are free, the photos take %.1f GB", output, free / 1e9, size / 1e9)
+        return _write_dataset(folder, source, made_with, workers)

@@ -12,6 +12,8 @@ from src.errors import UserError
 from src.files import PathLike
 
 SUMMARY_FILE = "dataset.json"
+RELABELING_FILE = "relabeling.csv"
+SKIPPED_FILE = "skipped.csv"
 SPLITS = ("train", "validation")
 MAKE_IT = "make the data set with build_image_dataset.py"
 OWN_FILE = re.compile(r"(train|validation)\.mindrecord\d{3,}(\.db)?|dataset\.json|relabeling\.csv|skipped\.csv")
@@ -20,6 +22,11 @@ OWN_FILE = re.compile(r"(train|validation)\.mindrecord\d{3,}(\.db)?|dataset\.jso
 def shard_name(split: str, number: int) -> str:
     """``train.mindrecord000``; MindSpore keeps an index beside it, ``train.mindrecord000.db``."""
     return f"{split}.mindrecord{number:03d}"
+
+
+def read_summary(folder: Path) -> Dict[str, Any]:
+    """What ``dataset.json`` holds; OSError or ValueError when it is missing or damaged."""
+    return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ def dataset_info(traindata_path: PathLike) -> DatasetInfo:
         raise UserError(f"{path}: no such data set (--traindata_path); {MAKE_IT}")
     folder = path if path.is_dir() else path.parent
     try:
-        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        summary = read_summary(folder)
         shards = {split: tuple(str(folder / name) for name in summary[split]["shards"]) for split in SPLITS}
         info = DatasetInfo(
             folder=folder,
@@ -91,7 +98,7 @@ def is_finished(output: Path, made_with: Dict[str, Any], overwrite: bool) -> boo
     if not names or overwrite:
         return False
     try:
-        summary = json.loads((output / SUMMARY_FILE).read_text(encoding="utf-8"))
+        summary = read_summary(output)
         same = summary["made_with"] == made_with
         shards = [name for split in SPLITS for name in summary[split]["shards"]]
     except (ValueError, KeyError, TypeError) as error:

@@ -39,6 +39,17 @@ class Losses(nn.Cell):
         return total * factor, ops.stack(losses + hits)
 
 
+_map = ops.HyperMap()  # a loop over two hundred gradients would take 15 s longer to compile
+
+
+def _sum_of_squares(gradient: Tensor) -> Tensor:
+    """Row by row: on a CPU, MindSpore sums all axes of a large tensor at once four times as slowly."""
+    squares = ops.square(gradient)
+    if gradient.ndim > 1:
+        squares = ops.reshape(squares, (gradient.shape[0], -1)).sum(1)
+    return squares.sum()
+
+
 def clip_by_global_norm(
     gradients: Tuple[Tensor, ...], clip_norm: float, factor: Any = 1.0
 ) -> Tuple[Tuple[Tensor, ...], Tensor]:
@@ -47,15 +58,9 @@ def clip_by_global_norm(
     Returns:
         The gradients, and their norm before clipping (after the division).
     """
-    squares = ()
-    for gradient in gradients:
-        squares += (ops.square(gradient).sum(),)
-    norm = ops.sqrt(ops.addn(squares)) / factor
+    norm = ops.sqrt(ops.addn(_map(_sum_of_squares, gradients))) / factor
     scale = clip_norm / (ops.maximum(norm, clip_norm) * factor)
-    clipped = ()
-    for gradient in gradients:
-        clipped += (gradient * scale,)
-    return clipped, norm
+    return _map(ops.partial(ops.mul, scale), gradients), norm
 
 
 class TrainStep(nn.Cell):

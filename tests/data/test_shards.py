@@ -1,16 +1,27 @@
-import csv
-import hashlib
 import io
 import json
 
 import cv2
 import numpy as np
 import pytest
-from landmark_sets import jpeg, make_set, picture, place, write_csv
+from landmark_sets import (
+    checksums,
+    contents,
+    encoded,
+    jpeg,
+    make_set,
+    picture,
+    place,
+    reference_split,
+    rows_of,
+    write_csv,
+)
 from PIL import Image
 
 from build_image_dataset import main
-from src.data.gldv2 import read_clean_csv, split_by_label
+from src.data import shards
+from src.data.gldv2 import read_clean_csv
+from src.data.split import split_by_label
 from src.data.summary import dataset_info
 from src.errors import UserError
 
@@ -26,31 +37,6 @@ def build(root, *options, output="mindrecord"):
         ]
     )
     return root / output
-
-
-def rows_of(shards):
-    """[(file_id, label, bytes)] in shard order, read with MindSpore's own reader of single files."""
-    from mindspore.mindrecord import FileReader
-
-    rows = []
-    for shard in shards:
-        reader = FileReader(str(shard))
-        rows += [(row["file_id"], int(row["label"]), bytes(row["data"])) for row in reader.get_next()]
-        reader.close()
-    return rows
-
-
-def checksums(folder):
-    return {
-        str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def contents(path):
-    with open(path, newline="") as stream:
-        return list(csv.reader(stream))
 
 
 def test_shards_hold_every_photo_once_with_its_own_bytes(tmp_path):
@@ -81,13 +67,20 @@ def test_shards_hold_every_photo_once_with_its_own_bytes(tmp_path):
     assert contents(folder / "relabeling.csv") == [["new_label", "old_label"], ["0", "4"], ["1", "17"], ["2", "30"]]
     summary = json.loads((folder / "dataset.json").read_text())
     assert (summary["num_classes"], summary["train"]["images"], summary["validation"]["images"]) == (3, 13, 3)
-    assert summary["landmarks_without_training_photo"] == 1
+    assert summary["classes_without_training_photo"] == 1
 
 
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+@pytest.mark.parametrize(("size", "seed"), [(0.2, 0), (0.35, 5)])
+def test_split_and_labels_are_the_reference_s_photo_by_photo(tmp_path, size, seed):
+    listed = make_set(tmp_path, {203: 7, 11: 12, 90: 1, 9: 5, 1000: 2})
+    folder = build(tmp_path, f"--validation_split_size={size}", f"--seed={seed}")
+    names = [name for ids in listed.values() for name in ids]
+    old_labels = [landmark for landmark, ids in listed.items() for _ in ids]
+    for split, expected in zip(("train", "validation"), reference_split(names, old_labels, size, seed)):
+        rows = rows_of(sorted(folder.glob(f"{split}.mindrecord00?")))
+        new_label_of = {name: sorted(listed).index(old) for name, old in zip(names, old_labels)}
+        assert {name: label for name, label, _ in rows} == {name: new_label_of[name] for name in expected}
+        assert len(rows) == len(expected)
 
 
 def test_odd_photos_are_converted_or_skipped_with_a_reason(tmp_path):
@@ -133,10 +126,11 @@ def test_odd_photos_are_converted_or_skipped_with_a_reason(tmp_path):
     skipped = contents(folder / "skipped.csv")
     assert skipped[0] == ["file_id", "path", "reason"]
     assert [row[0] for row in skipped[1:]] == ["abatext", "abbempty", "abccut", "abdmissing"]
-    assert [row[2] for row in skipped[1:3]] == ["not an image", "not an image"]
+    assert [row[2] for row in skipped[1:3]] == ["not an image", "empty file"]
     assert skipped[4][1:] == [str(tmp_path / "train" / "a" / "b" / "d" / "abdmissing.jpg"), "missing"]
     summary = json.loads((folder / "dataset.json").read_text())
-    assert summary["train"]["converted"] + summary["validation"]["converted"] == 5
+    assert summary["train"]["converted"] == {"16 bit PNG": 1, "PNG": 1}
+    assert summary["validation"]["converted"] == {"CMYK JPEG": 2, "transparent PNG": 1}
 
 
 def test_second_run_is_skipped_and_other_inputs_want_overwrite(tmp_path):
@@ -161,10 +155,12 @@ def test_second_run_is_skipped_and_other_inputs_want_overwrite(tmp_path):
         build(tmp_path, "--num_shards=2")
 
 
-def test_same_inputs_give_the_same_records_for_any_number_of_workers(tmp_path):
+def test_same_inputs_give_the_same_records_for_any_number_of_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "FEW_PHOTOS", 0)  # processes, even for these
     make_set(tmp_path, {1: 8, 2: 8})
+    place(tmp_path / "train", read_clean_csv(tmp_path / "train_clean.csv").file_ids[3], b"words")
     first = build(tmp_path, "--num_workers=1", output="one")
-    second = build(tmp_path, "--num_workers=4", output="four")
+    second = build(tmp_path, "--num_workers=3", output="three")
     for name in ("train.mindrecord000", "train.mindrecord002", "validation.mindrecord000"):
         assert rows_of([first / name]) == rows_of([second / name])
     assert (first / "dataset.json").read_text() == (second / "dataset.json").read_text()

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.evaluation import result_files
 from src.evaluation.ground_truth import GroundTruth, QueryTruth
 from src.evaluation.metrics import MeanMetrics
 from src.evaluation.protocols import evaluate

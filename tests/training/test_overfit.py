@@ -18,6 +18,6 @@ def test_one_batch_is_learnt_by_heart(shards, tmp_path):
               "--kernel_init", "he", "--eval_photos", 0]  # fmt: skip
     run("train.py", *recipe, "--max_iters", 60, "--report_steps", 5, "--save_ckpt", "tuning", cwd=tmp_path)
     assert last_loss(tmp_path / "tuning", "tuning") < 0.1
-    run("train.py", *recipe, "--train_state", "attn", "--checkpoint_path", "tuning/checkpoint_delf_tuning-60_60.ckpt",
+    run("train.py", *recipe, "--train_state", "attn", "--checkpoint_path", "tuning/checkpoint_delf_tuning-1_60.ckpt",
         "--max_iters", 100, "--initial_lr", 0.1, "--report_steps", 5, "--save_ckpt", "attn", cwd=tmp_path)  # fmt: skip
     assert last_loss(tmp_path / "attn", "attn") < 1.0

@@ -18,21 +18,25 @@ from src.training.networks import build_network
 from src.training.step import Losses
 
 pytestmark = pytest.mark.slow
-RANKS, STEPS, CLIP_NORM, RATE = 2, 10, 2.0, 0.02
-RECIPE = ["--image_size", 65, "--batch_size", 4, "--max_iters", STEPS, "--kernel_init", "he", "--clip_norm", CLIP_NORM,
-          "--initial_lr", RATE, "--report_steps", 5, "--save_ckpt", "run"]  # fmt: skip
+RANKS, STEPS, CLIP_NORM, RATE = 2, 10, 10.0, 7e-5
+# Initial values with even gradients: at the usual ones, rounding alone changes a gradient of so few photos by 2 %.
+INITIAL = {"kernel_init": "he", "kernel_init_gain": 0.18, "residual_gamma": 0.25}
+EVEN = [word for key, value in INITIAL.items() for word in (f"--{key}", value)]
+RECIPE = ["--image_size", 65, "--batch_size", 4, "--max_iters", STEPS, "--initial_lr", RATE, "--clip_norm", CLIP_NORM,
+          *EVEN, "--report_steps", 5, "--save_ckpt", "run"]  # fmt: skip
 
 
 def reference_weights(shards):
-    """Name -> trainable weights after STEPS steps: gradients from the network, all that follows in NumPy."""
+    """Name -> trainable weights before and after STEPS steps: gradients from the network, all that follows in NumPy."""
     set_up_device("CPU", 0)
-    config = Config(image_size=65, batch_size=4, max_iters=STEPS, kernel_init="he")
+    config = Config(image_size=65, batch_size=4, max_iters=STEPS, **INITIAL)
     info = dataset_info(shards)
     network = build_network(config, info.num_classes)
     network.set_train()
     trained = [(name, p) for name, p in network.parameters_and_names() if p.requires_grad]
     gradient_of = ops.grad(Losses(network, config), None, [p for _, p in trained], has_aux=True)
     streams = [TrainingStream(config, info, rank, RANKS).batches(STEPS) for rank in range(RANKS)]
+    initial = [p.asnumpy().copy() for _, p in trained]
     velocity = [np.zeros(p.shape) for _, p in trained]
     seen = []
     for step, batches in enumerate(zip(*streams)):
@@ -43,10 +47,10 @@ def reference_weights(shards):
         for place, (_, parameter) in enumerate(trained):
             velocity[place] = 0.9 * velocity[place] + mean[place] * min(1.0, CLIP_NORM / norm)
             moved = parameter.asnumpy() - RATE * (1 - step / STEPS) * velocity[place]
-            parameter.set_data(ms.Tensor(moved.astype(np.float32)))
+            ops.assign(parameter, ms.Tensor(moved.astype(np.float32)))  # set_data does not reach a compiled graph
     per_epoch = info.num_train // (4 * RANKS) * 4 * RANKS
     assert len(set(seen[:per_epoch])) == per_epoch  # no photo twice in an epoch
-    return {name: parameter.asnumpy() for name, parameter in trained}
+    return {name: (before, p.asnumpy()) for before, (name, p) in zip(initial, trained)}
 
 
 def test_two_ranks_are_one_process_with_both_batches(shards, tmp_path):
@@ -58,13 +62,14 @@ def test_two_ranks_are_one_process_with_both_batches(shards, tmp_path):
     assert done.returncode == 0, "".join(path.read_text() for path in (tmp_path / "logs").glob("worker_*.log"))
     ranks = [ms.load_checkpoint(str(tmp_path / f"rank{rank}.ckpt")) for rank in range(RANKS)]
     expected = reference_weights(shards)
-    moved = 0
-    for name, weights in expected.items():
+    off, moved = [], []
+    for name, (initial, weights) in expected.items():
         of_ranks = [state[f"losses.network.{name}"].asnumpy() for state in ranks]
         assert of_ranks[0].tobytes() == of_ranks[1].tobytes(), name
         np.testing.assert_allclose(of_ranks[0], weights, rtol=0, atol=1e-5, err_msg=name)
-        moved += np.abs(weights).sum() > 0
-    assert moved > 100
+        off.append(np.square(of_ranks[0] - weights).sum())
+        moved.append(np.square(weights - initial).sum())
+    assert np.sqrt(sum(moved)) > 2e-3 and np.sqrt(sum(off) / sum(moved)) < 0.05  # both went the same way
     statistics = [name for name in ranks[0] if "moving_mean" in name and "conv4" in name]
     assert any(ranks[0][n].asnumpy().tobytes() != ranks[1][n].asnumpy().tobytes() for n in statistics)  # own batches
 

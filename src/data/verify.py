@@ -1,0 +1,100 @@
+"""Reads a finished data set back: everything that was written is there, whole, and decodes."""
+
+import csv
+import zlib
+from pathlib import Path
+from typing import Dict, Iterator, List, Set, Tuple
+
+from tqdm import tqdm
+
+from src.data.jpeg import UnusablePhoto, check_jpeg, read_header
+from src.data.parallel import OrderedMap, ordered_map
+from src.data.shard_writer import chain_checksum
+from src.data.summary import MAKE_IT, RELABELING_FILE, SPLITS, DatasetInfo, dataset_info, read_summary
+from src.errors import UserError
+from src.files import PathLike, require_file
+
+AGAIN = f"copy the folder again, or {MAKE_IT} --overwrite"
+
+
+def _records(shard: Path) -> Iterator[Tuple[str, int, bytes]]:
+    from mindspore.mindrecord import FileReader
+
+    try:
+        reader = FileReader(str(shard))
+        for row in reader.get_next():
+            yield str(row["file_id"]), int(row["label"]), bytes(row["data"])
+        reader.close()
+    except RuntimeError as error:
+        raise UserError(f"{shard}: damaged, MindSpore cannot read it; {AGAIN}") from error
+
+
+def _check_record(record: Tuple[str, int, bytes]) -> Tuple[str, int, int, str]:
+    """Name, label, CRC-32 of the JPEG, and what is wrong with it."""
+    file_id, label, data = record
+    fault = ""
+    try:
+        header = read_header(data)
+        if header is None:
+            raise UnusablePhoto("not a JPEG")
+        check_jpeg(data, header)
+    except UnusablePhoto as error:
+        fault = str(error)
+    return file_id, label, zlib.crc32(data), fault
+
+
+def _verify_shard(shard: Path, expected: Dict[str, int], num_classes: int, check: OrderedMap) -> Set[int]:
+    """Check a shard against what ``dataset.json`` says of it; returns the labels in it."""
+    count = checksum = 0
+    labels: Set[int] = set()
+    for file_id, label, data_checksum, fault in check(_records(shard)):
+        if fault:
+            raise UserError(f"{shard}: photo {file_id} does not decode ({fault}); {AGAIN}")
+        if not 0 <= label < num_classes:
+            raise UserError(f"{shard}: photo {file_id} has label {label}, outside 0 to {num_classes - 1}; {AGAIN}")
+        count += 1
+        labels.add(label)
+        checksum = chain_checksum(checksum, file_id, label, data_checksum)
+    if count != expected["photos"]:
+        raise UserError(f"{shard}: holds {count} photos, dataset.json says {expected['photos']}; {AGAIN}")
+    if checksum != expected["crc32"]:
+        raise UserError(f"{shard}: its content is not what was written; {AGAIN}")
+    return labels
+
+
+def _verify_relabeling(path: Path, num_classes: int) -> None:
+    with open(require_file(path, "--output_directory"), newline="", encoding="utf-8", errors="replace") as stream:
+        new_labels: List[str] = [row[0] for row in csv.reader(stream) if row]
+    if new_labels != ["new_label", *map(str, range(num_classes))]:
+        raise UserError(f"{path}: does not list the labels 0 to {num_classes - 1}; {AGAIN}")
+
+
+def verify_dataset(path: PathLike, workers: int = 2) -> DatasetInfo:
+    """Read every record of a data set and check counts, labels, content and that each photo decodes.
+
+    Returns:
+        The data set's summary.
+
+    Raises:
+        UserError: no data set there, or the first thing that is wrong with it.
+    """
+    info = dataset_info(path)
+    summary = read_summary(info.folder)
+    try:
+        _verify_relabeling(info.folder / RELABELING_FILE, info.num_classes)
+        shards = [(split, name, entry) for split in SPLITS for name, entry in summary[split]["shards"].items()]
+        labels: Dict[str, Set[int]] = {split: set() for split in SPLITS}
+        with ordered_map(_check_record, workers) as check:
+            for split, name, entry in tqdm(shards, desc="verifying", unit="shard"):
+                labels[split] |= _verify_shard(info.folder / name, entry, info.num_classes, check)
+        skipped = sum(sum(summary[split]["skipped"].values()) for split in SPLITS)
+        photos = {split: sum(entry["photos"] for entry in summary[split]["shards"].values()) for split in SPLITS}
+        whole = all(
+            (photos[split], len(labels[split])) == (summary[split]["images"], summary[split]["classes"])
+            for split in SPLITS
+        )
+        if not whole or sum(photos.values()) + skipped != summary["listed"]:
+            raise UserError(f"{info.folder}: the counts of dataset.json do not add up; {AGAIN}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{info.folder}: dataset.json is damaged or of an older version; {AGAIN}") from error
+    return info
