@@ -1,133 +1,136 @@
-"""Weights that stage `tuning` starts from: Keras's ImageNet ResNet-50 (.h5) or a checkpoint of this project."""
+"""Weights that training starts from: Keras's ImageNet ResNet-50, a checkpoint of this project, or safetensors."""
 
 import logging
-import re
-from typing import Dict, Optional
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Mapping, Tuple
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from src.errors import UserError
 from src.files import PathLike, require_file
+from src.model.keras_weights import read_keras_weights
 
 logger = logging.getLogger(__name__)
 
-_KINDS = (
-    (r"(?:kernel|.*W)(?:_\d+)?:0", "weight"),
-    (r"(?:bias|.*_b)(?:_\d+)?:0", "bias"),
-    (r"(?:.*_)?gamma(?:_\d+)?:0", "gamma"),
-    (r"(?:.*_)?beta(?:_\d+)?:0", "beta"),
-    (r"(?:.*_)?(?:running|moving)_mean(?:_\d+)?:0", "moving_mean"),
-    # Keras 1 calls it running_std, but it holds the variance.
-    (r"(?:.*_)?(?:running_std|moving_variance)(?:_\d+)?:0", "moving_variance"),
-)
-_CAFFE_BGR_MEAN = np.array([103.939, 116.779, 123.68])
+_HEADS = ("descriptor_head", "attention_head")
+_STEM = ("backbone.conv1.", "backbone.bn1.")
+_TRAINING_STATE = ("moments.", "global_step", "learning_rate")  # what a checkpoint holds for resuming
 
 
-def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) -> None:
-    """Set the backbone and conv5 of a `TuningNet` from a file, and log what was loaded, missing and unexpected.
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a file's tensors.
+
+    Attributes:
+        loaded: names of the parameters that were set.
+        missing: parameters that the file does not hold; they keep their initial values.
+        unexpected: tensors of the file that belong to no parameter.
+        head_dropped: heads whose dense layer starts anew, as the file's is of another number of classes.
+    """
+
+    loaded: Tuple[str, ...]
+    missing: Tuple[str, ...]
+    unexpected: Tuple[str, ...]
+    head_dropped: Tuple[str, ...]
+
+
+def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) -> LoadReport:
+    """Set the parameters of a training network from a file, and log and return what was loaded and what was not.
 
     Args:
-        network: a TuningNet; its dense layer is set only by a checkpoint with as many classes.
-        path: Keras .h5 file in either naming (res2a_branch2a_W_1:0, conv2_block1_1_conv/kernel:0), or a checkpoint.
+        network: a network of ``src/model/delf.py``.
+        path: Keras .h5 file (see ``read_keras_weights``), or a MindSpore checkpoint or a safetensors file whose tensors
+            bear this network's names. A classification head with another number of classes is left out.
         load_stem: False leaves conv1 as initialised when reading an .h5 file, as the reference does.
 
     Raises:
-        UserError: no such file, unreadable, nothing in it matches, or a shape differs.
+        UserError: no such file, unreadable, nothing in it matches, or a shape differs; ``network`` is unchanged then.
     """
     path = require_file(path, "--imagenet_checkpoint or --checkpoint_path")
-    with open(path, "rb") as stream:
-        is_hdf5 = stream.read(8) == b"\x89HDF\r\n\x1a\n"
-    stored = _read_keras(path) if is_hdf5 else _read_checkpoint(path)
+    stored = _read(path, load_stem)
     wanted: Dict[str, Parameter] = dict(network.parameters_and_names())
-    if is_hdf5 and not load_stem:
-        stored = {
-            name: value for name, value in stored.items() if not name.startswith(("backbone.conv1.", "backbone.bn1."))
-        }
-    dense = "descriptor_head.dense.weight"
-    if dense in stored and stored[dense].shape != wanted[dense].shape:
-        logger.info(
-            "%s: its classification head has %d classes, this data set %d: the head starts anew",
-            path.name, len(stored[dense]), len(wanted[dense]),
-        )  # fmt: skip
-        stored = {name: value for name, value in stored.items() if not name.startswith("descriptor_head.dense.")}
-    matched = [name for name in stored if name in wanted]
-    if not matched:
-        raise UserError(f"{path}: none of its {len(stored)} tensors belongs to ResNet-50; give the Keras 'notop' file")
-    for name in matched:
+    dropped = _drop_other_heads(stored, wanted, path)
+    loaded = [name for name in stored if name in wanted]
+    if not loaded:
+        raise UserError(
+            f"{path}: none of its {len(stored)} tensors belongs to this network; "
+            "give Keras's ResNet-50 'notop' file or a checkpoint that train.py wrote"
+        )
+    for name in loaded:
         if wanted[name].shape != stored[name].shape:
             raise UserError(f"{path}: {name} is {stored[name].shape}, this network's is {tuple(wanted[name].shape)}")
+    for name in loaded:
         wanted[name].set_data(Tensor(stored[name].astype(np.float32)))
-    missing = sorted(set(wanted) - set(stored))
-    unexpected = sorted(set(stored) - set(wanted))
-    logger.info("%s: %d tensors loaded", path.name, len(matched))
-    for title, names in (("keep their initial values", missing), ("unexpected, left out", unexpected)):
-        if names:
-            logger.info("%d tensors %s: %s%s", len(names), title, ", ".join(names[:6]), " ..." if names[6:] else "")
+    anew = tuple(f"{head}.dense." for head in dropped)
+    missing = [name for name in wanted if name not in stored and not name.startswith(anew)]
+    unexpected = [name for name in stored if name not in wanted]
+    report = LoadReport(*(tuple(sorted(names)) for names in (loaded, missing, unexpected, dropped)))
+    _log(report, path)
+    return report
 
 
-def _read_checkpoint(path: PathLike) -> Dict[str, np.ndarray]:
+def _read(path: Path, load_stem: bool) -> Dict[str, np.ndarray]:
+    """Tensors by name, in whichever of the three formats the file's first bytes show."""
+    with open(path, "rb") as stream:
+        start = stream.read(9)
+    if start[:8] == b"\x89HDF\r\n\x1a\n":
+        stored = read_keras_weights(path)
+        return {name: value for name, value in stored.items() if load_stem or not name.startswith(_STEM)}
+    # safetensors: the length of a JSON header as a little-endian 64-bit number, then the header.
+    is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+    stored = _read_safetensors(path) if is_safetensors else _read_checkpoint(path)
+    return {name: value for name, value in stored.items() if not name.startswith(_TRAINING_STATE)}
+
+
+def _read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
     import mindspore as ms
 
     try:
         stored = ms.load_checkpoint(str(path))
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: neither a Keras .h5 file nor a MindSpore checkpoint") from error
+        raise UserError(f"{path}: neither a Keras .h5 file, nor a MindSpore checkpoint, nor safetensors") from error
     return {name: parameter.asnumpy() for name, parameter in stored.items()}
 
 
-def _read_keras(path: PathLike) -> Dict[str, np.ndarray]:
-    """Tensors of a Keras file under this network's names; layers that ResNet-50 lacks keep their own."""
-    import h5py
-
-    tensors: Dict[str, np.ndarray] = {}
-
-    def visit(location: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            parts = [part for part in location.split("/") if part != "model_weights"]
-            kind = next((name for pattern, name in _KINDS if re.fullmatch(pattern, parts[-1])), None)
-            layer = _layer_name(parts[0])
-            value = np.asarray(item)
-            if kind == "weight" and value.ndim == 4:
-                value = value.transpose(3, 2, 0, 1)  # HWIO -> OIHW
-            tensors[f"{layer}.{kind}" if layer and kind else location] = value
-
+def _read_safetensors(path: Path) -> Dict[str, np.ndarray]:
     try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise UserError(f"{path}: not a readable .h5 file ({error}); download it again") from error
-    if "backbone.conv1.weight" in tensors:
-        _convert_stem(tensors)
-    return tensors
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise UserError(
+            f"{path}: safetensors files need a library that is not installed: "
+            "run 'pip install -r requirements-extras.txt'"
+        ) from error
+    try:
+        return load_file(str(path))
+    except (SafetensorError, TypeError, AttributeError, KeyError) as error:  # the last three: types NumPy lacks
+        raise UserError(f"{path}: cannot be read ({error}); give an undamaged file of float32 or float16") from error
 
 
-def _layer_name(keras_name: str) -> Optional[str]:
-    """This network's name of a Keras layer, or None."""
-    if keras_name in ("conv1", "conv1_conv"):
-        return "backbone.conv1"
-    if keras_name in ("bn_conv1", "conv1_bn"):
-        return "backbone.bn1"
-    old = re.fullmatch(r"(res|bn)([2-5])([a-f])_branch(1|2[abc])", keras_name)
-    new = re.fullmatch(r"conv([2-5])_block([1-6])_([0-3])_(conv|bn)", keras_name)
-    if old:
-        kind, block, unit = old[1].replace("res", "conv"), old[2], "abcdef".index(old[3])
-        part = "shortcut" if old[4] == "1" else old[4][1]
-    elif new:
-        kind, block, unit = new[4], new[1], int(new[2]) - 1
-        part = ("shortcut", "a", "b", "c")[int(new[3])]
-    else:
-        return None
-    owner = "descriptor_head" if block == "5" else "backbone"
-    return f"{owner}.conv{block}.{unit}.{kind}_{part}"
+def _drop_other_heads(stored: Dict[str, np.ndarray], wanted: Mapping[str, Parameter], path: Path) -> List[str]:
+    """Take dense layers with another number of classes out of ``stored``; the heads they are of."""
+    dropped = []
+    for head in _HEADS:
+        name = f"{head}.dense.weight"
+        if name not in stored or name not in wanted:
+            continue
+        found, needed = stored[name].shape, wanted[name].shape
+        if found[1:] == needed[1:] and found != needed:
+            logger.info(
+                "%s: its %s has %d classes, this data set %d: the head starts anew",
+                path.name, head, found[0], needed[0],
+            )  # fmt: skip
+            dropped.append(head)
+            stored.pop(name)
+            stored.pop(f"{head}.dense.bias", None)
+    return dropped
 
 
-def _convert_stem(tensors: Dict[str, np.ndarray]) -> None:
-    """From BGR minus Caffe's mean to RGB as (x - 128) / 128: the same response, exactly so away from the border.
-
-    sum w (x - mean) = sum (128 w) z + sum w (128 - mean), with x = 128 z + 128.
-    """
-    weight = tensors["backbone.conv1.weight"].astype(np.float64)  # [64, 3 (BGR), 7, 7]
-    shift = (weight * (128.0 - _CAFFE_BGR_MEAN)[:, None, None]).sum((1, 2, 3))
-    tensors["backbone.conv1.weight"] = 128.0 * weight[:, ::-1]
-    tensors["backbone.conv1.bias"] = tensors.get("backbone.conv1.bias", np.zeros(len(weight))) + shift
+def _log(report: LoadReport, path: Path) -> None:
+    logger.info("%s: %d tensors loaded", path.name, len(report.loaded))
+    for title, names in (("keep their initial values", report.missing), ("unexpected, left out", report.unexpected)):
+        if names:
+            logger.info("%d tensors %s: %s%s", len(names), title, ", ".join(names[:6]), " ..." if names[6:] else "")
+            logger.debug("%s, all of them: %s", title, ", ".join(names))

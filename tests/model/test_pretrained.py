@@ -1,6 +1,8 @@
-"""Keras weights in both namings, written here with h5py and spatially asymmetric kernels."""
+"""Starting weights: Keras files in both namings, with spatially asymmetric kernels; checkpoints; safetensors."""
 
+import json
 import logging
+import sys
 
 import h5py
 import mindspore as ms
@@ -12,8 +14,8 @@ from src.config import Config
 from src.device import set_up_device
 from src.errors import UserError
 from src.model.checkpoint import load_weights, save_weights
-from src.model.delf import AttentionNet, DelfNet, TuningNet
-from src.model.pretrained import load_pretrained
+from src.model.delf import AttentionNet, DelfNet, JointNet, TuningNet
+from src.model.pretrained import LoadReport, load_pretrained
 
 UNITS = {2: (64, 64, 3), 3: (256, 128, 4), 4: (512, 256, 6), 5: (1024, 512, 3)}
 OLD = {"weight": "W_1:0", "bias": "b_1:0", "gamma": "gamma_1:0", "beta": "beta_1:0", "moving_mean": "running_mean_1:0",
@@ -49,7 +51,7 @@ def layers():
                 yield f"bn{keras[0]}", f"{keras[1]}_bn", f"{base}.bn_{ours}", None, out
 
 
-def write_keras(path, naming):
+def write_keras(path, naming, prefix=""):
     """Write random weights; return them under this network's names, in the file's own HWIO layout."""
     generator = np.random.default_rng(5)
     written = {}
@@ -59,22 +61,44 @@ def write_keras(path, naming):
             for kind in kinds:
                 value = generator.uniform(0.1, 1, kernel if kind == "weight" else (channels,)).astype(np.float32)
                 name = f"{old}/{old}_{OLD[kind]}" if naming == "old" else f"{new}/{new}/{NEW[kind]}"
-                file[name] = value
+                file[prefix + name] = value
                 written[f"{ours}.{kind}"] = value
     return written
+
+
+def values_of(network):
+    return {name: value.asnumpy() for name, value in network.parameters_and_names()}
+
+
+def assert_holds(network, written):
+    """Every tensor of a Keras file but the stem's, in this network's layout."""
+    loaded = values_of(network)
+    for name, value in written.items():
+        if not name.startswith("backbone.conv1."):
+            expected = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+            np.testing.assert_array_equal(loaded[name], expected, err_msg=name)
 
 
 @pytest.mark.parametrize("naming", ["old", "new"])
 def test_every_tensor_lands_where_it_belongs(tmp_path, naming):
     written = write_keras(tmp_path / "weights.h5", naming)
     network = TuningNet(Config(), 4)
-    load_pretrained(network, tmp_path / "weights.h5")
-    loaded = {name: value.asnumpy() for name, value in network.parameters_and_names()}
-    assert set(loaded) - set(written) == {"descriptor_head.dense.weight", "descriptor_head.dense.bias"}
-    for name, value in written.items():
-        if not name.startswith("backbone.conv1."):
-            expected = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-            np.testing.assert_array_equal(loaded[name], expected, err_msg=name)
+    report = load_pretrained(network, tmp_path / "weights.h5")
+    dense = ("descriptor_head.dense.bias", "descriptor_head.dense.weight")
+    assert report == LoadReport(tuple(sorted(written)), dense, (), ())
+    assert_holds(network, written)
+
+
+def test_whole_keras_model_is_read_without_its_optimizer(tmp_path):
+    written = write_keras(tmp_path / "model.h5", "new", "model_weights/resnet50/")
+    with h5py.File(tmp_path / "model.h5", "a") as file:
+        file["model_weights/predictions/predictions/kernel:0"] = np.zeros((2048, 1000), np.float32)
+        file["optimizer_weights/conv1_conv/kernel:0"] = np.zeros((7, 7, 3, 64), np.float32)
+    network = TuningNet(Config(), 4)
+    report = load_pretrained(network, tmp_path / "model.h5")
+    assert report.loaded == tuple(sorted(written))
+    assert report.unexpected == ("model_weights/predictions/predictions/kernel:0",)
+    assert_holds(network, written)
 
 
 def test_converted_stem_answers_as_the_original_does(tmp_path):
@@ -82,13 +106,17 @@ def test_converted_stem_answers_as_the_original_does(tmp_path):
     written = write_keras(tmp_path / "weights.h5", "old")
     network = TuningNet(Config(), 4)
     load_pretrained(network, tmp_path / "weights.h5")
-    rgb = np.random.default_rng(6).integers(0, 256, (3, 40, 44)).astype(np.float64)
-    caffe = rgb[::-1] - np.array([103.939, 116.779, 123.68])[:, None, None]
-    kernel = written["backbone.conv1.weight"].transpose(3, 2, 0, 1).astype(np.float64)
-    expected = reference.convolution(caffe, kernel, written["backbone.conv1.bias"], 2)
-    ours = network.backbone.conv1(ms.Tensor(((rgb - 128) / 128).astype(np.float32)[None])).asnumpy()[0]
-    inner = (slice(None), slice(2, -2), slice(2, -2))
-    np.testing.assert_allclose(ours[inner], expected[inner], rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    kernel = written["backbone.conv1.weight"].transpose(3, 2, 0, 1)
+    converted = network.backbone.conv1.weight.asnumpy()
+    np.testing.assert_array_equal(converted, 128 * kernel[:, ::-1])  # exact: 128 is a power of two
+    generator = np.random.default_rng(6)
+    for height, width in ((40, 44), (41, 39)):
+        rgb = generator.integers(0, 256, (3, height, width)).astype(np.float64)
+        caffe = rgb[::-1] - np.array([103.939, 116.779, 123.68])[:, None, None]
+        expected = reference.convolution(caffe, kernel.astype(np.float64), written["backbone.conv1.bias"], 2)
+        ours = network.backbone.conv1(ms.Tensor(((rgb - 128) / 128).astype(np.float32)[None])).asnumpy()[0]
+        inner = (slice(None), slice(2, -2), slice(2, -2))
+        np.testing.assert_allclose(ours[inner], expected[inner], rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_load_stem_false_leaves_the_stem(tmp_path):
@@ -99,32 +127,103 @@ def test_load_stem_false_leaves_the_stem(tmp_path):
     np.testing.assert_array_equal(network.backbone.conv1.weight.asnumpy(), before)
 
 
-def test_files_that_do_not_fit_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "name,shape,message",
+    [
+        ("dense_1/kernel:0", (3, 3), "none of its 1 tensors"),
+        ("conv2_block1_1_conv/kernel:0", (3, 3, 64, 64), r"conv2\.0\.conv_a\.weight is \(64, 64, 3, 3\)"),
+        ("conv2_block1_2_conv/kernel:0", (64, 3, 3, 64), r"conv2\.0\.conv_b\.weight is"),  # axes in another order
+        ("bn_conv1/gamma:0", (32,), r"bn1\.gamma is \(32,\)"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused_and_change_nothing(tmp_path, name, shape, message):
     network = TuningNet(Config(), 4)
+    before = values_of(network)
     with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["dense_1/kernel:0"] = np.zeros((3, 3))
-    with pytest.raises(UserError, match="none of its 1 tensors"):
+        file[name] = np.zeros(shape, np.float32)
+        if "dense" not in name:
+            file["bn_conv1/beta:0"] = np.ones(64, np.float32)
+    with pytest.raises(UserError, match=message):
         load_pretrained(network, tmp_path / "other.h5")
-    with h5py.File(tmp_path / "shape.h5", "w") as file:
-        file["conv2_block1_1_conv/kernel:0"] = np.zeros((3, 3, 64, 64))
-    with pytest.raises(UserError, match="conv2.0.conv_a.weight"):
-        load_pretrained(network, tmp_path / "shape.h5")
+    for name, value in values_of(network).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
+def test_damaged_files_are_refused_by_name(tmp_path):
+    network = TuningNet(Config(), 4)
+    with h5py.File(tmp_path / "cut.h5", "w") as file:
+        file["bn_conv1/gamma:0"] = np.ones(64, np.float32)
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:1500])
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    for load in (lambda p: load_pretrained(network, p), lambda p: load_weights(network, p, ["backbone"])):
-        with pytest.raises(UserError, match="text.ckpt"):
-            load(tmp_path / "text.ckpt")
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    for name in ("cut.h5", "text.ckpt", "empty.ckpt"):
+        with pytest.raises(UserError, match=name):
+            load_pretrained(network, tmp_path / name)
+    with pytest.raises(UserError, match="text.ckpt"):
+        load_weights(network, tmp_path / "text.ckpt", ["backbone"])
 
 
-def test_checkpoints_of_the_stages(tmp_path, caplog):
+def test_checkpoint_of_stage_tuning_in_the_other_networks(tmp_path):
     tuned = TuningNet(Config(), 4)
     save_weights(tuned, tmp_path / "tuning.ckpt")
     attention = AttentionNet(Config(), 4)
     load_weights(attention, tmp_path / "tuning.ckpt", ["backbone"])
     name = "backbone.conv4.5.conv_b.weight"
-    values = {key: value.asnumpy() for key, value in attention.parameters_and_names()}
-    np.testing.assert_array_equal(values[name], dict(tuned.parameters_and_names())[name].asnumpy())
+    np.testing.assert_array_equal(values_of(attention)[name], values_of(tuned)[name])
     with pytest.raises(UserError, match="holds no attention; train the second stage first"):
         load_weights(DelfNet(Config()), tmp_path / "tuning.ckpt", ["backbone", "attention"])
+
+
+def test_fine_tuning_on_other_classes_drops_both_heads_and_says_so(tmp_path, caplog):
+    trained = JointNet(Config(), 4)
+    save_weights(trained, tmp_path / "joint.ckpt")
+    network = JointNet(Config(), 7)
+    before = values_of(network)
     with caplog.at_level(logging.INFO):
-        load_pretrained(TuningNet(Config(), 7), tmp_path / "tuning.ckpt")
-    assert "4 classes, this data set 7: the head starts anew" in caplog.text
+        report = load_pretrained(network, tmp_path / "joint.ckpt")
+    assert report.head_dropped == ("attention_head", "descriptor_head")
+    assert "its attention_head has 4 classes, this data set 7: the head starts anew" in caplog.text
+    assert report.missing == report.unexpected == ()
+    for name, value in values_of(network).items():
+        expected = before if ".dense." in name else values_of(trained)
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    assert load_pretrained(JointNet(Config(), 4), tmp_path / "joint.ckpt").head_dropped == ()
+
+
+def test_optimizer_state_in_a_checkpoint_is_passed_over(tmp_path, caplog):
+    tensors = {"backbone.bn1.gamma": 64, "moments.backbone.bn1.gamma": 64, "global_step": 1, "learning_rate": 1, "x": 2}
+    stored = [{"name": name, "data": ms.Tensor(np.ones(size, np.float32))} for name, size in tensors.items()]
+    ms.save_checkpoint(stored, str(tmp_path / "state.ckpt"))
+    with caplog.at_level(logging.DEBUG):
+        report = load_pretrained(TuningNet(Config(), 4), tmp_path / "state.ckpt")
+    assert report.loaded == ("backbone.bn1.gamma",) and report.unexpected == ("x",)
+    assert "unexpected, left out: x" in caplog.text
+    assert "descriptor_head.dense.weight" in report.missing and "descriptor_head.dense.weight" in caplog.text
+
+
+def test_safetensors_load(tmp_path):
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    network = TuningNet(Config(), 4)
+    kernel = np.random.default_rng(7).normal(size=(64, 3, 7, 7)).astype(np.float16)
+    tensors = {"backbone.conv1.weight": kernel, "other": np.zeros(2, np.float32)}
+    save_file(tensors, str(tmp_path / "weights.safetensors"))
+    report = load_pretrained(network, tmp_path / "weights.safetensors", load_stem=False)  # which is about .h5 files
+    assert report.loaded == ("backbone.conv1.weight",) and report.unexpected == ("other",)
+    np.testing.assert_array_equal(network.backbone.conv1.weight.asnumpy(), kernel.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind,data", [("F32", b"cut"), ("F8_E4M3", b"ab")])
+def test_damaged_safetensors_and_types_numpy_lacks_are_refused(tmp_path, kind, data):
+    pytest.importorskip("safetensors")
+    header = json.dumps({"a": {"dtype": kind, "shape": [2], "data_offsets": [0, 8 if kind == "F32" else 2]}}).encode()
+    (tmp_path / "bad.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
+    with pytest.raises(UserError, match=r"bad\.safetensors: cannot be read"):
+        load_pretrained(TuningNet(Config(), 4), tmp_path / "bad.safetensors")
+
+
+def test_without_the_safetensors_library_the_install_line_is_named(tmp_path, monkeypatch):
+    header = b"{}      "
+    (tmp_path / "weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"data")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-extras\.txt"):
+        load_pretrained(TuningNet(Config(), 4), tmp_path / "weights.safetensors")
