@@ -21,7 +21,7 @@ while (($#)); do
     shift
 done
 recipe=(--config "$root/configs/delf_demo.yaml" --seed "$seed")
-data_options=(--seed "$seed") attn_steps=150 pca_photos=160
+data_options=(--seed "$seed") attn_steps=200 pca_photos=160
 if ((small)); then
     data_options+=(--num_classes 8 --photos_per_class 8 --num_eval_landmarks 3 --photos_per_eval_landmark 6
         --queries_per_landmark 2 --num_distractors 6)
@@ -59,7 +59,7 @@ step shards "$python" "$root/build_image_dataset.py" --train_csv_path="$data/gld
 step tuning bash "$root/scripts/run_1p_train.sh" tuning "${recipe[@]}" \
     --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/tuning"
 step attn bash "$root/scripts/run_1p_train.sh" attn "$(newest "$work/tuning")" "${recipe[@]}" \
-    --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/trained" --max_iters "$attn_steps" --initial_lr 1.0
+    --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/trained" --max_iters "$attn_steps" --initial_lr 0.1
 # The baseline is the usual He initialisation, the stronger one: not the recipe's shortened kernels.
 step untrained "$python" "$root/tools/make_untrained_checkpoint.py" "${recipe[@]}" \
     --kernel_init_gain 1 --residual_gamma 1 --output "$work/untrained/checkpoint_delf_attn-0_0.ckpt"

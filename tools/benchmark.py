@@ -1,8 +1,12 @@
-"""Measure speed: `benchmark.py train` times a training step of both stages; `benchmark.py train --help` says more."""
+"""Measure speed: `benchmark.py train` times a training step of both stages, `benchmark.py read` the data reader.
+
+`benchmark.py train --help` and `benchmark.py read --help` say more.
+"""
 
 import argparse
 import dataclasses
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -85,7 +89,33 @@ def _print_times(times: Dict[str, Any], batch_size: int) -> None:
     print(f"  attn's step is {np.median(times['tuning'] / times['attn']):.2f} times as fast as tuning's")
 
 
-COMMANDS = {"train": benchmark_training}
+READ_HELP = """Time reading, decoding and cropping training photos of --traindata_path, by number of threads."""
+
+
+def _add_read_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", default="1,2,4", help="numbers of threads to try (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=20, help="batches for each of them (default: %(default)s)")
+
+
+def benchmark_reading(argv: List[str]) -> None:
+    """Print photos per second for each number of threads."""
+    config, arguments = parse_command_line(READ_HELP, ["run", "training"], _add_read_arguments, argv)
+    if arguments.steps < 1 or not all(part.isdigit() and int(part) for part in arguments.threads.split(",")):
+        raise UserError(f"--steps {arguments.steps}, --threads {arguments.threads}: numbers of 1 or more, as in 1,2,4")
+    from src.data.reader import TrainingStream, dataset_info
+
+    info = dataset_info(config.traindata_path)
+    print(f"{info.num_train} photos, crops of {config.image_size} px, batches of {config.batch_size}")
+    for threads in map(int, arguments.threads.split(",")):
+        stream = TrainingStream(dataclasses.replace(config, num_workers=threads), info)
+        batches = stream.batches(arguments.steps + 1)
+        next(batches)  # opening the shards
+        started = time.monotonic()
+        photos = sum(len(batch.labels) for batch in batches)
+        print(f"  {threads} threads {photos / (time.monotonic() - started):8.1f} photos/s", flush=True)
+
+
+COMMANDS = {"train": benchmark_training, "read": benchmark_reading}
 
 
 def main(argv: Optional[List[str]] = None) -> None:

@@ -100,3 +100,12 @@ def test_pytorch_network_has_the_same_parameters():
     for network, parts in ((TuningNet, (backbone, descriptor_head)), (AttentionNet, (attention_head,))):
         expected = sorted(p.size for p in network(Config(), 7).trainable_params())
         assert sorted(p.numel() for part in parts for p in part.parameters()) == expected
+
+
+def test_reader_speed_by_threads(shards, capsys):
+    command.main(["read", "--traindata_path", str(shards), "--batch_size", "8", "--image_size", "33", "--steps", "2",
+                    "--threads", "1,2"])  # fmt: skip
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()] == ["24", "1", "2"] and "photos/s" in printed
+    with pytest.raises(UserError, match="--threads"):
+        command.main(["read", "--traindata_path", str(shards), "--threads", "0"])
