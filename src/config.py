@@ -33,7 +33,7 @@ class Config:
 
     device_target: str = key("run", "auto", "device; auto takes the best one present", ("auto", "CPU", "GPU", "Ascend"))
     seed: int = key("run", 0, "seed of initial weights, shuffling, crops and RANSAC")
-    num_workers: int = key("run", 2, "threads that read and decode photos")
+    num_workers: int = key("run", 2, "threads (the data set builder: processes) that read photos")
     overwrite: bool = key("run", False, "make again what an earlier run has finished")
 
     imagenet_checkpoint: str = key("model", "", "Keras ResNet-50 weights (.h5) or checkpoint that tuning starts from")
@@ -58,7 +58,7 @@ class Config:
     eval_steps: int = key("training", 5000, "steps between two validations")
     eval_photos: int = key("training", 5000, "validation photos looked at each time, at most; 0 = no validation")
     tensorboard: bool = key("training", False, "write TensorBoard events too (requirements-extras.txt)")
-    amp_level: str = key("training", "O0", "precision: float32, or float16 but for BatchNorm and losses", ("O0", "O2"))
+    amp_level: str = key("training", "O0", "precision: float32, or float16 convolutions (Ascend, GPU)", ("O0", "O2"))
     overfit_batches: int = key("training", 0, "learn these first batches over and over, a sanity check; 0 = off")
     batch_size: int = key("training", 32, "photos a step on each device")
     max_iters: int = key("training", 500000, "steps; the learning rate reaches 0 at the last")

@@ -25,7 +25,7 @@ def starting_weights(config: Config) -> Dict[str, str]:
 
 
 def build_network(config: Config, num_classes: int) -> Any:
-    """The stage's network with its starting weights; UserError for a file that does not fit."""
+    """The stage's network with its starting weights and precision; UserError for a file that does not fit."""
     from src.model.checkpoint import load_weights
     from src.model.delf import AttentionNet, JointNet, TuningNet
     from src.model.pretrained import load_pretrained
@@ -33,12 +33,29 @@ def build_network(config: Config, num_classes: int) -> Any:
     if config.train_state == "attn":
         network = AttentionNet(config, num_classes)
         load_weights(network, config.checkpoint_path, ["backbone"])
-        return network
-    network = (JointNet if config.train_state == "joint" else TuningNet)(config, num_classes)
-    start = config.checkpoint_path or config.imagenet_checkpoint
-    if start:
-        load_pretrained(network, start, config.load_stem)
+    else:
+        network = (JointNet if config.train_state == "joint" else TuningNet)(config, num_classes)
+        start = config.checkpoint_path or config.imagenet_checkpoint
+        if start:
+            load_pretrained(network, start, config.load_stem)
+    if config.amp_level == "O2":
+        _use_float16(network)
     return network
+
+
+def _use_float16(network: Any) -> None:
+    """Convolutions and dense layers compute in float16; weights, BatchNorm, attention and losses stay float32.
+
+    Not ``mindspore.amp.auto_mixed_precision``: its O2 wraps BatchNorm, which renames the parameters of checkpoints.
+    """
+    import mindspore as ms
+    from mindspore import nn
+
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, (nn.Conv2d, nn.Dense)):
+            cell.to_float(ms.float16)
+        elif isinstance(cell, nn.BatchNorm2d):
+            cell.to_float(ms.float32)
 
 
 def describe_network(network: Any) -> None:

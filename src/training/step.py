@@ -87,6 +87,8 @@ class TrainStep(nn.Cell):
         self.scaler = None
         if config.amp_level == "O2":
             self.scaler = ms.amp.DynamicLossScaler(FIRST_LOSS_SCALE, 2, LOSS_SCALE_WINDOW)
+            self.loss_scale = self.scaler.scale_value  # named here to be part of the state
+            self.steps_at_scale = self.scaler.counter
         if ranks > 1:
             self.sum_over_ranks = ops.AllReduce()
             self.mean_gradients = nn.DistributedGradReducer(self.optimizer.parameters, True, ranks)
