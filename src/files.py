@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Union
@@ -29,23 +28,6 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def temporary_folder_for(path: PathLike) -> Iterator[Path]:
-    """Yield an empty folder beside ``path``: it replaces ``path`` on success and is deleted on failure."""
-    target = Path(path).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # a killed run's leftovers
-    temporary.mkdir()
-    try:
-        yield temporary
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def atomic_write_bytes(path: PathLike, data: bytes) -> None:

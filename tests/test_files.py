@@ -3,7 +3,7 @@
 import pytest
 
 from src.errors import UserError
-from src.files import atomic_path, atomic_write_text, require_file, require_folder, sha256_of, temporary_folder_for
+from src.files import atomic_path, atomic_write_text, require_file, require_folder, sha256_of
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -13,18 +13,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "deep" / "set"
-    with pytest.raises(RuntimeError), temporary_folder_for(target) as temporary:
-        (temporary / "a").write_text("half")
-        raise RuntimeError
-    assert not target.exists() and not list(target.parent.iterdir())
-    for text in ("one", "two"):
-        with temporary_folder_for(target) as temporary:
-            (temporary / text).write_text(text)
-    assert [path.name for path in target.iterdir()] == ["two"]
 
 
 def test_sha256_and_required_paths(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Sequence, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from src.data.build_folder import build_folder_for
+from src.build_folder import build_folder_for
 from src.data.catalogue import Catalogue
 from src.data.parallel import ordered_map
 from src.data.shard_writer import Source, SplitWriter, read_photos

@@ -8,10 +8,11 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
+from src.build_folder import build_folder_for
 from src.errors import UserError
 from src.evaluation.names import bare_name
 from src.features.feature_file import FeatureFile
-from src.files import PathLike, atomic_write_json, sha256_of, temporary_folder_for
+from src.files import PathLike, atomic_write_json, sha256_of
 from src.retrieval import index as layout
 
 FORMAT_VERSION = 1
@@ -61,7 +62,7 @@ def build_index(
         if _is_made(output, provenance, overwrite):
             return output
         index = _train(source, names, counts, provenance)
-        with temporary_folder_for(output) as folder:
+        with build_folder_for(output) as folder:
             _add_photos(folder, index, source, names, counts)
             faiss.write_index(index, str(folder / layout.FAISS_FILE))
             atomic_write_json(folder / layout.NAMES_FILE, names)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from src.build_folder import build_folder_for
 from src.data.demo import layouts
 from src.data.demo.camera import build_levels, take_photo
 from src.data.demo.plan import (
@@ -24,7 +25,7 @@ from src.data.demo.plan import (
 )
 from src.data.demo.scenes import draw_landmark
 from src.errors import UserError
-from src.files import atomic_write_bytes, atomic_write_json, temporary_folder_for
+from src.files import atomic_write_bytes, atomic_write_json
 
 GENERATOR_VERSION = 3  # raise it whenever the same settings would give other pictures
 MANIFEST = "manifest.json"
@@ -119,7 +120,7 @@ def make_demo_dataset(output: Path, settings: DemoSettings, workers: int = 2, ov
         plan_distractors(settings),
     )
     jobs = training + evaluation + distractors
-    with temporary_folder_for(output) as root:
+    with build_folder_for(output) as root:
         finished = _photograph(root, jobs, workers)
         records = [record for item in finished for record in item.records]
         counts = layouts.write_training_tables(root, training)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from src.data.build_folder import build_folder_for
+from src.build_folder import build_folder_for
 from src.errors import UserError
 
 HOLD = """
 import sys, time
 sys.path.insert(0, {root!r})
-from src.data.build_folder import build_folder_for
+from src.build_folder import build_folder_for
 with build_folder_for({target!r}) as folder:
     (folder / "half").write_text("half")
     print("ready", flush=True)
@@ -26,7 +26,7 @@ def names(folder):
 
 def hold(target):
     """A process that is making ``target`` and has written half of it."""
-    code = HOLD.format(root=str(Path(__file__).resolve().parents[2]), target=str(target))
+    code = HOLD.format(root=str(Path(__file__).resolve().parents[1]), target=str(target))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     return process
