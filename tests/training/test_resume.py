@@ -96,3 +96,11 @@ def test_damaged_state_is_one_sentence(tuned, shards, tmp_path):
     assert "attn_state.ckpt: damaged" in said and "Traceback" not in said
     said = run("train.py", *command, "--resume", "false", cwd=tmp_path)
     assert "going on" not in said and tensors(tmp_path / "run/attn_state.ckpt")
+
+
+def test_loss_that_is_not_finite_names_step_rate_and_photos(tuned, shards, tmp_path):
+    said = run("train.py", *recipe_of("attn", tuned, shards), "--initial_lr", 1e38, cwd=tmp_path, status=2)
+    message = next(line for line in said.splitlines() if line.startswith("error: step "))
+    assert "at learning rate" in message and message.endswith("lower --initial_lr")
+    assert len(message.split("photos ")[1].split(": ")[0].split(", ")) == 4  # the batch
+    assert "Traceback" not in said and not list((tmp_path / "run").glob("checkpoint_*"))
