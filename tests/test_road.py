@@ -67,7 +67,9 @@ def test_run_folder_holds_recipe_log_and_metrics(work, checkpoint):
     names = {path.name for path in (work / "attn").iterdir()}
     assert {"attn_config.yaml", "attn.log", "attn_metrics.jsonl", "attn.json", checkpoint.name} <= names
     lines = [json.loads(line) for line in (work / "attn/attn_metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2] and lines[0]["loss"] > 0
+    training, validation = lines
+    assert training["step"] == validation["step"] == 2
+    assert training["losses"]["attention"] > 0 and validation["validation_losses"]["attention"] > 0
 
 
 def test_finished_training_is_not_repeated_and_other_settings_are_refused(work, checkpoint):
@@ -125,7 +127,7 @@ def test_revisited_pickle(work, data, checkpoint):
         (["train.py", "--config", "no.yaml"], "no.yaml: cannot be read"),
         (["train.py", "--traindata_path", "shards", "--device_target", "Ascend"], "Ascend: no such device here"),
         (["train.py", "--traindata_path", "shards", "--train_state", "attn"], "give --checkpoint_path"),
-        (["scripts/run_1p_train.sh", "both"], "tuning or attn"),
+        (["scripts/run_1p_train.sh", "both"], "tuning, attn or joint"),
         (["scripts/run_1p_train.sh", "tuning", "no.ckpt", "--traindata_path", "shards"], "no.ckpt: no such file"),
         (["scripts/run_eval_match_images.sh", "nowhere", "no.ckpt"], "nowhere: no such folder"),
         (["scripts/run_eval_retrieval_images.sh", "data", "data", "no.ckpt"], "no.ckpt: no such file"),
