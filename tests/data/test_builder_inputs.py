@@ -265,3 +265,15 @@ def test_every_one_of_200_awkward_photos_is_in_a_shard_or_in_skipped_csv(tmp_pat
         seen += batch.file_ids
     seen += [name for batch in validation_batches(config, info) for name in batch.file_ids]
     assert len(set(seen)) == len(seen) >= len(rows) - 7 and set(seen) <= set(rows)
+
+
+@pytest.mark.slow
+def test_what_is_left_of_awkward_photos_trains(tmp_path):
+    awkward_photos(tmp_path / "photos")
+    made = build(tmp_path / "out", "--image_folder", tmp_path / "photos")
+    train = [sys.executable, str(Path(__file__).resolve().parents[2] / "train.py"), "--traindata_path", str(made)]
+    options = ["--image_size", "33", "--batch_size", "8", "--max_iters", "3", "--save_ckpt", "run"]
+    done = subprocess.run(train + options, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/checkpoint_delf_tuning-1_3.ckpt").exists()
+    assert "step 3, validation: loss" in (tmp_path / "run/tuning.log").read_text()
