@@ -110,6 +110,8 @@ def _report(output: str, summary: Dict[str, Any]) -> None:
 
 def main(argv: Optional[List[str]] = None) -> None:
     config, arguments = parse_command_line(__doc__, ("run",), _add_arguments, argv)
+    if config.min_image_size > 0:  # a key of the extraction, which a person may well take for the builder's
+        raise UserError("--min_image_size is not for the data set builder: give --min_photo_size")
     _check_combination(arguments)
     if arguments.verify:
         from src.data.verify import verify_dataset

@@ -122,6 +122,7 @@ def test_folders_without_classes_are_refused(tmp_path):
         (["--image_folder=a", "--csv=b"], "--image_folder and --csv do not go together"),
         (["--csv=b", "--train_directory=a"], "--csv and --train_directory do not go together"),
         (["--image_folder=b", "--train_csv_path=a"], "do not go together"),
+        (["--image_folder=b", "--min_image_size=50"], "give --min_photo_size"),
         (["--verify", "--csv=b"], "--verify reads a finished data set and takes no --csv"),
         (["--csv=none.csv"], "none.csv: no such file"),
         (["--min_photo_size=0", "--csv=mine.csv"], "--min_photo_size"),
