@@ -68,11 +68,11 @@ class Trainer:
             Validation(network, config, info, device) if config.eval_photos and info.num_validation else None
         )
         self.progress = Progress(network.HEADS, config.batch_size * device.ranks, config.max_iters)
+        wants_events = config.tensorboard and device.is_first
+        self.events = open_events(run.path / f"{run.stage}_events", self.steps_done) if wants_events else None
         device.wait_for_ranks()  # all have read the folder before one writes it
         if device.is_first:
             run.start(self.steps_done)  # only now: bad input leaves nothing behind
-        wants_events = config.tensorboard and device.is_first
-        self.events = open_events(run.path / f"{run.stage}_events", self.steps_done) if wants_events else None
         self._describe(info)
 
     def _describe(self, info: DatasetInfo) -> None:
