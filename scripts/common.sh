@@ -56,8 +56,9 @@ prepare_environment() {
     fi
 }
 
-# split_options "$@": fills `positional` and `options`; gives --config its default (`default_recipe`, if set). Options of the script itself
-# (--output_path, --list_images_path, --protocol) are not for every command: they go to variables of their names.
+# split_options "$@": fills `positional` and `options`; gives --config its default (`default_recipe`, if set). Options of
+# the script itself (--output_path, --list_images_path, --protocol) are not for every command: they go to variables of
+# their names.
 split_options() {
     positional=() options=() output_path=. list_images_path='' protocol=''
     local has_config=0

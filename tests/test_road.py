@@ -1,39 +1,16 @@
 """The whole road with the real commands, on a very small drawn data set: shards, both stages, matching, mAP.txt."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import pytest
+from runs import run
 
 from src.evaluation.result_files import read_metrics_file
 
-ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--image_size", "65", "--batch_size", "4", "--max_iters", "2", "--kernel_init", "he"]
 EXTRACTION = ["--image_scales", "0.5,1", "--pca_dim", "16"]
 pytestmark = pytest.mark.slow
-
-
-def run(*command, cwd, status=0):
-    """Run a command of the repository; fail with its output when its exit status is not the expected one."""
-    environment = {
-        **os.environ,
-        "VIRTUAL_ENV": sys.prefix,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    program = ["bash"] if str(command[0]).endswith(".sh") else [sys.executable]
-    done = subprocess.run(
-        [*program, str(ROOT / command[0]), *map(str, command[1:])],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Training runs of the real commands on a small drawn data set, shared by the end-to-end tests of this folder."""
+"""Runs of the real commands, shared by the end-to-end tests."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mindspore as ms
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {
     **os.environ,
     "VIRTUAL_ENV": sys.prefix,
