@@ -73,15 +73,29 @@ class Config:
 
     image_scales: Tuple[float, ...] = key("extraction", DELF_SCALES, "pyramid scales, separated by commas")
     max_feature_num: int = key("extraction", 1000, "features a photo at most")
-    score_threshold: Optional[float] = key("extraction", None, "least attention score of a feature; none = top-k alone")
+    score_threshold: Optional[float] = key(
+        "extraction", None, "least attention score; none = the one saved beside the checkpoint, if any; 0 = all scores"
+    )
     iou_threshold: float = key("extraction", 1.0, "receptive boxes overlapping more are suppressed; 1 = none")
     max_image_size: int = key("extraction", -1, "longer photos are shrunk to this, pixels; -1 = no limit")
     min_image_size: int = key("extraction", -1, "shorter photos are enlarged to this, pixels; -1 = no limit")
+    use_square_images: bool = key("extraction", False, "stretch photos to squares of their longer side")
+    resize_factor: float = key("extraction", 1.0, "factor of max_image_size and min_image_size")
+    half: bool = key("extraction", False, "store keypoints, scores and descriptors as float16")
+    engine: str = key(
+        "extraction",
+        "auto",
+        "what runs the network; auto takes the fastest installed",
+        ("auto", "mindspore", "onnxruntime", "openvino"),
+    )
+    precision: str = key("extraction", "float32", "arithmetic of the network", ("float32", "bfloat16"))
     pca_path: str = key("extraction", "", "PCA file (.npz) or the model zoo's folder; '' = raw descriptors")
     pca_dim: int = key("extraction", 40, "descriptor dimensions kept by the PCA")
     use_whitening: bool = key("extraction", False, "divide by the square root of the PCA's variances")
 
     match_distance: float = key("matching", 0.8, "descriptor distance below which a nearest neighbour counts")
+    match_ratio: Optional[float] = key("matching", None, "nearest must be below this times the second; none = no test")
+    mutual_check: bool = key("matching", False, "keep a match only if each is the nearest of the other")
     ransac_method: str = key("matching", "opencv", "estimator of the affine map", ("opencv", "magsac", "skimage"))
     ransac_residual: float = key("matching", 20.0, "distance to the affine map of an inlier, pixels")
     ransac_trials: int = key("matching", 1000, "RANSAC trials")
@@ -90,6 +104,14 @@ class Config:
     num_neighbors: int = key("retrieval", 60, "index descriptors looked up for each query descriptor")
     search_distance: float = key("retrieval", 0.9, "descriptor distance below which a neighbour votes")
     num_rerank: int = key("retrieval", 100, "best-voted photos verified by RANSAC; 0 = all with enough votes")
+    correspondences: str = key(
+        "retrieval",
+        "index",
+        "verified are the neighbours found by the search, or each pair matched anew",
+        ("index", "exact"),
+    )
+    nprobe: int = key("retrieval", 0, "inverted lists searched for each descriptor; 0 = chosen by their number")
+    search_threads: int = key("retrieval", 0, "threads of search and verification; 0 = one for each core")
 
 
 SECTIONS = ("run", "model", "training", "extraction", "matching", "retrieval")
@@ -188,16 +210,19 @@ def _check_ranges(config: Config) -> Config:
         "ransac_trials",
         "num_neighbors",
         "search_distance",
+        "resize_factor",
         "kernel_init_gain",
     )
     for name in positive:
         if not getattr(config, name) > 0:
             raise UserError(f"{name} is {getattr(config, name)}; it must be above 0")
-    for name in ("seed", "num_rerank", "eval_photos", "overfit_batches"):
+    for name in ("seed", "num_rerank", "eval_photos", "overfit_batches", "nprobe", "search_threads"):
         if getattr(config, name) < 0:
             raise UserError(f"{name} is {getattr(config, name)}; it must be 0 or more")
     if not 0 < config.min_crop_area <= 1:
         raise UserError(f"min_crop_area is {config.min_crop_area}; it must be above 0 and at most 1")
+    if config.match_ratio is not None and not 0 < config.match_ratio <= 1:
+        raise UserError(f"match_ratio is {config.match_ratio}; it must be above 0 and at most 1, or none")
     if config.image_size < 5:
         raise UserError(f"image_size is {config.image_size}; the network needs at least 5 pixels")
     if not config.image_scales or min(config.image_scales) <= 0:
