@@ -79,5 +79,5 @@ def test_unknown_option_and_missing_recipe():
 
 def test_section_values():
     assert set(section_values(Config(), "matching")) == {
-        "match_distance", "ransac_method", "ransac_residual", "ransac_trials",
+        "match_distance", "match_ratio", "mutual_check", "ransac_method", "ransac_residual", "ransac_trials",
     }  # fmt: skip
