@@ -7,20 +7,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command import run_command
 from src.config import parse_command_line
-from src.evaluation.ground_truth import load_ground_truth
-from src.evaluation.protocols import PROTOCOLS, choose_protocol, evaluate
+from src.evaluation.command_line import add_judging_arguments, judge
 from src.evaluation.result_files import format_table, save_results
-from src.retrieval.ranking_file import load_ranking
+from src.evaluation.summaries import format_summary, summarise
 
 
 def _arguments(parser) -> None:
-    parser.add_argument("--ranks", required=True, help="ranking made by eval/perform_retrieval.py (.npz)")
-    parser.add_argument("--gt_path", required=True, help="folder of *_query.txt ... files, or a gnd_r*.pkl file")
-    parser.add_argument(
-        "--protocol",
-        choices=PROTOCOLS,
-        help="how positives are defined (default: revisited for a pickle, modelzoo for a folder)",
-    )
+    add_judging_arguments(parser)
     parser.add_argument(
         "--output",
         default="mAP.txt",
@@ -31,10 +24,11 @@ def _arguments(parser) -> None:
 
 def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, (), _arguments, argv)
-    ground_truth = load_ground_truth(arguments.gt_path)
-    ranking, provenance = load_ranking(arguments.ranks)
-    evaluation = evaluate(ground_truth, ranking, choose_protocol(ground_truth, arguments.protocol))
+    ground_truth, _, evaluation, provenance = judge(arguments)
+    sizes = f"{len(evaluation.rows)} queries, {evaluation.index_size} photos"
+    print(f"{ground_truth.name}, protocol {evaluation.protocol}: {sizes}")
     print(format_table({name: setting.means() for name, setting in evaluation.metrics.items()}))
+    print(format_summary(summarise(ground_truth, evaluation)), end="")
     save_results(arguments.output, ground_truth, evaluation, provenance, config.overwrite)
 
 

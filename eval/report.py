@@ -1,4 +1,4 @@
-"""Make a page to look at: the figures, and each query with its first ten results, worst query first."""
+"""Make a page to look at a ranking: its figures, and each query with its first results, worst query first."""
 
 import sys
 from pathlib import Path
@@ -7,21 +7,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command import run_command
 from src.config import parse_command_line
-from src.evaluation.ground_truth import load_ground_truth
-from src.evaluation.protocols import PROTOCOLS, choose_protocol, evaluate
-from src.evaluation.report import write_report
+from src.errors import UserError
+from src.evaluation.command_line import add_judging_arguments, judge
 from src.retrieval.ranking_file import load_ranking
 
 
 def _arguments(parser) -> None:
-    parser.add_argument("--ranks", required=True, help="ranking made by eval/perform_retrieval.py (.npz)")
-    parser.add_argument("--gt_path", required=True, help="folder of *_query.txt ... files, or a gnd_r*.pkl file")
-    parser.add_argument("--images_path", required=True, help="folder with the photos of queries and index")
+    add_judging_arguments(parser)
+    parser.add_argument("--images_path", nargs="+", required=True, help="folders with the photos of queries and index")
     parser.add_argument(
-        "--protocol",
-        choices=PROTOCOLS,
-        help="how positives are defined (default: revisited for a pickle, modelzoo for a folder)",
+        "--index_features", nargs="+", default=[], help="feature files of the index: draws the inliers of each result"
     )
+    parser.add_argument("--query_features", default="", help="feature file of the queries, together with the other")
+    parser.add_argument("--num_results", type=int, default=10, help="results of each query (default: %(default)s)")
     parser.add_argument(
         "--output",
         default="report.html",
@@ -31,10 +29,26 @@ def _arguments(parser) -> None:
 
 def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, (), _arguments, argv)
-    ground_truth = load_ground_truth(arguments.gt_path)
-    ranking, _ = load_ranking(arguments.ranks)
-    evaluation = evaluate(ground_truth, ranking, choose_protocol(ground_truth, arguments.protocol))
-    print(write_report(arguments.output, ground_truth, ranking, evaluation, arguments.images_path, config.overwrite))
+    if bool(arguments.index_features) != bool(arguments.query_features):
+        raise UserError("the inliers need both --index_features and --query_features")
+    if arguments.num_results < 1:
+        raise UserError(f"--num_results is {arguments.num_results}; it must be 1 or more")
+    from src.evaluation.report import FeatureFiles, Judgement, write_report  # imports OpenCV and h5py
+
+    judgement = features = None
+    if arguments.gt_path or arguments.protocol:
+        ground_truth, ranking, evaluation, provenance = judge(arguments)
+        judgement = Judgement(ground_truth, evaluation)
+    else:  # a plain gallery
+        ranking, provenance = load_ranking(arguments.ranks)
+    if arguments.index_features:
+        settings = {**vars(config), **provenance.get("retrieval", {})}  # a ranking of another program has none
+        features = FeatureFiles(arguments.index_features, arguments.query_features, settings)
+    made = write_report(
+        arguments.output, ranking, arguments.images_path, judgement, features, provenance,
+        arguments.num_results, config.overwrite,
+    )  # fmt: skip
+    print(made)
 
 
 if __name__ == "__main__":

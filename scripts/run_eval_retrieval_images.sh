@@ -44,4 +44,5 @@ judge=(--gt_path "$gt_path")
 "$python" "$root/eval/compute_map.py" "${options[@]}" --ranks "$files/ranks.npz" "${judge[@]}" \
     --output "$output_path/mAP.txt"
 "$python" "$root/eval/report.py" "${options[@]}" --ranks "$files/ranks.npz" "${judge[@]}" \
-    --images_path "$images_path" --output "$output_path/report.html"
+    --images_path "$images_path" --index_features "$files/index_features.h5" \
+    --query_features "$files/query_features.h5" --output "$output_path/report.html"

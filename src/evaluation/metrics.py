@@ -1,7 +1,7 @@
 """Retrieval metrics: pure functions of the ranks of the positives. Ranks count from 0."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -68,19 +68,21 @@ def positive_ranks(ranks: np.ndarray, positives: np.ndarray, junk: np.ndarray) -
     """Ranks of the positives after the junk is taken out.
 
     Args:
-        ranks: [N] index numbers, best first, each once.
+        ranks: [N] index numbers, best first, each once; a list that ends early may be filled up with -1.
         positives: [P] index numbers.
         junk: [J] index numbers; one that is a positive too is taken out.
 
     Returns:
         [<= P] rising ranks.
     """
-    size = len(ranks)
-    is_positive, is_junk = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-    is_positive[np.asarray(positives, dtype=np.int64)] = True
-    is_junk[np.asarray(junk, dtype=np.int64)] = True
-    kept = ranks[~is_junk[ranks]]
-    return np.flatnonzero(is_positive[kept])
+    positives, junk = np.asarray(positives, dtype=np.int64), np.asarray(junk, dtype=np.int64)
+    listed = max(positives.max(initial=-1), junk.max(initial=-1)) + 1
+    codes = np.zeros(listed + 1, dtype=np.int8)  # the last stands for all numbers beyond, and for -1
+    codes[positives] = 1
+    codes[junk] = 2
+    ranked = codes[np.minimum(ranks, listed)]
+    found, removed = np.flatnonzero(ranked == 1), np.flatnonzero(ranked == 2)
+    return found - np.searchsorted(removed, found)
 
 
 def average_precision(found: np.ndarray, num_positives: int) -> float:
@@ -114,25 +116,28 @@ def recall_at(found: np.ndarray, num_positives: int, depth: int) -> float:
     return float((found < depth).sum() / num_positives) if num_positives else float("nan")
 
 
-def compute_metrics(ranks: np.ndarray, labels: Sequence[Labels], pr_ranks: Sequence[int]) -> Metrics:
+def compute_metrics(
+    ranks: Sequence[np.ndarray], labels: Sequence[Labels], pr_ranks: Sequence[int], index_size: Optional[int] = None
+) -> Metrics:
     """Metrics of every query.
 
     Args:
-        ranks: [Q, N] index numbers, best first.
+        ranks: Q rows of index numbers, best first, as ``positive_ranks`` takes them.
         labels: Q labels.
-        pr_ranks: depths of precision and recall, counted from 1, at most N.
+        pr_ranks: depths of precision and recall, counted from 1, at most ``index_size``.
+        index_size: photos in the index; None = the length of the rows, which then must be whole.
 
     Raises:
-        ValueError: a depth is outside 1..N, or the number of labels is not Q.
+        ValueError: a depth is outside 1..index_size, or the number of labels is not Q.
     """
-    num_queries, index_size = ranks.shape
-    if len(labels) != num_queries:
-        raise ValueError(f"{len(labels)} labels for {num_queries} queries")
-    if any(not 1 <= depth <= index_size for depth in pr_ranks):
-        raise ValueError(f"precision and recall are asked at {list(pr_ranks)}, but the index holds {index_size} images")
-    average_precisions = np.full(num_queries, np.nan)
-    precisions = np.full((num_queries, len(pr_ranks)), np.nan)
-    recalls = np.full((num_queries, len(pr_ranks)), np.nan)
+    if len(labels) != len(ranks):
+        raise ValueError(f"{len(labels)} labels for {len(ranks)} queries")
+    size = max(map(len, ranks), default=0) if index_size is None else index_size
+    if any(not 1 <= depth <= size for depth in pr_ranks):
+        raise ValueError(f"precision and recall are asked at {list(pr_ranks)}, but the index holds {size} images")
+    average_precisions = np.full(len(ranks), np.nan)
+    precisions = np.full((len(ranks), len(pr_ranks)), np.nan)
+    recalls = np.full((len(ranks), len(pr_ranks)), np.nan)
     for query, (positives, junk, num_positives) in enumerate(labels):
         if num_positives == 0:
             continue

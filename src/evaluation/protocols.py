@@ -1,40 +1,21 @@
-"""Evaluation protocols: which index photos are positive and which are ignored, for each query.
-
-``revisited`` (Radenovic et al., CVPR 2018; pickles): easy, medium and hard. The queries are no part of that
-    benchmark's index; where a ranking holds them, they are ignored for every query. Positives that are not in the
-    index count as not found.
-``classic`` (Philbin et al., CVPR 2007; text folders): compute_ap.cpp. Positives are the distinct names of good and
-    ok, found or not, the query's own photo among them; a name that is junk too is skipped but still counts.
-``modelzoo`` (text folders): the three lines of the MindSpore model zoo's mAP.txt. Easy is the query's own photo and
-    the good list, hard the ok list; queries are whole photos. Where easy holds nothing but the query (every query of
-    Paris), easy takes the positives of hard. Names that are not in the index are dropped. Unlike the port, a photo has
-    one label, the first of easy, hard, junk: a query listed in ok is not positive and ignored at once.
-"""
+"""A ranking judged by a protocol (``protocol_table`` lists them)."""
 
 import logging
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
 from src.errors import UserError
-from src.evaluation.ground_truth import GroundTruth, QueryTruth
+from src.evaluation.labels import label_queries, named_photos, queries_in_index
 from src.evaluation.metrics import Labels, Metrics, compute_metrics
 from src.evaluation.names import NameTable
+from src.evaluation.protocol_table import PROTOCOLS, TABLE
+from src.evaluation.truth import GroundTruth, QueryTruth
 from src.records import Ranking
 
 logger = logging.getLogger(__name__)
 
-PROTOCOLS = ("revisited", "classic", "modelzoo")
-PR_RANKS = {"revisited": (1, 5, 10), "classic": (1, 5, 10), "modelzoo": tuple(range(10, 100, 10))}
-_KIND = {"revisited": "revisited", "classic": "text", "modelzoo": "text"}
-# setting: labels that are positive, labels that are ignored
-_GRADED = {
-    "easy": (("easy",), ("junk", "hard")),
-    "medium": (("easy", "hard"), ("junk",)),
-    "hard": (("hard",), ("junk", "easy")),
-}
-_SETTINGS = {"revisited": _GRADED, "classic": {"classic": (("good", "ok"), ("junk",))}, "modelzoo": _GRADED}
 _SHOWN_NAMES = 5
 
 
@@ -47,23 +28,29 @@ class Evaluation:
         rows: [Q] row of the ranking for each query of the ground truth.
         labels: by setting, Q labels in the order of the ground truth.
         metrics: by setting, in the same order.
+        index_size: photos in the ranking's index.
+        missing: photos that the ground truth names and the index lacks, sorted.
+        notes: what a reader of the figures should know, a sentence each.
     """
 
     protocol: str
     rows: np.ndarray
     labels: Dict[str, List[Labels]]
     metrics: Dict[str, Metrics]
+    index_size: int
+    missing: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()
 
 
 def choose_protocol(ground_truth: GroundTruth, protocol: Optional[str] = None) -> str:
-    """``protocol``, or the ground truth's default one: revisited for a pickle, modelzoo for a text folder.
+    """``protocol``, or the ground truth's default one: modelzoo for a text folder, its kind's own for the others.
 
     Raises:
         UserError: the protocol does not exist, or cannot use this kind of ground truth.
     """
     if not protocol:
-        if ground_truth.kind == "revisited":
-            return "revisited"
+        if ground_truth.kind != "text":
+            return ground_truth.kind
         logger.info(
             "protocol modelzoo: its figures compare with nothing published; --protocol classic gives the "
             "published Oxford / Paris mAP"
@@ -71,9 +58,10 @@ def choose_protocol(ground_truth: GroundTruth, protocol: Optional[str] = None) -
         return "modelzoo"
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol is {protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
-    if _KIND[protocol] != ground_truth.kind:
-        needed = "a gnd_r*.pkl file" if protocol == "revisited" else "a folder of *_query.txt, *_good.txt ... files"
-        raise UserError(f"--protocol {protocol} needs {needed} as --gt_path; {ground_truth.name} is not one")
+    if ground_truth.kind not in TABLE[protocol].kinds:
+        raise UserError(
+            f"--protocol {protocol} needs {TABLE[protocol].needs} as --gt_path; {ground_truth.name} is not one"
+        )
     return protocol
 
 
@@ -84,7 +72,7 @@ def query_box(query: QueryTruth, protocol: str) -> Optional[Tuple[int, int, int,
         (left, top, right, bottom) in pixels of the photo, right and bottom exclusive, rounded half to even as in the
         reference; not clipped to the photo. None = the whole photo.
     """
-    if protocol == "modelzoo" or query.box is None:
+    if query.box is None or not TABLE[protocol].crops:
         return None
     left, top, right, bottom = (round(number) for number in query.box)
     return left, top, right, bottom
@@ -98,71 +86,44 @@ def evaluate(ground_truth: GroundTruth, ranking: Ranking, protocol: str) -> Eval
     """
     choose_protocol(ground_truth, protocol)
     rows = _rows_of_queries(ground_truth, ranking)
-    labels = label_queries(ground_truth, ranking.index_names, protocol)
-    depths = [depth for depth in PR_RANKS[protocol] if depth <= len(ranking.index_names)]
-    if len(depths) < len(PR_RANKS[protocol]):
-        logger.warning("the index holds %d images: precision and recall stop there", len(ranking.index_names))
-    metrics = {name: compute_metrics(ranking.ranks[rows], labels[name], depths) for name in labels}
+    table, size = NameTable(ranking.index_names), len(ranking.index_names)
+    labels = label_queries(ground_truth, table, protocol)
+    named = named_photos(ground_truth)
+    missing = tuple(name for name in named if table.find(name) is None)
+    notes = _notes_on_index(ground_truth, table, protocol, len(named), missing, size)
+    depths = [depth for depth in TABLE[protocol].pr_ranks if depth <= size]
+    if len(depths) < len(TABLE[protocol].pr_ranks):
+        notes.append(f"the index holds {size} images: precision and recall stop there")
+    ranks = [ranking.ranks[row] for row in rows]  # views: a copy of a million-photo ranking is large
+    metrics = {name: compute_metrics(ranks, labels[name], depths, size) for name in labels}
     for name, setting in metrics.items():
-        if setting.num_valid < len(rows):
-            empty = len(rows) - setting.num_valid
-            logger.info("%s: %d of %d queries have no positive and are left out of the means", name, empty, len(rows))
-    return Evaluation(protocol, rows, labels, metrics)
+        empty = len(rows) - setting.num_valid
+        if empty:
+            notes.append(f"{name}: {empty} of {len(rows)} queries have no positive and are left out of the means")
+    for note in notes:
+        logger.info("%s", note)
+    return Evaluation(protocol, rows, labels, metrics, size, missing, tuple(notes))
 
 
-def label_queries(ground_truth: GroundTruth, index_names: Sequence[str], protocol: str) -> Dict[str, List[Labels]]:
-    """Labels of every query of ``ground_truth``, in its order, for each setting of ``protocol``."""
-    table = NameTable(index_names)
-    _report_missing(ground_truth, table)
-    always_ignored: Set[int] = set()
-    if protocol == "revisited":
-        always_ignored = set(_find(table, [query.image_name for query in ground_truth.queries]))
-        if always_ignored:
-            logger.info("%d query images are in the index: ignored, as protocol revisited asks", len(always_ignored))
-    labels: Dict[str, List[Labels]] = {setting: [] for setting in _SETTINGS[protocol]}
-    for query in ground_truth.queries:
-        lists = {label: set(names) for label, names in query.lists.items()}
-        settings = _SETTINGS[protocol]
-        if protocol == "modelzoo":
-            lists = _modelzoo_lists(query, table)
-            if lists["easy"] <= {query.image_name}:
-                settings = {**settings, "easy": settings["hard"]}
-        for setting, (positive, ignored) in settings.items():
-            positive_names = set().union(*(lists[label] for label in positive))
-            junk = set(_find(table, set().union(*(lists[label] for label in ignored)))) | always_ignored
-            labels[setting].append(
-                Labels(_find(table, positive_names), np.array(sorted(junk), dtype=np.int64), len(positive_names))
-            )
-    return labels
-
-
-def _modelzoo_lists(query: QueryTruth, table: NameTable) -> Dict[str, Set[str]]:
-    """Disjoint easy, hard and junk names of the index (see the head of this file)."""
-    easy = {query.image_name, *query.lists["good"]}
-    hard = set(query.lists["ok"]) - easy
-    junk = set(query.lists["junk"]) - easy - hard
-    lists = {"easy": easy, "hard": hard, "junk": junk}
-    return {label: {name for name in names if table.find(name) is not None} for label, names in lists.items()}
-
-
-def _find(table: NameTable, names: Sequence[str]) -> np.ndarray:
-    """Sorted index numbers of those ``names`` that are in the index."""
-    return np.array(sorted({number for number in map(table.find, names) if number is not None}), dtype=np.int64)
-
-
-def _report_missing(ground_truth: GroundTruth, table: NameTable) -> None:
-    listed = {name for query in ground_truth.queries for names in query.lists.values() for name in names}
-    named = sorted(set(ground_truth.index_names or ()) | listed)
-    missing = [name for name in named if table.find(name) is None]
+def _notes_on_index(
+    ground_truth: GroundTruth, table: NameTable, protocol: str, num_named: int, missing: Tuple[str, ...], size: int
+) -> List[str]:
+    """How the index differs from what the ground truth describes, and what the protocol made of that."""
+    notes = []
     if missing:
         first = ", ".join(missing[:_SHOWN_NAMES]) + (" ..." if len(missing) > _SHOWN_NAMES else "")
-        logger.warning(
-            "%d of the %d images that %s names are not in the index (%s)",
-            len(missing),
-            len(named),
-            ground_truth.name,
-            first,
+        rule = "dropped from the lists" if TABLE[protocol].drops_missing else "positives among them count as not found"
+        notes.append(
+            f"{len(missing)} of the {num_named} images that {ground_truth.name} names are not in the index ({first}): "
+            f"{rule}"
         )
+    num_queries = len(queries_in_index(ground_truth, table)) if protocol == "revisited" else 0
+    if num_queries:
+        notes.append(f"{num_queries} query images are in the index: ignored, as protocol revisited asks")
+    others = size - (num_named - len(missing)) - num_queries
+    if ground_truth.index_names and others > 0:
+        notes.append(f"{others} photos of the index are none of {ground_truth.name}'s: distractors, negative for all")
+    return notes
 
 
 def _rows_of_queries(ground_truth: GroundTruth, ranking: Ranking) -> np.ndarray:

@@ -14,6 +14,7 @@ from src.errors import UserError
 from src.evaluation.ground_truth import GroundTruth
 from src.evaluation.metrics import MeanMetrics, Metrics
 from src.evaluation.protocols import Evaluation
+from src.evaluation.summaries import summarise
 from src.files import PathLike, atomic_write_json, atomic_write_text
 from src.provenance import git_commit, versions
 
@@ -152,10 +153,15 @@ def _refuse_other_results(path: Path, results: Mapping[str, Any]) -> None:
 def describe(ground_truth: GroundTruth, evaluation: Evaluation, provenance: Mapping[str, Any]) -> Dict[str, Any]:
     """The content of results.json: unrounded fractions, per query too, and what they were made with."""
     names = [query.name for query in ground_truth.queries]
+    content = dataclasses.asdict(ground_truth)
     return {
         "protocol": evaluation.protocol,
         "ground_truth": ground_truth.name,
-        "ground_truth_digest": digest(dataclasses.asdict(ground_truth)),
+        "ground_truth_digest": digest({part: content[part] for part in ("queries", "index_names")}),
+        "index_size": evaluation.index_size,
+        "notes": list(evaluation.notes),
+        "missing_images": list(evaluation.missing),
+        **summarise(ground_truth, evaluation),
         "metrics": {name: _describe_setting(names, setting) for name, setting in evaluation.metrics.items()},
         "settings": dict(provenance),
         "checkpoint_sha256": find_value(provenance, "checkpoint_sha256"),

@@ -79,6 +79,52 @@ def test_depth_beyond_the_index():
         compute_metrics(np.array([[0, 1]]), [], [1])
 
 
+def test_truncated_list():
+    # positives 4, 9 and 2 of an index of ten; only the first three results are known: junk 7, positive 9, negative 0
+    label = labels([2, 4, 9], [7])
+    expected = 1 / 3  # (1 + 1) / 2 / 3: found at junk-free rank 0, the other two never
+    for row in (ranks(7, 9, 0), ranks(7, 9, 0, -1, -1, -1, -1, -1, -1, -1)):
+        metrics = compute_metrics([row], [label], (1, 5, 10), index_size=10)
+        assert metrics.average_precisions[0] == pytest.approx(expected, abs=1e-15)
+        assert metrics.precisions[0].tolist() == [1.0, 1.0, 1.0]  # P@k stops at the last positive found
+        assert metrics.recalls[0].tolist() == pytest.approx([1 / 3] * 3)
+    with pytest.raises(ValueError, match="3 images"):
+        compute_metrics([ranks(7, 9, 0)], [label], (5,))
+
+
+def test_truncated_list_without_any_positive():
+    for row in (ranks(1, 2), ranks(7, 1, -1), ranks(-1, -1), ranks()):
+        metrics = compute_metrics([row], [labels([4], [7])], (1, 10), index_size=10)
+        assert metrics.average_precisions[0] == 0.0
+        assert metrics.precisions[0].tolist() == [0.0, 0.0] and metrics.recalls[0].tolist() == [0.0, 0.0]
+
+
+def test_lists_of_different_lengths():
+    metrics = compute_metrics([ranks(0), ranks(1, 0)], [labels([0])] * 2, (1,), index_size=5)
+    assert metrics.average_precisions.tolist() == [1.0, 0.25]
+
+
+def test_junk_on_top():
+    # five junk photos, then the positives 0 and 1: they stand at ranks 0 and 1
+    metrics = compute_metrics([ranks(2, 3, 4, 5, 6, 0, 1, 7)], [labels([0, 1], range(2, 7))], (1, 5))
+    assert metrics.average_precisions[0] == 1.0 and metrics.precisions[0].tolist() == [1.0, 1.0]
+    # all that is left is junk
+    assert compute_metrics([ranks(2, 3)], [labels([], [2, 3], 1)], (1,)).average_precisions[0] == 0.0
+
+
+def test_positives_missing_from_the_index_count():
+    # two of four positives are in the index, at ranks 0 and 2: (1 + 1 + 1/2 + 2/3) / 2 / 4
+    metrics = compute_metrics([ranks(5, 1, 4, 0, 2, 3)], [labels([4, 5], (), 4)], (5,))
+    assert metrics.average_precisions[0] == pytest.approx((2 + 7 / 6) / 8, abs=1e-15)
+    assert metrics.recalls[0, 0] == 0.5
+
+
+def test_numbers_beyond_the_listed_ones_and_beyond_int32():
+    row = np.array([10**6, 3, 5 * 10**5], dtype=np.int32)
+    assert positive_ranks(row, ranks(3), ranks()).tolist() == [1]
+    assert positive_ranks(row, ranks(5 * 10**5, 10**6), ranks(3)).tolist() == [0, 1]
+
+
 def slow_metrics(ranking, positives, junk, num_positives, depths):
     """The definitions, literally: walk the list, count, integrate."""
     kept = [name for name in ranking if name not in junk]

@@ -20,3 +20,16 @@ def test_the_same_path_wins_and_two_candidates_are_an_error():
     assert table.find("x") == 0 and table.find("a/x") == 1 and table.find("b/y") == 3
     with pytest.raises(UserError, match="a/y and b/y"):
         table.find("y")
+
+
+def test_a_distractor_is_no_benchmark_photo():
+    table = NameTable(["jpg/x", "distractors/x", "distractors/jpg/x", "data/distractors/y.jpg", "z", "distractors/z"])
+    assert table.find("x") == 0 and table.find("jpg/x.jpg") == 0  # neither ambiguous nor the distractor
+    assert table.find("y") is None and table.find("z") == 4
+    assert table.find("distractors/x") == 1 and table.find("distractors/y") is None
+    assert table.find("distractors/w") is None and NameTable(["w"]).find("distractors/w") is None
+
+
+def test_names_as_other_programs_write_them():
+    assert NameTable(["all_souls_000013.jpg"]).find("oxbuild\\all_souls_000013") == 0
+    assert bare_name("x.tar") == "x.tar" and bare_name(".jpg") == "" and bare_name("a.jpg.png") == "a.jpg"

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +9,14 @@ from src.errors import UserError
 from src.evaluation.ground_truth import GroundTruth, QueryTruth
 from src.evaluation.metrics import MeanMetrics
 from src.evaluation.protocols import evaluate
-from src.evaluation.result_files import format_metrics, format_table, parse_metrics, read_metrics_file, save_results
+from src.evaluation.result_files import (
+    describe,
+    format_metrics,
+    format_table,
+    parse_metrics,
+    read_metrics_file,
+    save_results,
+)
 from src.records import Ranking
 
 README_BLOCK = """easy
@@ -37,6 +46,11 @@ def test_golden_metrics_file():
     assert format_metrics(means) == GOLDEN
 
 
+def test_two_decimals():
+    text = format_metrics({"x": MeanMetrics(1 / 3, (1, 5), (2 / 3, 0.5), (0.001, 0.123456))})
+    assert text == "x\n  mAP=33.33\n  mP@k[1 5] [66.67 50.  ]\n  mR@k[1 5] [ 0.1  12.35]\n"
+
+
 def test_block_of_the_model_zoo_readme():
     means = parse_metrics(README_BLOCK)
     assert list(means) == ["easy", "hard", "medium"]
@@ -48,18 +62,32 @@ def test_block_of_the_model_zoo_readme():
     assert format_metrics(parse_metrics(indented)) == indented
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_write_read_write(seed):
+@pytest.mark.parametrize("seed", range(50))
+def test_write_read_write(tmp_path, seed):
     random = np.random.default_rng(seed)
-    depths = tuple(range(1, 41))  # long enough for NumPy to wrap the arrays
-    means = {
-        name: MeanMetrics(random.random(), depths, tuple(random.random(40)), tuple(random.random(40) ** 9))
-        for name in ("easy", "hard")
-    }
+    size = int(random.integers(0, 41))  # long enough for NumPy to wrap the arrays
+    depths = tuple(random.permutation(1000)[:size].tolist())
+
+    def fractions():  # zeros and ones, and of every size
+        return tuple(np.where(random.random(size) < 0.3, random.integers(0, 2, size), random.random(size) ** 9))
+
+    means = {name: MeanMetrics(random.random(), depths, fractions(), fractions()) for name in ("easy", "hard", "x.y")}
     text = format_metrics(means)
-    assert len(text.splitlines()) == 8
-    assert format_metrics(parse_metrics(text)) == text
-    np.testing.assert_allclose(parse_metrics(text)["hard"].mean_recalls, means["hard"].mean_recalls, atol=5.1e-5)
+    assert len(text.splitlines()) == 12
+    (tmp_path / "mAP.txt").write_text(text)
+    read = read_metrics_file(tmp_path / "mAP.txt")
+    assert format_metrics(read) == text
+    np.testing.assert_allclose(read["hard"].mean_recalls, means["hard"].mean_recalls, atol=5.1e-5)
+
+
+def test_the_seed_readme_itself():
+    seeds = Path(__file__).resolve().parents[3] / "shared" / "seeds"
+    found = [
+        text for text in (path.read_text(errors="replace") for path in sorted(seeds.glob("000_*"))) if "mAP=" in text
+    ]
+    if not found:
+        pytest.skip("the seed README is not here")
+    assert README_BLOCK in found[0].replace("\r\n", "\n")
 
 
 def test_nan_and_no_depths():
@@ -117,6 +145,27 @@ def test_results(tmp_path, judged):
     assert results["protocol"] == "revisited" and results["settings"] == provenance
     assert results["checkpoint_sha256"] == "abc" and results["versions"]["numpy"] == np.__version__
     assert list(read_metrics_file(tmp_path / "out" / "mAP.txt")) == ["easy", "hard", "medium"]
+
+
+def test_digest_is_that_of_the_content(judged):
+    truth, evaluation = judged
+    digest = describe(truth, evaluation, {})["ground_truth_digest"]
+    renamed = dataclasses.replace(truth, name="of another folder")
+    assert describe(renamed, evaluation, {})["ground_truth_digest"] == digest
+    other = dataclasses.replace(truth, index_names=("a", "b"))
+    assert describe(other, evaluation, {})["ground_truth_digest"] != digest
+
+
+def test_results_tell_what_is_missing_and_by_landmark():
+    names = [f"gone_{number}" for number in range(20)]
+    lists = {"good": ("a", *names), "ok": (), "junk": ()}
+    truth = GroundTruth("tiny", "text", (QueryTruth("keble_1", "q", None, lists),))
+    evaluation = evaluate(truth, Ranking(["keble_1"], ["a", "b"], [[0, 1]], [[1, 0]]), "classic")
+    results = describe(truth, evaluation, {})
+    assert results["missing_images"] == sorted(names) and results["index_size"] == 2
+    assert "positives among them count as not found" in results["notes"][0]
+    assert results["mAP_by_landmark"] == {"keble": pytest.approx(1 / 21)}
+    assert list(results["metrics"]) == ["classic"]
 
 
 def test_other_results_are_kept(tmp_path, judged):
