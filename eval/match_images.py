@@ -22,6 +22,7 @@ def _arguments(parser) -> None:
     parser.add_argument("--image_b", help="second photo")
     parser.add_argument("--features", required=True, help="feature file that holds both photos (.h5)")
     parser.add_argument("--output_image", default="eval_match.png", help="picture to write (default: %(default)s)")
+    parser.add_argument("--show_outliers", action="store_true", help="draw the rejected correspondences too, in grey")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -42,7 +43,9 @@ def main(argv=None) -> None:
     names = _photo_names(arguments)
     from src.matching.match import match_photos  # imports OpenCV and h5py, which --help does not need
 
-    matches = match_photos(arguments.images_path, names, arguments.features, arguments.output_image, config)
+    matches = match_photos(
+        arguments.images_path, names, arguments.features, arguments.output_image, config, arguments.show_outliers
+    )
     if arguments.json:
         result = {
             "image_a": names[0],

@@ -1,6 +1,6 @@
-"""The picture of a match: two photos side by side, a line for each inlier, the counts above."""
+"""The picture of a match: two photos side by side, a line for each inlier, the counts above, outliers on request."""
 
-from typing import Tuple
+from typing import Callable, Tuple
 
 import cv2
 import numpy as np
@@ -11,10 +11,12 @@ _PHOTO_HEIGHT = 720  # both photos are shown at this height, pixels
 _MAX_PHOTO_WIDTH = 1600  # a panorama gets less height instead
 _MARGIN = 16
 _TITLE_HEIGHT = 52
-_LINE_OPACITY = 0.8
-_BACKGROUND, _INK = (250, 250, 248), (40, 40, 44)
+_LINE_OPACITY, _OUTLIER_OPACITY = 0.8, 0.35
+_BACKGROUND, _INK, _OUTLIER = (250, 250, 248), (40, 40, 44), (232, 232, 232)
 _GOLDEN_RATIO = 0.61803398875
 _SUBPIXEL_BITS = 4  # OpenCV draws at fixed-point coordinates
+
+Colour = Tuple[int, int, int]  # RGB
 
 
 def draw_matches(
@@ -24,6 +26,7 @@ def draw_matches(
     features_b: LocalFeatures,
     matches: Matches,
     title: str = "",
+    show_outliers: bool = False,
 ) -> np.ndarray:
     """Draw the inliers of verified matches.
 
@@ -33,6 +36,7 @@ def draw_matches(
             smaller than its original: keypoints follow ``image_size``.
         matches: correspondences after ``verify``.
         title: text before the counts, such as the photos' names.
+        show_outliers: draw the other correspondences too, as thin grey lines under the inliers.
 
     Returns:
         uint8 RGB picture: title bar, then A on the left and B on the right at one height.
@@ -45,11 +49,16 @@ def draw_matches(
     )
     _paste(canvas, shown_a, _MARGIN)
     _paste(canvas, shown_b, left_b)
-    pairs = matches.indices[matches.inliers] if matches.inliers is not None else matches.indices[:0]
-    points_a = _on_canvas(features_a, pairs[:, 0], shown_a.shape, _MARGIN)
-    points_b = _on_canvas(features_b, pairs[:, 1], shown_b.shape, left_b)
-    _draw_lines(canvas, points_a, points_b)
-    counts = f"{len(matches)} correspondences, {len(pairs)} inliers"
+    inliers = np.zeros(len(matches), bool) if matches.inliers is None else matches.inliers
+    ends = (
+        _on_canvas(features_a, matches.indices[:, 0], shown_a.shape, _MARGIN),
+        _on_canvas(features_b, matches.indices[:, 1], shown_b.shape, left_b),
+    )
+    if show_outliers:
+        _draw_lines(canvas, *(points[~inliers] for points in ends), lambda _: _OUTLIER, _OUTLIER_OPACITY)
+    _draw_lines(canvas, *(points[inliers] for points in ends), _colour, _LINE_OPACITY)
+    _draw_dots(canvas, *(points[inliers] for points in ends))
+    counts = f"{len(matches)} correspondences, {inliers.sum()} inliers"
     _write_title(canvas, f"{title}   |   {counts}" if title else counts)
     return canvas
 
@@ -71,20 +80,25 @@ def _on_canvas(features: LocalFeatures, rows: np.ndarray, shape: Tuple[int, ...]
     return np.rint(points * (1 << _SUBPIXEL_BITS)).astype(int)
 
 
-def _draw_lines(canvas: np.ndarray, points_a: np.ndarray, points_b: np.ndarray) -> None:
-    """Blend a line for each pair over the canvas, each of its own colour, with a ringed dot at both ends."""
+def _draw_lines(
+    canvas: np.ndarray, points_a: np.ndarray, points_b: np.ndarray, colour: Callable[[int], Colour], opacity: float
+) -> None:
+    """Blend a line for each pair over the canvas, in the colour of its number."""
     overlay = canvas.copy()
-    colours = [_colour(number) for number in range(len(points_a))]
-    for a, b, colour in zip(points_a.tolist(), points_b.tolist(), colours):
-        cv2.line(overlay, a, b, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
-    cv2.addWeighted(overlay, _LINE_OPACITY, canvas, 1 - _LINE_OPACITY, 0, canvas)
-    for a, b, colour in zip(points_a.tolist(), points_b.tolist(), colours):
-        for point in (a, b):
+    for number, (a, b) in enumerate(zip(points_a.tolist(), points_b.tolist())):
+        cv2.line(overlay, a, b, colour(number), 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.addWeighted(overlay, opacity, canvas, 1 - opacity, 0, canvas)
+
+
+def _draw_dots(canvas: np.ndarray, points_a: np.ndarray, points_b: np.ndarray) -> None:
+    """A ringed dot at both ends of each pair, in the colour of its line."""
+    for number, ends in enumerate(zip(points_a.tolist(), points_b.tolist())):
+        for point in ends:
             cv2.circle(canvas, point, 4 << _SUBPIXEL_BITS, (255, 255, 255), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-            cv2.circle(canvas, point, 3 << _SUBPIXEL_BITS, colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.circle(canvas, point, 3 << _SUBPIXEL_BITS, _colour(number), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _colour(number: int) -> Tuple[int, int, int]:
+def _colour(number: int) -> Colour:
     """A vivid RGB colour; golden-ratio steps of the hue keep successive ones apart."""
     hue = (number * _GOLDEN_RATIO) % 1.0
     value = 255 if number % 2 else 215

@@ -17,7 +17,12 @@ from src.records import Matches
 
 
 def match_photos(
-    images_path: PathLike, names: Tuple[str, str], features: PathLike, output_image: PathLike, config: Config
+    images_path: PathLike,
+    names: Tuple[str, str],
+    features: PathLike,
+    output_image: PathLike,
+    config: Config,
+    show_outliers: bool = False,
 ) -> Matches:
     """Match and verify two photos, and write the picture of it.
 
@@ -27,6 +32,7 @@ def match_photos(
         features: feature file that holds both.
         output_image: picture (.png or .jpg) of both photos with a line for each inlier; always written anew.
         config: recipe; its matching section and seed are used.
+        show_outliers: draw the correspondences that RANSAC rejects too.
 
     Returns:
         The verified matches; none at all when a photo has no features.
@@ -38,7 +44,7 @@ def match_photos(
     images = [load_image(folder / name) for name in names]
     with FeatureFile(features, "--features") as source:
         a, b = (source.read(name) for name in names)
-    matches = match_descriptors(a, b, config.match_distance)
+    matches = match_descriptors(a, b, config.match_distance, config.match_ratio, config.mutual_check)
     matches = verify(
         matches,
         a.keypoints,
@@ -48,7 +54,8 @@ def match_photos(
         config.ransac_trials,
         config.seed,
     )
-    picture = draw_matches(*images, a, b, matches, " - ".join(Path(name).name for name in names))
+    title = " - ".join(Path(name).name for name in names)
+    picture = draw_matches(*images, a, b, matches, title, show_outliers)
     _write_picture(output_image, picture)
     return matches
 

@@ -10,7 +10,17 @@ from src.features.feature_file import FeatureFile
 from src.files import PathLike, sha256_of
 from src.retrieval.index import load_index, read_provenance
 from src.retrieval.ranking_file import load_ranking, save_ranking
-from src.retrieval.search import SETTINGS, search
+from src.retrieval.search import search, search_settings
+
+# Attributes of a feature file that queries and index must share, and what an older file without them was made with.
+# The engine may differ: at float32 all give the same numbers up to rounding. So may scales, limits and thresholds.
+_DESCRIPTOR_SETTINGS = {
+    "checkpoint_sha256": None,
+    "pca": "",
+    "use_whitening": False,
+    "precision": "float32",
+    "use_square_images": False,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +41,7 @@ def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLik
             "index": index_provenance,
             "query_features": queries.attributes,
             "query_features_sha256": sha256_of(query_features),
-            "retrieval": {name: getattr(config, name) for name in SETTINGS},
+            "retrieval": search_settings(config),
         }
         if is_made(output, provenance, config.overwrite):
             return output
@@ -42,9 +52,9 @@ def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLik
 
 
 def _require_same_descriptors(index_provenance: Dict[str, Any], queries: FeatureFile, path: PathLike) -> None:
-    """UserError when the queries were extracted with another network or PCA than the index: distances mean nothing."""
-    for name in ("checkpoint_sha256", "pca", "use_whitening"):
-        ours, theirs = queries.attributes.get(name), index_provenance["features"].get(name)
+    """UserError when distances between the queries' descriptors and the index's would mean nothing."""
+    for name, default in _DESCRIPTOR_SETTINGS.items():
+        ours, theirs = (made.get(name, default) for made in (queries.attributes, index_provenance["features"]))
         if ours != theirs:
             raise UserError(f"{path}: made with {name} {ours}, the index with {theirs}; extract both with the same one")
     dimension = index_provenance["dimension"]

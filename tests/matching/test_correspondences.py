@@ -80,6 +80,18 @@ def test_equal_distances_go_to_the_lower_row():
     assert match_descriptors(features_of(angle(5, 5, 5)), features_of(angle(5)), 0.8).indices.tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize("mutual", [False, True])
+def test_equal_rows_anywhere_go_to_the_lowest(mutual):
+    """Blank sky gives equal descriptors; in float32, BLAS sums them differently in different places of a matrix."""
+    generator = np.random.default_rng(0)
+    for count_a in range(3, 24):
+        for count_b in range(1, 24):
+            rows = unit_rows(generator, count_a, 40)
+            rows[[count_a // 2, -1]] = rows[0]
+            matches = match_descriptors(features_of(rows), features_of(rows[:1].repeat(count_b, 0)), 0.8, None, mutual)
+            assert matches.indices.tolist() == [[0, row] for row in range(1 if mutual else count_b)]
+
+
 def test_ratio_with_a_single_row_of_a_keeps_it():
     assert len(match_descriptors(features_of(angle(0)), features_of(angle(5)), 0.8, ratio=0.8)) == 1
 

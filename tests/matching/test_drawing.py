@@ -35,6 +35,21 @@ def test_lines_join_the_inliers_only():
     assert columns.min() > 900 and columns.max() > picture.shape[1] - 30  # from A's right edge to B's right edge
 
 
+def test_outliers_are_drawn_on_request_in_grey_under_the_inliers():
+    features = features_at([[0, 0], [399, 100], [200, 299]], 400, 300)
+    matches = Matches([[0, 0], [1, 1], [2, 2]], [0.1] * 3, inliers=[False, True, False])
+    plain, full = (
+        draw_matches(grey(400, 300), grey(400, 300), features, features, matches, show_outliers=outliers)
+        for outliers in (False, True)
+    )
+    np.testing.assert_array_equal(coloured(full), coloured(plain))
+    np.testing.assert_array_equal(full[coloured(plain)].max(axis=0), plain[coloured(plain)].max(axis=0))
+    changed = np.nonzero((full != plain).any(axis=2))[0]
+    assert len(changed) > 500
+    top, bottom = changed.min(), changed.max()  # one line along the top of the photos, one along the bottom
+    assert set(changed) <= {*range(top, top + 3), *range(bottom - 2, bottom + 1)} and bottom - top > 700
+
+
 def test_without_inliers_both_photos_are_shown_plain():
     features = features_at([], 400, 300)
     for matches in (Matches(np.zeros((0, 2)), []), Matches(np.zeros((0, 2)), [], inliers=[])):

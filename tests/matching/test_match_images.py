@@ -61,6 +61,28 @@ def test_counts_and_map_of_the_planted_pair(folder, capsys):
     assert cv2.imread(str(folder / "m.png")) is not None
 
 
+def test_the_same_pair_gives_the_same_answer_and_picture(folder, capsys):
+    made = []
+    for method in ("opencv", "opencv", "magsac", "magsac"):
+        main(options(folder, "--image_a=a.png", "--image_b=b.png", "--json", f"--ransac_method={method}"))
+        made.append((capsys.readouterr().out, (folder / "m.png").read_bytes()))
+    assert made[0] == made[1] and made[2] == made[3]
+
+
+def test_ratio_mutual_check_and_outliers_are_options(folder, capsys):
+    """Every descriptor of A is orthogonal to the 10 of its own, at 1.41, and those match nothing below 0.8."""
+    pair = options(folder, "--image_a=a.png", "--image_b=b.png", "--match_distance=1.5")
+    main(pair)
+    assert capsys.readouterr().out.startswith("40 correspondences, 30 inliers")
+    plain = (folder / "m.png").read_bytes()
+    main([*pair, "--show_outliers"])
+    assert (folder / "m.png").read_bytes() != plain
+    for strict in ("--match_ratio=0.9", "--mutual_check"):
+        main([*pair, strict])
+        count = int(capsys.readouterr().out.split()[-4])
+        assert 30 <= count < 40, strict
+
+
 def test_runs_as_a_command_from_another_folder(folder):
     (folder / "list_images.txt").write_text("a.png\n\nb.png\n")
     run = subprocess.run([sys.executable, str(COMMAND), *options(folder)], cwd=folder, capture_output=True, text=True)

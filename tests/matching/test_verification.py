@@ -1,5 +1,7 @@
 """RANSAC on planted affine maps, on too few or degenerate points, and twice with the same seed."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,17 @@ def test_same_seed_same_result(method):
     runs = [fit_affine(a, b, method, residual=20, trials=60, seed=seed) for seed in (5, 5)]
     assert runs[0][1].tolist() == runs[1][1].tolist()
     np.testing.assert_array_equal(runs[0][0], runs[1][0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_do_not_disturb_each_other(method):
+    pairs = [planted(count, 3 * count, noise=8, seed=count) for count in (2, 4, 9, 25)] * 8
+    alone = [fit_affine(*pair, method, trials=40, seed=1) for pair in pairs[:4]] * 8
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda pair: fit_affine(*pair, method, trials=40, seed=1), pairs))
+    for (affine, inliers), (expected, expected_inliers) in zip(together, alone):
+        np.testing.assert_array_equal(inliers, expected_inliers)
+        assert (affine is None) == (expected is None) and (affine is None or affine.tobytes() == expected.tobytes())
 
 
 def test_the_seed_counts_for_opencv():

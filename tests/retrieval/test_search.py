@@ -1,5 +1,7 @@
 """Voting and ranking against slow independent code on a planted set, and the order of ties."""
 
+import dataclasses
+
 import faiss
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from src.config import Config
 from src.records import LocalFeatures
 from src.retrieval.baseline import random_ranking
 from src.retrieval.index import PhotoIndex
-from src.retrieval.search import rank_photos, search
+from src.retrieval.index_types import default_nprobe
+from src.retrieval.neighbours import search_pool
+from src.retrieval.search import rank_photos, search, search_settings, verify_pair, verify_pairs
 from src.retrieval.voting import cast_votes
 
 
@@ -25,6 +29,11 @@ def index_of(photos) -> PhotoIndex:
     ids = np.repeat(np.arange(len(photos), dtype=np.int32), [len(rows) for _, rows in photos])
     keypoints = np.concatenate([points for points, _ in photos]).astype(np.float32)
     return PhotoIndex(index, [f"{number:02d}.jpg" for number in range(len(photos))], ids, keypoints, {})
+
+
+def votes_of(index, query):
+    with search_pool(1) as pool:
+        return cast_votes(index, query, 60, 0.9, pool).counts
 
 
 def unit_rows(generator, count, dimension=16):
@@ -74,12 +83,15 @@ def test_votes_agree_with_brute_force(planted, num_neighbors, search_distance):
     photos, query = planted
     index = index_of(photos)
     expected = brute_force_votes(photos, query, num_neighbors, search_distance)
-    votes = cast_votes(index, query, num_neighbors, search_distance)
+    with search_pool(2) as pool:
+        votes = cast_votes(index, query, num_neighbors, search_distance, pool)
     assert votes.counts.tolist() == [len(expected[photo]) for photo in range(12)]
     first = 0
     for photo, (_, descriptors) in enumerate(photos):
-        query_rows, index_rows = votes.correspondences(photo)
+        query_rows, index_rows, distances = votes.correspondences(photo)
         assert dict(zip(query_rows.tolist(), (index_rows - first).tolist())) == expected[photo]
+        differences = descriptors[index_rows - first] - query.descriptors[query_rows]
+        np.testing.assert_allclose(distances, np.linalg.norm(differences, axis=1), atol=1e-3)
         first += len(descriptors)
 
 
@@ -97,7 +109,7 @@ def test_photos_beyond_num_rerank_follow_by_votes(planted):
     photos, query = planted
     index = index_of(photos)
     ranks, scores = rank_photos(index, query, Config(num_rerank=2))
-    counts = cast_votes(index, query, 60, 0.9).counts
+    counts = votes_of(index, query)
     by_votes = sorted(range(12), key=lambda photo: (-counts[photo], photo))
     assert set(ranks[:2]) == set(by_votes[:2]) and ranks[2:].tolist() == by_votes[2:]
     assert (scores[:2] >= 0).all() and (scores[2:] < 0).all() and (np.diff(scores) <= 0).all()
@@ -106,7 +118,7 @@ def test_photos_beyond_num_rerank_follow_by_votes(planted):
 def test_zero_num_rerank_verifies_every_photo_with_four_votes(planted):
     photos, query = planted
     index = index_of(photos)
-    counts = cast_votes(index, query, 60, 0.9).counts
+    counts = votes_of(index, query)
     ranks, scores = rank_photos(index, query, Config(num_rerank=0))
     assert {photo for photo, score in zip(ranks, scores) if score >= 0} == set(np.flatnonzero(counts >= 4))
     assert ranks.dtype == np.int32 and scores.dtype == np.float32
@@ -152,20 +164,84 @@ def test_no_queries_and_an_index_without_descriptors(planted):
     assert rank_photos(empty, query, Config())[0].tolist() == [0, 1, 2]
 
 
-def test_results_do_not_depend_on_threads_or_run(planted, monkeypatch):
+@pytest.mark.parametrize("index_type", ["Flat", "PCAR12,IVF8,SQ8", "IVF4,PQ4x4fs", "HNSW8"])
+@pytest.mark.parametrize("correspondences", ["index", "exact"])
+def test_results_do_not_depend_on_threads_or_run(planted, index_type, correspondences):
     photos, query = planted
-    index, before = index_of(photos), faiss.omp_get_max_threads()
-    runs = []
-    try:
-        for threads in (1, 2, 2):
-            faiss.omp_set_num_threads(threads)
-            monkeypatch.setattr("os.cpu_count", lambda threads=threads: threads)
-            runs.append(rank_photos(index, query, Config(ransac_trials=30)))
-    finally:
-        faiss.omp_set_num_threads(before)
+    index = index_of(photos * 30)
+    descriptors = index.faiss_index.reconstruct_n(0, index.faiss_index.ntotal)
+    if index_type != "Flat":
+        index = dataclasses.replace(index, faiss_index=trained(index_type, descriptors), sources=Sources(photos * 30))
+    runs = [
+        rank_photos(index, query, Config(ransac_trials=30, search_threads=n, correspondences=correspondences))
+        for n in (1, 2, 2, 5)
+    ]
     for ranks, scores in runs[1:]:
         np.testing.assert_array_equal(ranks, runs[0][0])
         np.testing.assert_array_equal(scores, runs[0][1])
+
+
+def trained(index_type, descriptors):
+    index = faiss.index_factory(descriptors.shape[1], index_type)
+    index.train(descriptors[:2000])
+    index.add(descriptors)
+    return index
+
+
+class Sources:
+    """Features of the photos of ``index_of``, as an index reads them from its feature file."""
+
+    def __init__(self, photos):
+        self.photos = photos
+
+    def read(self, name):
+        return features_of(*self.photos[int(name[: -len(".jpg")])])
+
+
+def test_nprobe_counts_and_zero_restores_the_default(planted):
+    photos, query = planted
+    index = index_of(photos)
+    descriptors = index.faiss_index.reconstruct_n(0, index.faiss_index.ntotal)
+    lists = dataclasses.replace(index, faiss_index=trained("IVF32,Flat", descriptors))
+    scores = {nprobe: rank_photos(lists, query, Config(nprobe=nprobe))[1] for nprobe in (1, 32, 1000, 0)}
+    np.testing.assert_array_equal(scores[32], rank_photos(index, query, Config())[1])  # every list: as exact as Flat
+    np.testing.assert_array_equal(scores[32], scores[1000])
+    assert scores[1][0] < scores[32][0]
+    assert lists.faiss_index.nprobe == default_nprobe(32) < 32
+
+
+def test_ties_of_photos_added_later_go_by_name(planted):
+    photos, query = planted
+    index = dataclasses.replace(index_of([photos[8]] * 3), image_names=["m.jpg", "z.jpg", "a.jpg"])
+    assert rank_photos(index, query, Config())[0].tolist() == [2, 0, 1]
+    assert rank_photos(index, query, Config(search_distance=1e-6))[0].tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("correspondences", ["index", "exact"])
+def test_verified_pairs_are_those_of_the_ranking(planted, correspondences):
+    photos, query = planted
+    index, config = index_of(photos), Config(correspondences=correspondences)
+    ranks, scores = rank_photos(index, query, config)
+    for score, matches, photo in zip(scores, verify_pairs(index, query, ranks, config), ranks):
+        assert int(np.floor(score)) == (-1 if matches.inliers is None else matches.num_inliers)
+        descriptors = photos[photo][1][matches.indices[:, 0]] - query.descriptors[matches.indices[:, 1]]
+        np.testing.assert_allclose(matches.distances, np.linalg.norm(descriptors, axis=1), atol=1e-3)
+    best = verify_pair(index, query, int(ranks[0]), config)
+    np.testing.assert_allclose(np.linalg.inv(best.affine[:, :2]).T, [[0.8, 0.1], [-0.1, 0.9]], atol=0.05)
+
+
+def test_mutual_check_needs_exact_correspondences(planted, caplog):
+    photos, query = planted
+    index = index_of(photos)
+    for settings in ({"mutual_check": True}, {"match_ratio": 0.8}):
+        search(index, [("q", query)], Config(**settings))
+        assert "need --correspondences exact" in caplog.text
+        caplog.clear()
+        search(index, [("q", query)], Config(correspondences="exact", **settings))
+        assert "need" not in caplog.text
+        assert search_settings(Config(**settings)) == search_settings(Config())
+        exact, strict = (search_settings(Config(correspondences="exact", **more)) for more in ({}, settings))
+        assert exact != strict
 
 
 def test_random_ranking_depends_on_the_seed_alone():

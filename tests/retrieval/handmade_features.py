@@ -1,0 +1,28 @@
+"""Small feature files written by hand in the documented layout."""
+
+import json
+
+import h5py
+import numpy as np
+
+DIMENSION = 16
+
+
+def write_features(path, photos, /, **attributes):
+    """{name: (keypoints [N, 2], descriptors [N, D])} in hloc's layout; attributes are JSON texts."""
+    with h5py.File(path, "w") as file:
+        for key, value in {"format_version": 1, "checkpoint_sha256": "aa", **attributes}.items():
+            file.attrs[key] = json.dumps(value)
+        for name, (keypoints, descriptors) in photos.items():
+            group = file.create_group(name)
+            group["keypoints"] = np.asarray(keypoints, np.float32)
+            group["descriptors"] = np.asarray(descriptors, np.float32).T
+            group["scores"] = np.ones(len(keypoints), np.float32)
+            group["scales"] = np.ones(len(keypoints), np.float32)
+            group["image_size"] = np.array([1000, 1000])
+
+
+def random_photo(generator, count, dimension=DIMENSION):
+    """(keypoints [count, 2], unit descriptors [count, dimension])."""
+    rows = generator.normal(size=(count, dimension))
+    return generator.uniform(0, 1000, (count, 2)), rows / np.linalg.norm(rows, axis=1, keepdims=True)

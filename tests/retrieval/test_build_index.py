@@ -1,0 +1,231 @@
+"""build_index on small feature files written by hand: what it holds, keeps, refuses and survives."""
+
+import runpy
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from handmade_features import DIMENSION, random_photo, write_features
+
+from src.errors import UserError
+from src.retrieval import build
+from src.retrieval.build import build_index
+from src.retrieval.index import describe_size, load_index
+from src.retrieval.index_types import choose_index_type, default_nprobe, make_index
+
+ROOT = Path(__file__).resolve().parents[2]
+build_command = runpy.run_path(str(ROOT / "eval" / "build_index.py"))["main"]
+
+
+@pytest.fixture
+def photos():
+    generator = np.random.default_rng(1)
+    counts = {"b/tower.jpg": 40, "a-1.jpg": 30, "a.png": 50, "blank.jpg": 0, "c.d.jpg": 20}
+    return {name: random_photo(generator, count) for name, count in counts.items()}
+
+
+@pytest.fixture
+def features(tmp_path, photos):
+    write_features(tmp_path / "features.h5", photos)
+    return tmp_path / "features.h5"
+
+
+def assert_holds(index, photos):
+    """Every photo's keypoints, and its descriptors as rows of an exact faiss index."""
+    assert sorted(index.image_names) == sorted(photos) and index.faiss_index.ntotal == len(index.keypoints)
+    for number, name in enumerate(index.image_names):
+        rows = np.flatnonzero(index.image_ids[np.arange(len(index.keypoints))] == number)
+        keypoints, descriptors = photos[name]
+        np.testing.assert_array_equal(index.keypoints[rows], keypoints.astype(np.float32))
+        stored = [index.faiss_index.reconstruct(int(row)) for row in rows]
+        np.testing.assert_array_equal(np.reshape(stored, (-1, DIMENSION)), descriptors.astype(np.float32))
+        assert np.arange(len(index.keypoints))[index.rows(number)].tolist() == rows.tolist()
+
+
+def test_index_holds_every_descriptor_with_its_photo_and_keypoint(tmp_path, photos, features, monkeypatch):
+    monkeypatch.setattr(build, "_ADD_BYTES", 45 * 4 * DIMENSION)  # several chunks
+    index = load_index(build_index(features, tmp_path / "index"))
+    assert index.names == ["a", "a-1", "b/tower", "blank", "c.d"]  # by name without extension, although '-' < '.'
+    assert index.name_order.tolist() == [0, 1, 2, 3, 4]
+    assert index.provenance["index_type"] == "Flat" and index.provenance["features"]["checkpoint_sha256"] == "aa"
+    assert isinstance(index.keypoints, np.memmap) and index.keypoints.dtype == np.float32
+    assert_holds(index, photos)
+
+
+@pytest.mark.parametrize("index_type", ["Flat", "IVF4,Flat", "PQ4x4", "HNSW8"])
+def test_descriptors_of_a_photo_are_those_extracted(tmp_path, photos, features, index_type):
+    index = load_index(build_index(features, tmp_path / "index", index_type))
+    for number, name in enumerate(index.image_names):
+        np.testing.assert_array_equal(
+            index.descriptors(number), photos[name][1].astype(np.float32).reshape(-1, DIMENSION)
+        )
+        assert index.features(number).keypoints.shape == photos[name][0].shape
+
+
+def test_descriptors_need_the_feature_file_unless_the_index_is_exact(tmp_path, photos, features):
+    flat, short = (load_index(build_index(features, tmp_path / kind, kind)) for kind in ("Flat", "PQ4x4"))
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("PQ4x4", "features.h5"):
+        (tmp_path / name).rename(moved / name)
+    assert load_index(moved / "PQ4x4").descriptors(0).shape == (50, DIMENSION)  # both moved together
+    assert flat.descriptors(0).shape == (50, DIMENSION)
+    with pytest.raises(UserError, match=r"features\.h5: is gone"):
+        short.descriptors(0)
+    write_features(features, {"other.jpg": photos["a.png"]})
+    with pytest.raises(UserError, match=r"features\.h5: has changed"):
+        short.descriptors(0)
+
+
+def test_finished_index_is_kept_and_another_refused(tmp_path, features):
+    folder = build_index(features, tmp_path / "index")
+    made = (folder / "index.json").stat().st_mtime_ns
+    build_index(features, folder)
+    assert (folder / "index.json").stat().st_mtime_ns == made
+    with pytest.raises(UserError, match="--overwrite"):
+        build_index(features, folder, index_type="IVF2,Flat")
+    build_index(features, folder, index_type="IVF2,Flat", overwrite=True)
+    assert load_index(folder).provenance["index_type"] == "IVF2,Flat"
+
+
+def test_changed_features_are_not_mistaken_for_the_same(tmp_path, photos, features):
+    folder = build_index(features, tmp_path / "index")
+    photos["a.png"][0][0] += 1
+    write_features(features, photos)
+    with pytest.raises(UserError, match="other features"):
+        build_index(features, folder)
+
+
+def test_leftovers_of_a_killed_run_do_no_harm(tmp_path, features):
+    leftover = tmp_path / ".index.tmp"
+    leftover.mkdir()
+    (leftover / "index.json").write_text("{")
+    index = load_index(build_index(features, tmp_path / "index"))
+    assert len(index) == 5 and not leftover.exists()
+
+
+def test_a_failing_build_leaves_the_old_index(tmp_path, features, monkeypatch):
+    folder = build_index(features, tmp_path / "index")
+
+    def fail(*_):
+        raise RuntimeError("could not write: No space left on device")
+
+    monkeypatch.setattr(faiss, "write_index", fail)
+    with pytest.raises(UserError, match="No space left"):
+        build_index(features, folder, index_type="IVF2,Flat", overwrite=True)
+    assert load_index(folder).provenance["index_type"] == "Flat"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["features.h5", "index"]
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path, features):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match="is no index"):
+        build_index(features, tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "a.jpg").exists()
+
+
+def test_photos_that_differ_by_extension_are_refused(tmp_path, photos):
+    photos["a.jpg"] = photos["a-1.jpg"]
+    write_features(tmp_path / "features.h5", photos)
+    with pytest.raises(UserError, match=r"a\.jpg and a\.png differ only by extension"):
+        build_index(tmp_path / "features.h5", tmp_path / "index")
+
+
+@pytest.mark.parametrize("index_type", ["Nonsense", "IVF5000,Flat", "PQ7", "PQ64", "NSG8,Flat"])
+def test_unusable_index_type_is_one_sentence(tmp_path, features, index_type, monkeypatch):
+    monkeypatch.setattr(build, "_ADD_BYTES", 45 * 4 * DIMENSION)  # NSG takes one chunk only
+    with pytest.raises(UserError, match=f"index_type {index_type}: faiss cannot"):
+        build_index(features, tmp_path / "index", index_type=index_type)
+    assert [path.name for path in tmp_path.iterdir()] == ["features.h5"]
+
+
+def test_no_photos_and_no_descriptors(tmp_path):
+    write_features(tmp_path / "none.h5", {})
+    with pytest.raises(UserError, match="holds no photos"):
+        build_index(tmp_path / "none.h5", tmp_path / "index")
+    write_features(tmp_path / "blank.h5", {"a.jpg": (np.zeros((0, 2)), np.zeros((0, DIMENSION)))})
+    index = load_index(build_index(tmp_path / "blank.h5", tmp_path / "index"))
+    assert len(index) == 1 and index.faiss_index.d == DIMENSION and index.keypoints.shape == (0, 2)
+    assert index.descriptors(0).shape == (0, DIMENSION)
+    with pytest.raises(UserError, match="index_type IVF4,Flat"):
+        build_index(tmp_path / "blank.h5", tmp_path / "other", "IVF4,Flat")
+
+
+@pytest.mark.parametrize("index_type", ["IVF4,Flat", "HNSW8", "IVF4_HNSW8,Flat"])
+def test_trained_index_is_the_same_for_the_same_seed(tmp_path, features, index_type):
+    folders = [build_index(features, tmp_path / name, index_type, seed=3) for name in ("one", "two")]
+    assert (folders[0] / "index.faiss").read_bytes() == (folders[1] / "index.faiss").read_bytes()
+
+
+def test_the_training_sample_is_bounded_and_spread(tmp_path):
+    generator = np.random.default_rng(0)
+    photos = {f"{number:02d}.jpg": random_photo(generator, 100) for number in range(50)}
+    write_features(tmp_path / "features.h5", photos)
+    with build.FeatureSet([tmp_path / "features.h5"]) as source:
+        sample, again = source.sample(300, 1), source.sample(300, 1)
+        assert source.sample(10**6, 1).shape == (5000, DIMENSION)
+    np.testing.assert_array_equal(sample, again)
+    everything = np.concatenate([descriptors for _, descriptors in photos.values()]).astype(np.float32)
+    number = {row.tobytes(): position for position, row in enumerate(everything)}
+    drawn = [number[row.tobytes()] for row in sample]
+    assert 300 <= len(set(drawn)) == len(drawn) <= 330 and len({position // 100 for position in drawn}) >= 10
+
+
+@pytest.mark.parametrize(
+    "count, dimension, expected",
+    [
+        (1000, 40, "Flat"),
+        (5_000_000, 40, "IVF8192,Flat"),
+        (100_000_000, 40, "PCA38,IVF16384,PQ19"),
+        (100_000_000, 9, "PCA8,IVF16384,PQ4"),
+        (100_000_000, 8, "IVF16384,PQ4"),
+    ],
+)
+def test_index_type_by_size(count, dimension, expected):
+    assert choose_index_type(count, dimension) == expected
+    assert make_index(expected, dimension).d == dimension
+
+
+def test_search_defaults_of_an_index():
+    lists = faiss.try_extract_index_ivf(make_index("OPQ19_38,IVF4096,PQ19", 40))
+    assert lists.nprobe == default_nprobe(4096) == 64 and default_nprobe(4) == 4
+    assert faiss.downcast_index(make_index("HNSW32", 40)).hnsw.efSearch >= 60  # the neighbours looked up by default
+
+
+def test_the_largest_index_takes_at_most_28_bytes_a_descriptor_with_its_ids():
+    lists = faiss.try_extract_index_ivf(make_index(choose_index_type(10**9, 40), 40))
+    assert lists.code_size == 19  # and faiss's id of 8 bytes; photos are told apart by 8 bytes a photo
+
+
+def test_the_size_is_that_of_the_files(tmp_path, features):
+    folder = build_index(features, tmp_path / "index", "IVF2,PQ8x4")
+    memory = sum((folder / name).stat().st_size for name in ("index.faiss", "starts.npy"))
+    assert memory > 140 * (4 + 8) + 6 * 8
+    assert f"({memory / 140:.2f} bytes a descriptor, ids included)" in describe_size(folder)
+
+
+@pytest.mark.parametrize("damage", ["index.json", "index.faiss", "keypoints.npy", "image_names.json", "starts.npy"])
+def test_damaged_index_is_one_sentence(tmp_path, features, damage):
+    folder = build_index(features, tmp_path / "index")
+    data = (folder / damage).read_bytes()
+    (folder / damage).write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=r"eval/build_index\.py"):
+        load_index(folder)
+
+
+def test_an_index_of_an_older_format_is_one_sentence(tmp_path, features):
+    folder = build_index(features, tmp_path / "index")
+    text = (folder / "index.json").read_text()
+    (folder / "index.json").write_text(text.replace('"format_version": 2', '"format_version": 1', 1))
+    with pytest.raises(UserError, match="format 1"):
+        load_index(folder)
+
+
+def test_the_command_prints_the_bytes_of_a_descriptor(tmp_path, features, capsys):
+    build_command([f"--features={features}", f"--output={tmp_path}/index"])
+    printed = capsys.readouterr().out
+    assert "5 photos, 140 descriptors, Flat: " in printed and "bytes a descriptor, ids included" in printed
+    with pytest.raises(UserError, match="--add keeps"):
+        build_command([f"--features={features}", f"--output={tmp_path}/index", "--add", "--index_type=PQ4x4"])

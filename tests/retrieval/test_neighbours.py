@@ -1,0 +1,63 @@
+"""Neighbours found by threads: those faiss finds alone, to the bit the same for any number of threads."""
+
+import faiss
+import numpy as np
+import pytest
+
+from src.retrieval.index_types import default_nprobe
+from src.retrieval.neighbours import find_neighbours, search_pool, set_nprobe
+
+
+def unit_rows(generator, count):
+    rows = generator.normal(size=(count, 40)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    generator = np.random.default_rng(0)
+    return unit_rows(generator, 8000), unit_rows(generator, 1000)
+
+
+@pytest.mark.parametrize("index_type", ["Flat", "IVF16,Flat", "PCAR20,Flat", "RR20,IVF16,SQ8"])
+def test_the_number_of_threads_changes_no_bit(rows, index_type):
+    """faiss's own threads do, in the index types that rotate: the order of their sums follows the number of threads."""
+    indexed, queries = rows
+    index = faiss.index_factory(40, index_type)
+    index.train(indexed)
+    index.add(indexed)
+    before = faiss.omp_get_max_threads()
+    found = []
+    for threads in (1, 2, 5):
+        with search_pool(threads) as pool:
+            found.append(find_neighbours(index, queries, 60, pool))
+    for distances, numbers in found[1:]:
+        assert distances.tobytes() == found[0][0].tobytes() and numbers.tobytes() == found[0][1].tobytes()
+    expected, _ = index.search(queries, 60)
+    np.testing.assert_allclose(found[0][0], expected, atol=1e-4)
+    assert faiss.omp_get_max_threads() == before
+
+
+def test_missing_neighbours_and_columns_in_another_order(rows):
+    indexed, queries = rows
+    index = faiss.IndexFlatL2(40)
+    index.add(indexed[:3])
+    with search_pool(2) as pool:
+        distances, numbers = find_neighbours(index, np.asfortranarray(queries[:70]), 5, pool)
+    assert distances.shape == numbers.shape == (70, 5) and (numbers[:, 3:] == -1).all()
+    nearest = ((queries[:70, None].astype(np.float64) - indexed[None, :3]) ** 2).sum(axis=2).argmin(axis=1)
+    assert numbers[:, 0].tolist() == nearest.tolist()
+
+
+@pytest.mark.parametrize("index_type", ["IVF16,Flat", "PCAR20,IVF16,Flat"])
+def test_nprobe(rows, index_type):
+    index = faiss.index_factory(40, index_type)
+    for asked, expected in ((3, 3), (100, 16), (0, default_nprobe(16))):
+        set_nprobe(index, asked)
+        assert faiss.extract_index_ivf(index).nprobe == expected
+    set_nprobe(faiss.IndexFlatL2(40), 3)  # has no lists
+
+
+def test_zero_threads_are_all_cores(monkeypatch):
+    monkeypatch.setattr("src.retrieval.neighbours.num_cores", lambda: 7)
+    assert [search_pool(count)._max_workers for count in (0, 3)] == [7, 3]

@@ -1,0 +1,259 @@
+"""One's own photos: a folder made into a collection, kept up to date, and searched; with a cheap network."""
+
+import functools
+import json
+import os
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.config import Config
+from src.errors import UserError
+from src.features.feature_file import FeatureFile
+from src.features.pca import Pca, load_pca, save_pca
+from src.files import sha256_of
+from src.retrieval.build_collection import build_collection
+from src.retrieval.collection import load_collection
+from src.retrieval.index import load_index
+from src.retrieval.photo_search import query_photos, search_photos
+from tests.features.fake_network import load_fake_network
+
+ROOT = Path(__file__).resolve().parents[2]
+build_command, search_command = (
+    runpy.run_path(str(ROOT / "tools" / f"{name}.py"))["main"] for name in ("build_photo_index", "search_images")
+)
+
+
+def picture(seed: int) -> Image.Image:
+    """A photo of coloured blocks, 320 x 256; each seed another one."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (8, 10, 3), np.uint8)
+    return Image.fromarray(np.kron(blocks, np.ones((32, 32, 1), np.uint8)))
+
+
+@pytest.fixture
+def place(tmp_path):
+    """photos/ with seven photos, model/net.ckpt, and the recipe for them."""
+    (tmp_path / "photos" / "trip").mkdir(parents=True)
+    for seed in range(7):
+        picture(seed).save(tmp_path / "photos" / ("trip" if seed % 2 else "") / f"{seed}.png")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "net.ckpt").write_bytes(b"weights")
+    return tmp_path
+
+
+def recipe(place, **values) -> Config:
+    options = {"image_scales": (1.0,), "max_feature_num": 60, "pca_dim": 6, **values}
+    return Config(checkpoint_path=str(place / "model" / "net.ckpt"), **options)
+
+
+def build(place, **values):
+    return build_collection(place / "photos", place / "made", recipe(place, **values), load_network=load_fake_network)
+
+
+def found_in(collection, query, **values):
+    index = load_index(collection.index)
+    queries = query_photos(query)
+    return list(search_photos(collection, index, queries, 3, Config(**values), load_fake_network))
+
+
+def test_a_photo_finds_itself_and_a_part_of_it_too(place):
+    collection = build(place)
+    assert sorted(path.name for path in collection.folder.iterdir()) == [
+        "features-0001.h5", "index", "pca.npz", "settings.json"]  # fmt: skip
+    (inside,) = found_in(collection, place / "photos" / "trip" / "3.png")
+    first = inside.results[0].as_row()
+    assert first["photo"] == "trip/3.png" and first["inliers"] == first["correspondences"] == 60
+    assert [result.rank for result in inside.results] == list(range(1, len(inside.results) + 1))
+    picture(4).crop((64, 32, 320, 256)).save(place / "part.png")
+    (outside,) = found_in(collection, place / "part.png")
+    assert outside.results[0].name == "4.png" and outside.results[0].matches.num_inliers >= 20
+
+
+def test_the_pca_is_fitted_on_the_photos(place):
+    pca = load_pca(build(place).folder / "pca.npz")
+    assert pca.components.shape == (6, 1024) and pca.provenance["num_photos"] == 7
+    assert pca.provenance["checkpoint_sha256"] == sha256_of(place / "model" / "net.ckpt")
+
+
+def random_pca(sha256: str) -> Pca:
+    generator = np.random.default_rng(0)
+    return Pca(np.zeros(1024), generator.normal(size=(8, 1024)), np.ones(8), {"checkpoint_sha256": sha256})
+
+
+def test_the_pca_beside_the_checkpoint_or_the_one_given_is_taken(place):
+    ours = random_pca(sha256_of(place / "model" / "net.ckpt"))
+    save_pca(place / "model" / "pca.npz", ours)
+    collection = build(place)
+    assert load_pca(collection.folder / "pca.npz").identity == ours.identity
+    save_pca(place / "model" / "pca.npz", random_pca("of another"))
+    shutil.rmtree(collection.folder)
+    assert load_pca(build(place).folder / "pca.npz").provenance["num_photos"] == 7  # not the foreign one
+    with pytest.raises(UserError, match=r"other settings \(pca\)"):
+        build(place, pca_path=str(place / "model" / "pca.npz"))
+
+
+def test_only_new_photos_are_extracted_and_added(place):
+    first = build(place).folder / "features-0001.h5"
+    made = first.stat().st_mtime_ns
+    assert build(place) and sorted(place.glob("made/*.h5")) == [first]
+    picture(7).save(place / "photos" / "0a.png")
+    collection = build(place)
+    with FeatureFile(collection.folder / "features-0002.h5") as second:
+        assert second.names == ["0a.png"]
+    index = load_index(collection.index)
+    assert len(index) == 8 and index.image_names[-1] == "0a.png" and index.name_order[-1] == 1
+    assert first.stat().st_mtime_ns == made
+    assert found_in(collection, place / "photos" / "0a.png")[0].results[0].name == "0a.png"
+
+
+def test_a_photo_that_cannot_be_read_is_left_out_once(place, caplog):
+    (place / "photos" / "broken.jpg").write_bytes(b"no photo")
+    build(place)
+    assert "broken.jpg: cannot be read" in caplog.text
+    caplog.clear()
+    collection = build(place)
+    assert "broken.jpg" not in caplog.text and len(load_index(collection.index)) == 7
+    (place / "photos" / "empty.png").write_bytes(b"")  # the only new one
+    build(place)
+    assert "empty.png: cannot be read" in caplog.text and len(load_index(build(place).index)) == 7
+
+
+def test_a_stopped_build_goes_on(place):
+    seen = []
+
+    def load_stopping_network(config, device_id):
+        network = load_fake_network(config, device_id)
+
+        def stop_at_the_fifth(level):
+            if len(seen) == 4:
+                raise KeyboardInterrupt
+            seen.append(level)
+            return network(level)
+
+        return stop_at_the_fifth
+
+    def load_counting_network(config, device_id):
+        network = load_fake_network(config, device_id)
+        return lambda level: seen.append(level) or network(level)
+
+    save_pca(place / "model" / "pca.npz", random_pca(sha256_of(place / "model" / "net.ckpt")))
+    with pytest.raises(KeyboardInterrupt):
+        build_collection(place / "photos", place / "made", recipe(place), load_network=load_stopping_network)
+    with pytest.raises(UserError, match="no such folder"):
+        load_index(place / "made" / "index")
+    picture(7).save(place / "photos" / "0a.png")  # does not make it start again
+    collection = build_collection(place / "photos", place / "made", recipe(place), load_network=load_counting_network)
+    assert len(seen) == 8 and len(load_index(collection.index)) == 8
+
+
+def test_a_build_stopped_before_its_index_makes_it(place):
+    collection = build(place)
+    shutil.rmtree(collection.index)
+    assert len(load_index(build(place).index)) == 7
+
+
+def test_other_settings_are_refused_and_replaced_on_request(place):
+    build(place)
+    with pytest.raises(UserError, match=r"other settings \(max_feature_num\)"):
+        build(place, max_feature_num=20)
+    collection = build(place, max_feature_num=20, overwrite=True)
+    assert load_index(collection.index).provenance["num_descriptors"] == 140
+    (place / "model" / "net.ckpt").write_bytes(b"other weights")
+    with pytest.raises(UserError, match=r"other settings \(checkpoint_sha256\)"):
+        build(place, max_feature_num=20)
+
+
+def test_other_photos_and_other_folders_are_refused(place):
+    collection = build(place)
+    (place / "else").mkdir()
+    picture(9).save(place / "else" / "x.png")
+    with pytest.raises(UserError, match="not the photos of"):
+        build_collection(place / "else", collection.folder, recipe(place), load_network=load_fake_network)
+    with pytest.raises(UserError, match="no photo index"):
+        build_collection(place / "photos", place / "else", recipe(place, overwrite=True))
+    assert (place / "else" / "x.png").exists()
+    assert load_collection(collection.folder).images_path == place / "photos"
+
+
+def test_collection_photos_and_checkpoint_may_move(place):
+    build(place)
+    for old, new in (("made", "moved"), ("photos", "pictures"), ("model", "weights")):
+        os.rename(place / old, place / new)
+    collection = load_collection(place / "moved")
+    with pytest.raises(UserError, match="--checkpoint_path"):
+        found_in(collection, place / "pictures" / "0.png")
+    (other,) = found_in(collection, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
+    assert other.results[0].name == "0.png"
+    (place / "weights" / "net.ckpt").write_bytes(b"other weights")
+    with pytest.raises(UserError, match="not the checkpoint"):
+        found_in(collection, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
+
+
+@pytest.fixture
+def fake_engine(monkeypatch):
+    faked = functools.partial(search_photos, load_network=load_fake_network)
+    monkeypatch.setattr("src.retrieval.photo_search.search_photos", faked)
+
+
+def test_the_command_prints_a_table_and_writes_a_page(place, fake_engine, capsys):
+    build(place)
+    (place / "queries").mkdir()
+    for seed in (2, 5):
+        picture(seed).save(place / "queries" / f"q{seed}.png")
+    (place / "queries" / "bad.jpg").write_bytes(b"no photo")
+    (place / "photos" / "2.png").unlink()  # found all the same, and shown as an empty frame
+    page = place / "page.html"
+    search_command([f"--index={place}/made", f"--query={place}/queries", "--top_k=2", f"--output={page}"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "q2.png: 60 features" and lines[2].split() == ["1", "2.png", "60", "60"]
+    html = page.read_text()
+    assert html.count("<section>") == 2 and html.count("<details open>") == 1 and "no photo<" in html
+    assert "http://" not in html and "https://" not in html and "<script" not in html and "bad.jpg" not in html
+
+
+def test_the_command_prints_json(place, fake_engine, capsys):
+    build(place)
+    search_command([f"--index={place}/made", f"--query={place}/photos/0.png", "--top_k=1", "--output=", "--json"])
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert answer["query"] == "0.png" and answer["features"] == 60
+    assert answer["results"] == [{"rank": 1, "photo": "0.png", "inliers": 60, "correspondences": 60,
+                                  "score": pytest.approx(60.98, abs=0.01)}]  # fmt: skip
+    assert sorted(path.name for path in place.iterdir()) == ["made", "model", "photos"]
+
+
+def test_wrong_input_is_one_sentence(place, fake_engine):
+    build(place)
+    with pytest.raises(UserError, match="not a photo index"):
+        search_command([f"--index={place}/photos", f"--query={place}/photos/0.png"])
+    with pytest.raises(UserError, match=r"nowhere\.jpg: no such photo"):
+        search_command([f"--index={place}/made", f"--query={place}/nowhere.jpg"])
+    (place / "bad.jpg").write_bytes(b"no photo")
+    with pytest.raises(UserError, match="no query could be searched with"):
+        search_command([f"--index={place}/made", f"--query={place}/bad.jpg", "--output="])
+    with pytest.raises(UserError, match="--top_k is 0"):
+        search_command([f"--index={place}/made", f"--query={place}/bad.jpg", "--top_k=0"])
+    with pytest.raises(UserError, match="--checkpoint_path is not set"):
+        build_command([f"--images_path={place}/photos", f"--output={place}/other"])
+
+
+def test_a_blank_query_finds_nothing(place):
+    collection = build(place)
+    Image.new("RGB", (4, 4)).save(place / "blank.png")  # too small for the network: no features
+    (found,) = found_in(collection, place / "blank.png")
+    assert not len(found.features) and found.results == []
+
+
+@pytest.mark.slow
+def test_the_commands_with_a_real_network(place):
+    from runs import run  # imports MindSpore
+
+    run("tools/make_untrained_checkpoint.py", f"--output={place}/net.ckpt", cwd=place)
+    made = run("tools/build_photo_index.py", "--images_path=photos", "--checkpoint_path=net.ckpt", "--output=made",
+               "--image_scales=1", "--max_feature_num=50", "--pca_dim=8", cwd=place)  # fmt: skip
+    assert "made: 7 photos, 350 descriptors, Flat" in made
+    printed = run("tools/search_images.py", "--index=made", "--query=photos/trip", "--top_k=1", cwd=place)
+    assert printed.count("  1  trip/") == 3 and (place / "search.html").stat().st_size > 10_000
