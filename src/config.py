@@ -90,6 +90,7 @@ class Config:
     )
     precision: str = key("extraction", "float32", "arithmetic of the network", ("float32", "bfloat16"))
     pca_path: str = key("extraction", "", "PCA file (.npz) or the model zoo's folder; '' = raw descriptors")
+    force_pca: bool = key("extraction", False, "use a PCA that was fitted on another checkpoint")
     pca_dim: int = key("extraction", 40, "descriptor dimensions kept by the PCA")
     use_whitening: bool = key("extraction", False, "divide by the square root of the PCA's variances")
 

@@ -50,7 +50,7 @@ def check_versions() -> None:
         )
 
 
-def _choose(requested: str) -> str:
+def choose_target(requested: str) -> str:
     """The device target: the requested one if it is present, or the best one present for "auto"."""
     import mindspore as ms
 
@@ -80,12 +80,23 @@ def set_up_device(device_target: str, seed: int, device_id: int = 0) -> str:
     check_versions()
     import mindspore as ms
 
-    target = _choose(device_target)
+    target = choose_target(device_target)
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device(target, 0 if target == "CPU" else device_id)
     ms.set_seed(seed)
     logger.info("device %s, graph mode, MindSpore %s", target, ms.__version__)
     return target
+
+
+def network_threads(engine: str, workers: int) -> int:
+    """CPU threads for the network of each of several worker processes on this machine; 0 = all cores.
+
+    Cores are shared out, but not for MindSpore: its convolutions add in another order on another number of threads, and
+    features must not depend on the number of workers. ONNX Runtime and OpenVINO give the same bits on any number.
+    """
+    if workers == 1 or engine == "mindspore":
+        return 0
+    return max(len(os.sched_getaffinity(0)) // workers, 1)
 
 
 @dataclass(frozen=True)

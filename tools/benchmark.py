@@ -1,6 +1,6 @@
-"""Measure speed: `benchmark.py train` times a training step of both stages, `benchmark.py read` the data reader.
+"""Measure speed: `benchmark.py train` a training step, `read` the data reader, `extract` the engines of extraction.
 
-`benchmark.py train --help` and `benchmark.py read --help` say more.
+`benchmark.py train --help`, `read --help` and `extract --help` say more.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 from src.command import run_command
 from src.config import Config, parse_command_line
 from src.errors import UserError
+from tools.benchmark_extract import benchmark_extraction
 
 STAGES = ("tuning", "attn")
 PYTORCH_SCRIPT = Path(__file__).with_name("benchmark_pytorch.py")
@@ -115,7 +116,7 @@ def benchmark_reading(argv: List[str]) -> None:
         print(f"  {threads} threads {photos / (time.monotonic() - started):8.1f} photos/s", flush=True)
 
 
-COMMANDS = {"train": benchmark_training, "read": benchmark_reading}
+COMMANDS = {"train": benchmark_training, "read": benchmark_reading, "extract": benchmark_extraction}
 
 
 def main(argv: Optional[List[str]] = None) -> None:

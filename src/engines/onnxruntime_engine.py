@@ -1,0 +1,29 @@
+"""The network run by ONNX Runtime on a CPU."""
+
+from src.engines import Model
+from src.errors import UserError
+from src.files import PathLike
+
+
+def open_model(path: PathLike, threads: int = 0) -> Model:
+    """The network of an .onnx file, in float32.
+
+    Args:
+        path: file of tools/export_model.py.
+        threads: of the network; 0 = one a core.
+
+    Raises:
+        UserError: not an ONNX file.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # waiting threads sleep: the cores are wanted for reading and selection meanwhile
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (states.Fail, states.InvalidProtobuf, states.InvalidGraph, states.InvalidArgument) as error:
+        raise UserError(f"{path}: not a network that ONNX Runtime can read; export it again") from error
+    return lambda images: tuple(session.run(["feature_map", "attention"], {"image": images}))

@@ -1,0 +1,46 @@
+"""The network run by OpenVINO on a CPU."""
+
+from typing import Tuple
+
+import numpy as np
+
+from src.engines import Model
+from src.errors import UserError
+from src.files import PathLike
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left to itself, OpenVINO takes bfloat16 where the processor has it
+
+
+def open_model(path: PathLike, precision: str, threads: int = 0) -> Model:
+    """The network of an .onnx file.
+
+    Args:
+        path: file of tools/export_model.py.
+        precision: "float32" or "bfloat16".
+        threads: of the network; 0 = one a core.
+
+    Raises:
+        UserError: not an ONNX file, or a processor without bfloat16.
+    """
+    import openvino
+
+    core = openvino.Core()
+    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise UserError("this processor has no bfloat16 arithmetic: use --precision float32")
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "CPU_RUNTIME_CACHE_CAPACITY": 0,  # it would grow by a megabyte with each new image size, for no speed
+    }
+    try:
+        network = core.read_model(str(path))
+    except RuntimeError as error:
+        raise UserError(f"{path}: not a network that OpenVINO can read; export it again") from error
+    request = core.compile_model(network, "CPU", settings).create_infer_request()
+
+    def model(images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        outputs = request.infer({"image": images})  # copies, which the next call leaves alone
+        return outputs["feature_map"], outputs["attention"]
+
+    return model

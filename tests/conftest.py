@@ -1,0 +1,17 @@
+"""For all tests: exported networks are cached in a folder of this run, not in the user's."""
+
+import os
+import tempfile
+
+import pytest
+
+_CACHE = pytest.StashKey[tempfile.TemporaryDirectory]()
+
+
+def pytest_configure(config):
+    config.stash[_CACHE] = tempfile.TemporaryDirectory()
+    os.environ["XDG_CACHE_HOME"] = config.stash[_CACHE].name
+
+
+def pytest_unconfigure(config):
+    config.stash[_CACHE].cleanup()

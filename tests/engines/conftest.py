@@ -1,0 +1,47 @@
+"""A checkpoint with random weights and statistics, and a cache folder of the tests' own."""
+
+import mindspore as ms  # before onnx, which breaks it when it comes first
+import numpy as np
+import pytest
+
+from src.config import Config
+from src.device import set_up_device
+from src.model.checkpoint import save_weights
+from src.model.delf import DelfNet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """The folder in which exports of checkpoints are cached during the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "delf"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """Path of a checkpoint whose BatchNorm layers all do something."""
+    set_up_device("CPU", 0)
+    generator = np.random.default_rng(11)
+    network = DelfNet(Config())
+    for name, parameter in network.parameters_and_names():
+        if parameter.ndim == 1:
+            value = generator.normal(0, 0.2, parameter.shape)
+            if name.endswith(("gamma", "moving_variance")):
+                value = generator.uniform(0.5, 1.5, parameter.shape)
+            parameter.set_data(ms.Tensor(value.astype(np.float32)))
+    path = tmp_path_factory.mktemp("checkpoint") / "random.ckpt"
+    save_weights(network, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def onnx_file(checkpoint, cache):
+    """Path of the checkpoint's ONNX file, without a PCA; skips where onnx is not installed."""
+    pytest.importorskip("onnx")
+    from src.engines.onnx_cache import cached_onnx
+
+    path = checkpoint.with_suffix(".onnx")
+    path.write_bytes(cached_onnx(Config(checkpoint_path=str(checkpoint))).read_bytes())
+    return path
