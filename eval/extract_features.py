@@ -1,4 +1,8 @@
-"""Extract local features of photos, or of the queries of a ground truth, into an HDF5 file."""
+"""Extract local features of photos, or of the queries of a ground truth, into an HDF5 file.
+
+Run the same command again after a kill: it goes on. Photos that cannot be used are left out with a warning, which does
+not change the exit status; OUTPUT.failed.txt lists them with the reasons.
+"""
 
 import sys
 from pathlib import Path
@@ -9,6 +13,7 @@ from src.command import run_command
 from src.config import parse_command_line
 from src.errors import UserError
 from src.evaluation.protocols import PROTOCOLS
+from src.evaluation.truth_names import BY_NAMES
 
 
 def _arguments(parser) -> None:
@@ -21,7 +26,12 @@ def _arguments(parser) -> None:
         "--protocol",
         default="",
         choices=PROTOCOLS,
-        help="how queries are cropped (default: revisited for a pickle, modelzoo for a folder)",
+        help="how queries are chosen and cropped (default: modelzoo for a text folder, for a file the one it belongs "
+        "to); holidays and ukbench need no --gt_path",
+    )
+    parser.add_argument("--name_prefix", default="", help="put before the photos' names, such as distractors/")
+    parser.add_argument(
+        "--shard", default="", help="only a part of the photos, 2/8 = the second of eight, for several machines"
     )
     parser.add_argument(
         "--devices", default="0", help="device ids such as 0, 01 or 03, one worker each (default: %(default)s)"
@@ -32,12 +42,14 @@ def _choose_photos(arguments, seed: int) -> tuple:
     """The photos asked for and the protocol that cropped them, '' for none."""
     from src.features.photos import photos_of_folder, photos_of_list, photos_of_queries
 
-    ways = [name for name in ("gt_path", "list_images_path", "num_images") if getattr(arguments, name)]
+    by_truth = bool(arguments.gt_path) or arguments.protocol in BY_NAMES
+    if arguments.protocol and not by_truth:
+        raise UserError("--protocol says how queries are cropped; give it together with --gt_path")
+    ways = ["gt_path" if arguments.gt_path else "protocol"] if by_truth else []
+    ways += [name for name in ("list_images_path", "num_images") if getattr(arguments, name)]
     if len(ways) > 1:
         raise UserError(f"--{ways[0]} and --{ways[1]} both choose the photos; give one of them")
-    if arguments.protocol and not arguments.gt_path:
-        raise UserError("--protocol says how queries are cropped; give it together with --gt_path")
-    if arguments.gt_path:
+    if by_truth:
         return photos_of_queries(arguments.images_path, arguments.gt_path, arguments.protocol)
     if arguments.list_images_path:
         return photos_of_list(arguments.images_path, arguments.list_images_path), ""
@@ -51,9 +63,12 @@ def main(argv=None) -> None:
     if arguments.num_images < 0:
         raise UserError(f"--num_images is {arguments.num_images}; give a number above 0, or 0 for all")
     from src.features.extract_to_file import extract_to_file
+    from src.features.photos import with_prefix
 
     photos, protocol = _choose_photos(arguments, config.seed)
-    extract_to_file(photos, protocol, arguments.output, config, [int(digit) for digit in arguments.devices])
+    photos = with_prefix(photos, arguments.name_prefix)
+    devices = [int(digit) for digit in arguments.devices]
+    extract_to_file(photos, protocol, arguments.output, config, devices, shard=arguments.shard)
 
 
 if __name__ == "__main__":

@@ -57,18 +57,18 @@ prepare_environment() {
 }
 
 # split_options "$@": fills `positional` and `options`; gives --config its default (`default_recipe`, if set). Options of
-# the script itself (--output_path, --list_images_path, --protocol) are not for every command: they go to variables of
-# their names.
+# the script itself (--output_path, --list_images_path, --protocol, --distractors_path) are not for every command: they
+# go to variables of their names.
 split_options() {
-    positional=() options=() output_path=. list_images_path='' protocol=''
+    positional=() options=() output_path=. list_images_path='' protocol='' distractors_path=''
     local has_config=0
     while (($#)); do
         case $1 in
-            --output_path=* | --list_images_path=* | --protocol=*)
+            --output_path=* | --list_images_path=* | --protocol=* | --distractors_path=*)
                 set -- "${1%%=*}" "${1#*=}" "${@:2}"
                 continue
                 ;;
-            --output_path | --list_images_path | --protocol)
+            --output_path | --list_images_path | --protocol | --distractors_path)
                 (($# > 1)) || fail "$1 needs a value"
                 printf -v "${1#--}" %s "$2"
                 shift

@@ -3,11 +3,12 @@
 import logging
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Sequence, Tuple
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from src.errors import UserError
 from src.files import PathLike, require_folder
@@ -16,33 +17,83 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB
-_tolerant = threading.Lock()
+HUGE_PIXELS = 50_000_000  # above this a photo may be decoded reduced
+_ORIENTATION = 0x0112  # EXIF tag
+_UPRIGHT = {  # EXIF orientation -> what turns the stored photo upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class _Tolerance(threading.local):
+    """Pillow's switch for truncated photos, which is one for the whole process, as one for each thread."""
+
+    on = False
+
+    def __bool__(self) -> bool:
+        return self.on
+
+
+_tolerance = _Tolerance()
+_one_huge_photo = threading.Lock()  # decoded at a time: each may take a GB
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPhoto:
+    """A photo as it was read.
+
+    Attributes:
+        pixels: [h, w, 3] uint8 RGB, upright; fewer than ``size`` says when the photo was decoded reduced.
+        size: (width, height) of the upright photo.
+        orientation: EXIF orientation of the file, 1 to 8; it is applied to ``pixels``.
+        truncated: the file is cut short or damaged, what is missing is blank.
+    """
+
+    pixels: np.ndarray
+    size: Tuple[int, int]
+    orientation: int = 1
+    truncated: bool = False
 
 
 def load_image(path: PathLike) -> np.ndarray:
-    """Read a photo as [H, W, 3] uint8 RGB, upright.
+    """All pixels of a photo, [H, W, 3] uint8 RGB, upright; see ``load_photo``."""
+    return load_photo(path).pixels
+
+
+def load_photo(path: PathLike, sufficient_side: int = 0) -> LoadedPhoto:
+    """Read a photo.
 
     EXIF orientation is applied, transparency laid on white, 16-bit greys scaled to 8, everything else converted as
     Pillow does. A truncated photo is used as far as it goes, with a warning. Pillow's own limit on the number of pixels
     is replaced by MAX_PIXELS, checked on the header before any pixel is decoded.
+
+    Args:
+        path: the file; its format is told by its content, not by its name.
+        sufficient_side: longer side, pixels, that the caller will shrink to anyway; 0 = every pixel is needed. Only
+            photos of more than HUGE_PIXELS are then reduced, to at least twice that side: JPEG while decoding, so that
+            memory is bounded by ``sufficient_side``, other formats at once after it.
 
     Raises:
         UserError: the file cannot be read, is no photo, or has more than MAX_PIXELS pixels.
     """
     try:
         try:
-            return _decode(path)
+            return _decode(path, sufficient_side)
         except (OSError, SyntaxError) as error:
             if not _may_be_truncated(error):
                 raise
-        with _tolerant:
-            ImageFile.LOAD_TRUNCATED_IMAGES = True
-            try:
-                image = _decode(path)
-            finally:
-                ImageFile.LOAD_TRUNCATED_IMAGES = False
+        _tolerance.on = True
+        try:
+            photo = _decode(path, sufficient_side)
+        finally:
+            _tolerance.on = False
         logger.warning("%s: truncated or damaged; the missing part is blank", path)
-        return image
+        return photo
     except UserError:
         raise
     except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error, ...
@@ -56,32 +107,53 @@ def _may_be_truncated(error: Exception) -> bool:
     return not isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, Image.UnidentifiedImageError))
 
 
-def _decode(path: PathLike) -> np.ndarray:
+def _decode(path: PathLike, sufficient_side: int) -> LoadedPhoto:
     Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS below takes its place
+    ImageFile.LOAD_TRUNCATED_IMAGES = _tolerance
     with Image.open(path) as image:
-        if image.width * image.height > MAX_PIXELS:
+        size = image.size
+        if size[0] * size[1] > MAX_PIXELS:
             limit = f"the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
-            raise UserError(f"{path}: {image.width} x {image.height} pixels; {limit}, shrink the photo")
-        image.load()
-        return _to_rgb(_upright(image))
+            raise UserError(f"{path}: {size[0]} x {size[1]} pixels; {limit}, shrink the photo")
+        if size[0] * size[1] <= HUGE_PIXELS:
+            return _finish(image, size, 0)
+        with _one_huge_photo:
+            return _finish(image, size, 2 * sufficient_side)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _finish(image: Image.Image, size: Tuple[int, int], least_side: int) -> LoadedPhoto:
+    """Decode, reduce to no less than ``least_side`` (0 = not at all), convert and turn upright."""
+    if 0 < least_side < max(size):
+        image.draft(None, tuple(-(-side * least_side // max(size)) for side in size))  # does nothing but for JPEG
+    image.load()
+    orientation = _orientation(image)
+    rgb = _to_rgb(image)
+    reduction = max(rgb.size) // least_side if least_side else 1
+    if reduction > 1:
+        rgb = rgb.reduce(reduction)
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    truncated = bool(_tolerance)
+    return LoadedPhoto(np.array(rgb), size[::-1] if orientation >= 5 else size, orientation, truncated)
+
+
+def _orientation(image: Image.Image) -> int:
     try:
-        return ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception as error:  # a damaged EXIF block must not cost the photo
         logger.warning("EXIF orientation ignored (%s)", error)
-        return image
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip instead of scale
-        grey = np.clip(np.asarray(image).astype(np.float32) / 257.0, 0, 255)
-        return np.repeat(np.rint(grey).astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        grey = np.clip(np.asarray(image), 0, 65535).astype(np.int32)
+        image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))  # the nearest to grey / 257
+    elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def list_images(folder: PathLike) -> List[str]:

@@ -41,3 +41,9 @@ def test_newer_mindspore_is_kept_off_its_slow_kernels(monkeypatch, version, expe
     monkeypatch.setattr(device, "_version", lambda name: version)
     device.prepare_process()
     assert device.os.environ.get("ONEDNN_MAX_CPU_ISA") == expected
+
+
+def test_workers_share_the_cores_but_for_mindspore(monkeypatch):
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert [device.network_threads("openvino", workers) for workers in (1, 2, 3, 9)] == [0, 4, 2, 1]
+    assert device.network_threads("mindspore", 4) == 0

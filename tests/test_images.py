@@ -1,8 +1,10 @@
 """Awkward photos on disk, lists of photos, boxes."""
 
 import os
-import struct
-import zlib
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from PIL import Image
 
 from src import images
 from src.errors import UserError
-from src.images import clip_box, crop_box, list_images, load_image
+from src.images import clip_box, crop_box, list_images, load_image, load_photo
+from tests.deep_png import write_16_bit_png
 
 QUADRANTS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)  # red green / blue white
 
@@ -37,10 +40,19 @@ UPRIGHT_CORNERS = {
 def test_exif_orientation_is_applied(tmp_path, orientation):
     exif = Image.Exif()
     exif[274] = orientation
-    loaded = load_image(_save(tmp_path / "a.png", Image.fromarray(QUADRANTS), exif=exif))
+    photo = load_photo(_save(tmp_path / "a.png", Image.fromarray(QUADRANTS), exif=exif))
     first, second = UPRIGHT_CORNERS[orientation]
-    assert loaded[first].tolist() == [255, 0, 0]
-    assert loaded[second].tolist() == [0, 255, 0]
+    assert photo.pixels[first].tolist() == [255, 0, 0]
+    assert photo.pixels[second].tolist() == [0, 255, 0]
+    assert photo.orientation == orientation and not photo.truncated
+
+
+@pytest.mark.parametrize(("orientation", "size", "recorded"), [(3, (20, 10), 3), (6, (10, 20), 6), (99, (20, 10), 1)])
+def test_size_is_that_of_the_upright_photo(tmp_path, orientation, size, recorded):
+    exif = Image.Exif()
+    exif[274] = orientation
+    photo = load_photo(_save(tmp_path / "a.jpg", Image.new("RGB", (20, 10)), exif=exif))
+    assert photo.size == size == photo.pixels.shape[1::-1] and photo.orientation == recorded
 
 
 def test_damaged_exif_does_not_cost_the_photo(tmp_path):
@@ -73,16 +85,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
 
 
 def test_16_bit_colour(tmp_path):
-    pixels = np.array([[[0, 32896, 65535]]], ">u2")  # Pillow cannot write it: header, one row, end
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"\0" + pixels.tobytes())),
-    ]
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in [*chunks, (b"IEND", b"")]
-    )
-    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    write_16_bit_png(tmp_path / "deep.png", np.array([[[0, 32896, 65535]]], np.uint16))
     assert load_image(tmp_path / "deep.png").tolist() == [[[0, 128, 255]]]
 
 
@@ -99,6 +102,53 @@ def test_truncated_photo_is_used_as_far_as_it_goes(tmp_path, caplog):
     cut = load_image(tmp_path / "cut.jpg")
     assert cut.shape == whole.shape and np.array_equal(cut[:8], whole[:8]) and not np.array_equal(cut, whole)
     assert "cut.jpg: truncated" in caplog.text
+
+
+def test_truncation_is_told_however_many_threads_read(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8))
+    data = _save(tmp_path / "whole.jpg", noise).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    paths = [tmp_path / name for name in ("cut.jpg", "whole.jpg")] * 40
+    with ThreadPoolExecutor(8) as pool:
+        flags = [photo.truncated for photo in pool.map(load_photo, paths)]
+    assert flags == [True, False] * 40
+    with pytest.raises(OSError, match="truncated"), Image.open(tmp_path / "cut.jpg") as image:
+        image.load()  # other users of Pillow keep its own strictness
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_huge_photo_is_reduced_to_no_less_than_twice_the_sufficient_side(tmp_path, monkeypatch, suffix):
+    small = np.random.default_rng(3).integers(0, 256, (6, 12, 3), dtype=np.uint8)
+    picture = Image.fromarray(small).resize((480, 240), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[274] = 6
+    path = _save(tmp_path / f"a.{suffix}", picture, exif=exif)
+    monkeypatch.setattr(images, "HUGE_PIXELS", 480 * 240)
+    assert load_photo(path, 50).pixels.shape == (480, 240, 3)  # not above the limit
+    monkeypatch.setattr(images, "HUGE_PIXELS", 480 * 240 - 1)
+    assert load_photo(path).pixels.shape == (480, 240, 3)
+    assert load_photo(path, 300).pixels.shape == (480, 240, 3)
+    photo = load_photo(path, 50)  # by 4: 480 / 4 >= 2 * 50
+    assert photo.pixels.shape == (120, 60, 3) and photo.size == (240, 480) and photo.orientation == 6
+    expected = np.array(picture.rotate(-90, expand=True).resize((60, 120), Image.Resampling.BOX))
+    assert np.abs(photo.pixels.astype(int) - expected).mean() < 4
+
+
+def test_huge_photo_takes_the_memory_of_the_side_wanted(tmp_path):
+    """60 megapixels are 180 MB as RGB; a photo to be shrunk to 256 pixels is decoded at an eighth of its sides."""
+    path = _save(tmp_path / "huge.jpg", Image.effect_noise((9000, 6700), 60).convert("RGB"))
+    code = f"""
+from src.images import load_photo
+def peak():
+    return next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+before = peak()
+photo = load_photo({str(path)!r}, 256)
+print(photo.pixels.shape, photo.size, peak() - before)
+"""
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("(419, 563, 3) (9000, 6700) ")
+    assert int(done.stdout.split()[-1]) < 30, done.stdout  # MB
 
 
 @pytest.mark.parametrize("content", [b"", b"not a photo at all", b"\xff\xd8\xff\xe0\x00\x10JFIF", b"\x89PNG\r\n\x1a\n"])

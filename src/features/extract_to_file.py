@@ -1,28 +1,34 @@
 """From photos to a finished feature file: skip, resume, extract, merge, report."""
 
 import logging
-from typing import Any, Callable, Dict, Optional, Sequence
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
 from src.config import Config, digest, section_values
-from src.errors import UserError
+from src.device import network_threads
+from src.engines import choose
+from src.engines.identity import weights_sha256
+from src.errors import Interrupted, UserError
 from src.features import feature_parts
-from src.features.extractor import RAW_DIMENSION, Network
+from src.features.extractor import Network
 from src.features.feature_file import FeatureFile
-from src.features.pca import Pca, load_pca
-from src.features.photos import Photo, photos_digest
-from src.features.workers import Failures, Job, extract_photos
-from src.files import PathLike, require_file, sha256_of
+from src.features.pca import Pca
+from src.features.pca_choice import fitting_pca
+from src.features.photos import Photo, photos_digest, photos_of_shard
+from src.features.resolve import resolve
+from src.features.worker import Failures, Job
+from src.features.workers import extract_photos
+from src.files import PathLike, atomic_write_bytes
 
 logger = logging.getLogger(__name__)
 
 _SHOWN_FAILURES = 20
-
-
-def load_delf(config: Config, device_id: int) -> Network:
-    """The network of ``config.checkpoint_path``; imports MindSpore."""
-    from src.model.inference import load_network
-
-    return load_network(config, device_id)
 
 
 def extract_to_file(
@@ -31,9 +37,13 @@ def extract_to_file(
     output: PathLike,
     config: Config,
     devices: Sequence[int] = (0,),
-    load_network: Callable[[Config, int], Network] = load_delf,
+    load_network: Optional[Callable[[Config, int], Network]] = None,
+    shard: str = "",
 ) -> None:
     """Extract ``photos`` into the feature file ``output``; a finished one is kept, a killed run goes on.
+
+    Photos that cannot be used are left out: all are listed with their reasons in ``<output>.failed.txt``, the first
+    ones in the log, and the run succeeds as long as one photo has features.
 
     Args:
         photos: what to extract.
@@ -41,65 +51,89 @@ def extract_to_file(
         output: feature file.
         config: recipe; its run, model and extraction sections are used.
         devices: device ids, one worker each.
-        load_network: makes the network of a worker; a module's function when there are several.
+        load_network: makes the network of a worker from recipe and device id; a module's function when there are
+            several; None = that of the engine.
+        shard: '2/8' = only the second of eight parts of ``photos``, '' = all; recorded.
 
     Raises:
         UserError: unusable checkpoint or PCA, a file of other settings at ``output``, no readable photo.
+        Interrupted: SIGINT or SIGTERM came; what was finished is kept.
     """
-    checkpoint_sha256 = sha256_of(require_file(config.checkpoint_path, "--checkpoint_path"))
-    pca = load_fitting_pca(config, checkpoint_sha256) if config.pca_path else None
-    attributes = describe(config, checkpoint_sha256, pca, photos, protocol)
+    checkpoint_sha256 = weights_sha256(config.checkpoint_path)
+    config = resolve(config, checkpoint_sha256)
+    pca = fitting_pca(config, checkpoint_sha256)
+    attributes = describe(config, checkpoint_sha256, pca, photos, protocol, shard)
+    own = photos_of_shard(photos, shard)
     if feature_parts.is_made(output, attributes, config.overwrite):
         with FeatureFile(output) as made:
-            logger.info("%s: already made, %d of %d photos", output, len(made), len(photos))
+            logger.info("%s: already made, %d of %d photos", output, len(made), len(own))
         return
-    folder = feature_parts.open_parts(output, attributes, config.overwrite)
-    finished = feature_parts.finished_photos(folder)
-    missing = [photo for photo in photos if photo.name not in finished]
-    if len(missing) < len(photos):
-        logger.info("%d of %d photos were finished by an earlier run", len(photos) - len(missing), len(photos))
-    failures = extract_photos(missing, Job(config, pca, folder, load_network), devices) if missing else {}
-    if len(failures) == len(photos):
-        raise UserError(f"none of the {len(photos)} photos can be read; the first: {next(iter(failures.values()))}")
-    feature_parts.merge_parts(folder, [photo.name for photo in photos], output, attributes)
-    _report(failures)
-    logger.info("%s: %d photos", output, len(photos) - len(failures))
-
-
-def load_fitting_pca(config: Config, checkpoint_sha256: str) -> Pca:
-    """The PCA of ``config.pca_path``; UserError when it is too small or was fitted on another checkpoint."""
-    pca = load_pca(config.pca_path)
-    if len(pca.mean) != RAW_DIMENSION:
-        raise UserError(f"{config.pca_path}: a PCA of {len(pca.mean)} numbers; the network has {RAW_DIMENSION}")
-    if config.pca_dim > len(pca.components):
-        raise UserError(f"{config.pca_path}: keeps {len(pca.components)} dimensions, --pca_dim is {config.pca_dim}")
-    origin = pca.provenance.get("checkpoint_sha256")
-    if origin is None:
-        logger.warning(
-            "%s: does not say which checkpoint it was fitted on; a foreign PCA spoils matching", config.pca_path
-        )
-    elif origin != checkpoint_sha256:
-        raise UserError(
-            f"{config.pca_path}: fitted on checkpoint {origin[:12]}..., not on this one "
-            f"({checkpoint_sha256[:12]}...); fit one with tools/learn_pca.py"
-        )
-    return pca
+    with feature_parts.open_parts(output, attributes, config.overwrite) as folder, _stopped_by_signals(folder):
+        finished = feature_parts.finished_photos(folder)
+        missing = [photo for photo in own if photo.name not in finished]
+        if len(missing) < len(own):
+            logger.info("%d of %d photos were finished by an earlier run", len(own) - len(missing), len(own))
+        if load_network is None:
+            load_network = partial(choose.load_network, threads=network_threads(config.engine, len(devices)))
+        job = Job(config, pca, folder, load_network)
+        failures = extract_photos(missing, job, devices) if missing else {}
+        _report(failures, output)
+        if len(failures) == len(own):
+            raise UserError(f"none of the {len(own)} photos can be used; the first: {next(iter(failures.values()))}")
+        features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, attributes)
+    done, size = len(own) - len(failures), os.path.getsize(output) / 1e6
+    logger.info("%s: %d photos, %.1f descriptors a photo, %.1f MB", output, done, features / done, size)
 
 
 def describe(
-    config: Config, checkpoint_sha256: str, pca: Optional[Pca], photos: Sequence[Photo], protocol: str
+    config: Config,
+    checkpoint_sha256: str,
+    pca: Optional[Pca],
+    photos: Sequence[Photo],
+    protocol: str = "",
+    shard: str = "",
 ) -> Dict[str, Any]:
-    """Attributes of the feature file: everything that its numbers depend on."""
+    """Attributes of the feature file: everything that its numbers depend on, with engine and threshold resolved."""
     settings = section_values(config, "extraction")
-    for name in ("pca_path",) if pca else ("pca_path", "pca_dim", "use_whitening"):
+    for name in ("pca_path", "force_pca") if pca else ("pca_path", "force_pca", "pca_dim", "use_whitening"):
         del settings[name]
+    engine = settings.pop("engine")
     settings["image_scales"] = list(config.image_scales)
     settings.update(checkpoint_sha256=checkpoint_sha256, pca=pca.identity if pca else "", protocol=protocol)
-    return {**settings, "config_hash": digest(settings), "photos": photos_digest(photos)}
+    identity = digest(settings if config.precision == "float32" else {**settings, "engine": engine})
+    return {**settings, "config_hash": identity, "engine": engine, "photos": photos_digest(photos), "shard": shard}
 
 
-def _report(failures: Failures) -> None:
-    for reason in list(failures.values())[:_SHOWN_FAILURES]:
-        logger.warning("left out: %s", reason)
-    if failures:
-        logger.warning("%d photos could not be read and were left out", len(failures))
+def _report(failures: Failures, output: PathLike) -> None:
+    path = Path(f"{output}.failed.txt")
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    lines = [f"{name}\t{reason}\n" for name, reason in sorted(failures.items())]
+    atomic_write_bytes(path, "".join(lines).encode("utf-8", "backslashreplace"))
+    for name in sorted(failures)[:_SHOWN_FAILURES]:
+        logger.warning("left out: %s", failures[name])
+    logger.warning("%d photos could not be used and were left out; all are listed in %s", len(failures), path)
+
+
+@contextmanager
+def _stopped_by_signals(folder: Path) -> Iterator[None]:
+    """SIGINT and SIGTERM raise Interrupted in the block, so that parts are finished on the way out.
+
+    MindSpore passes a SIGINT on as a SIGTERM once it has run a graph, so Ctrl-C may be seen as either.
+    """
+
+    def stop(number: int, _: Optional[FrameType]) -> None:
+        message = f"stopped; finished photos are kept in {folder}, run the same command again to go on"
+        raise Interrupted(message, 128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous):
+            signal.signal(number, handler)

@@ -1,4 +1,8 @@
-"""Local features of one photo (reference TF DELF; steps of Noh et al., ICCV 2017, section 3)."""
+"""Local features of one photo (reference TF DELF; steps of Noh et al., ICCV 2017, section 3).
+
+Three steps, each a function of its own because a pipeline runs them at the same time on different photos: ``prepare``
+makes the inputs of the network, ``run_network`` its outputs, ``select`` the features.
+"""
 
 from dataclasses import dataclass
 from typing import Callable, List, Optional, Tuple
@@ -9,13 +13,15 @@ from src.config import Config
 from src.errors import UserError
 from src.features.keypoints import box_centres, non_max_suppression, receptive_boxes
 from src.features.pca import Pca, l2_normalise, project
-from src.features.pyramid import MIN_IMAGE_SIDE, normalise, pyramid_levels, resize_image
-from src.images import clip_box, crop_box
+from src.features.pyramid import MIN_IMAGE_SIDE, normalise, pyramid_levels, require_affordable, resize_image
+from src.images import clip_box
 from src.records import LocalFeatures
 
 RAW_DIMENSION = 1024
-# [1, 3, h, w] float32 -> feature map [rows, columns, C] and attention [rows, columns], float32
+# [1, 3, h, w] float32 -> feature map [rows, columns, C] and attention [rows, columns], float32; the arrays are the
+# caller's to keep: a later call must not write into them
 Network = Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]
+Box = Tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class ExtractionSettings:
     iou_threshold: float
     max_image_size: int
     min_image_size: int
+    resize_factor: float
+    use_square_images: bool
     pca_dim: int
     use_whitening: bool
 
@@ -37,15 +45,36 @@ class ExtractionSettings:
         return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
 
 
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """Cells of one pyramid level that pass the threshold: raw descriptors stay in the map until selection."""
+@dataclass(frozen=True)
+class Frame:
+    """Where the pixels that the network sees lie in the photo.
 
-    feature_map: np.ndarray  # [rows * columns, C]
-    cells: np.ndarray  # [n] row numbers of the map
-    boxes: np.ndarray  # [n, 4]
-    scores: np.ndarray  # [n]
+    Attributes:
+        image_size: (width, height) of the photo.
+        offset: (x, y) in the photo of the cut-out's corner.
+        factors: (x, y) sides after resizing / sides of the cut-out.
+    """
+
+    image_size: Tuple[int, int]
+    offset: Tuple[int, int]
+    factors: Tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A photo ready for the network: (scale, [1, 3, h, w] float32) of each pyramid level, and where they lie."""
+
+    levels: List[Tuple[float, np.ndarray]]
+    frame: Frame
+
+
+@dataclass(frozen=True, eq=False)
+class LevelMaps:
+    """What the network makes of a level: feature map [rows, columns, C] and attention [rows, columns]."""
+
     scale: float
+    feature_map: np.ndarray
+    attention: np.ndarray
 
 
 def extract(
@@ -63,34 +92,15 @@ def extract(
         Features, scores falling; keypoints (x, y) in pixels of ``image``, scales 1 / pyramid scale.
 
     Raises:
-        UserError: the network returns numbers that are not finite, or the PCA does not fit.
+        UserError: the photo is too large for the network, which returns numbers that are not finite, or the PCA does
+            not fit.
     """
-    height, width = image.shape[:2]
-    resized, (scale_y, scale_x) = resize_image(image, settings.max_image_size, settings.min_image_size)
-    levels: List[_Cells] = []
-    if min(resized.shape[:2]) >= MIN_IMAGE_SIDE:
-        for scale, level in pyramid_levels(normalise(resized), settings.image_scales):
-            levels.append(_pass_threshold(*network(level), scale, settings.score_threshold))
-    if not sum(len(level.cells) for level in levels):
-        return _no_features((width, height), settings.pca_dim if pca else RAW_DIMENSION)
-
-    boxes = np.concatenate([level.boxes for level in levels])
-    scores = np.concatenate([level.scores for level in levels])
-    scales = np.concatenate([np.full(len(level.cells), 1 / level.scale) for level in levels])
-    kept = non_max_suppression(boxes, scores, settings.iou_threshold, settings.max_feature_num)
-    raw = _gather(levels, kept)
-    return LocalFeatures(
-        keypoints=box_centres(boxes[kept])[:, ::-1] / (scale_x, scale_y),
-        scales=scales[kept],
-        scores=scores[kept],
-        descriptors=l2_normalise(raw) if pca is None else project(raw, pca, settings.pca_dim, settings.use_whitening),
-        image_size=(width, height),
-    )
+    return extract_region(image, None, network, settings, pca)
 
 
 def extract_region(
     image: np.ndarray,
-    box: Optional[Tuple[float, float, float, float]],
+    box: Optional[Box],
     network: Network,
     settings: ExtractionSettings,
     pca: Optional[Pca] = None,
@@ -102,36 +112,99 @@ def extract_region(
     Raises:
         UserError: as ``extract``, or the box holds no pixel of the photo.
     """
-    if box is None:
-        return extract(image, network, settings, pca)
-    height, width = image.shape[:2]
-    left, top, _, _ = clip_box(box, width, height)
-    found = extract(crop_box(image, box), network, settings, pca)
-    keypoints = found.keypoints + np.float32([left, top])
-    return LocalFeatures(keypoints, found.scales, found.scores, found.descriptors, (width, height))
+    prepared = prepare(image, settings, box)
+    return select(run_network(prepared, network), prepared.frame, settings, pca)
 
 
-def _pass_threshold(
-    feature_map: np.ndarray, attention: np.ndarray, scale: float, score_threshold: Optional[float]
-) -> _Cells:
-    if not (np.isfinite(feature_map).all() and np.isfinite(attention).all()):
-        raise UserError("the network returns numbers that are not finite: the checkpoint's training diverged")
-    rows, columns, channels = feature_map.shape
-    scores = attention.reshape(-1)
-    cells = np.arange(len(scores)) if score_threshold is None else np.flatnonzero(scores >= score_threshold)
-    boxes = receptive_boxes(rows, columns, scale)[cells]
-    return _Cells(feature_map.reshape(-1, channels), cells, boxes, scores[cells], scale)
+def prepare(
+    image: np.ndarray,
+    settings: ExtractionSettings,
+    box: Optional[Box] = None,
+    image_size: Optional[Tuple[int, int]] = None,
+) -> Prepared:
+    """Cut out, resize, normalise, and make the pyramid.
+
+    Args:
+        image: [h, w, 3] uint8 RGB.
+        settings: size limits and scales.
+        box: the part to cut out, pixels; None = all.
+        image_size: (width, height) of the photo; needed when ``image`` is a reduced decoding of it, without a box.
+
+    Raises:
+        UserError: the box holds no pixel of the photo, or the photo is too large for the network.
+    """
+    width, height = image_size or image.shape[1::-1]
+    left, top, right, bottom = (0, 0, width, height) if box is None else clip_box(box, width, height)
+    resized, (scale_y, scale_x) = resize_image(
+        image if box is None else image[top:bottom, left:right],
+        settings.max_image_size,
+        settings.min_image_size,
+        settings.resize_factor,
+        settings.use_square_images,
+        (bottom - top, right - left),
+    )
+    levels = []
+    if min(resized.shape[:2]) >= MIN_IMAGE_SIDE:
+        require_affordable(*resized.shape[:2], settings.image_scales)
+        levels = list(pyramid_levels(normalise(resized), settings.image_scales))
+    return Prepared(levels, Frame((width, height), (left, top), (scale_x, scale_y)))
 
 
-def _gather(levels: List[_Cells], kept: np.ndarray) -> np.ndarray:
-    """Raw descriptors [N, C] of the ``kept`` positions in the concatenation of all levels."""
-    raw = np.empty((len(kept), levels[0].feature_map.shape[1]), np.float32)
+def run_network(prepared: Prepared, network: Network) -> List[LevelMaps]:
+    """The network's outputs for each level of a photo."""
+    return [LevelMaps(scale, *network(level)) for scale, level in prepared.levels]
+
+
+def select(
+    levels: List[LevelMaps], frame: Frame, settings: ExtractionSettings, pca: Optional[Pca] = None
+) -> LocalFeatures:
+    """Choose the cells that become features, and take their descriptors from the maps.
+
+    Raises:
+        UserError: a number of the maps is not finite, or the PCA does not fit.
+    """
+    cells = [_passing_cells(level, settings.score_threshold) for level in levels]
+    if not sum(map(len, cells)):
+        return _no_features(frame.image_size, settings.pca_dim if pca else RAW_DIMENSION)
+    boxes = np.concatenate(
+        [receptive_boxes(*level.attention.shape, level.scale)[own] for level, own in zip(levels, cells)]
+    )
+    scores = np.concatenate([level.attention.reshape(-1)[own] for level, own in zip(levels, cells)])
+    scales = np.concatenate([np.full(len(own), 1 / level.scale) for level, own in zip(levels, cells)])
+    kept = non_max_suppression(boxes, scores, settings.iou_threshold, settings.max_feature_num)
+    raw = _gather(levels, cells, kept)
+    return LocalFeatures(
+        keypoints=box_centres(boxes[kept])[:, ::-1] / frame.factors + frame.offset,
+        scales=scales[kept],
+        scores=scores[kept],
+        descriptors=l2_normalise(raw) if pca is None else project(raw, pca, settings.pca_dim, settings.use_whitening),
+        image_size=frame.image_size,
+    )
+
+
+def _passing_cells(level: LevelMaps, score_threshold: Optional[float]) -> np.ndarray:
+    """Numbers, row by row, of the cells whose score reaches the threshold."""
+    scores = level.attention.reshape(-1)
+    _require_finite(scores)
+    return np.arange(len(scores)) if score_threshold is None else np.flatnonzero(scores >= score_threshold)
+
+
+def _gather(levels: List[LevelMaps], cells: List[np.ndarray], kept: np.ndarray) -> np.ndarray:
+    """Raw descriptors [N, C] of the ``kept`` positions in the concatenation of all levels' ``cells``."""
+    raw = np.empty((len(kept), levels[0].feature_map.shape[2]), np.float32)
     start = 0
-    for level in levels:
-        here = (kept >= start) & (kept < start + len(level.cells))
-        raw[here] = level.feature_map[level.cells[kept[here] - start]]
-        start += len(level.cells)
+    for level, own in zip(levels, cells):
+        here = (kept >= start) & (kept < start + len(own))
+        rows, columns = np.divmod(own[kept[here] - start], level.feature_map.shape[1])
+        raw[here] = level.feature_map[rows, columns]
+        start += len(own)
+    _require_finite(raw)
     return raw
+
+
+def _require_finite(numbers: np.ndarray) -> None:
+    if not np.isfinite(numbers).all():
+        raise UserError("the network returns numbers that are not finite: the checkpoint's training diverged")
 
 
 def _no_features(image_size: Tuple[int, int], dimension: int) -> LocalFeatures:

@@ -24,25 +24,40 @@ def write_attributes(file: h5py.File, attributes: Dict[str, Any]) -> None:
         file.attrs[name] = json.dumps(value, sort_keys=True)
 
 
-def write_group(file: h5py.File, name: str, features: LocalFeatures) -> None:
-    """Add one photo: keypoints [N, 2], descriptors [D, N], scores [N], scales [N] float32, image_size [2] int64."""
+def write_group(file: h5py.File, name: str, features: LocalFeatures, half: bool = False, **attributes: Any) -> None:
+    """Add one photo: keypoints [N, 2], descriptors [D, N], scores [N], scales [N] float32, image_size [2] int64.
+
+    Args:
+        file: open for writing.
+        name: of the photo.
+        features: of the photo.
+        half: descriptors and scores, nearly all of the file, as float16. Keypoints stay float32: from 2048 pixels on
+            float16 rounds to 2 pixels and more, which geometric verification would feel.
+        attributes: of the group, numbers.
+    """
+    kind = np.float16 if half else np.float32
     group = file.create_group(name)
     group["keypoints"] = features.keypoints
-    group["descriptors"] = features.descriptors.T
-    group["scores"] = features.scores
+    group["descriptors"] = features.descriptors.T.astype(kind)
+    group["scores"] = np.minimum(features.scores, np.finfo(kind).max).astype(kind)
     group["scales"] = features.scales
     group["image_size"] = np.array(features.image_size, np.int64)
+    group.attrs.update(attributes)
 
 
 def group_names(file: h5py.File) -> List[str]:
     """Sorted names of the photos."""
     names: List[str] = []
 
-    def visit(path: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and path.endswith("/keypoints"):
-            names.append(path[: -len("/keypoints")])
+    def visit(folder: h5py.Group, prefix: str) -> None:
+        for key, item in folder.items():
+            if isinstance(item, h5py.Group):
+                if "keypoints" in item:
+                    names.append(prefix + key)
+                else:
+                    visit(item, f"{prefix}{key}/")
 
-    file.visititems(visit)
+    visit(file, "")
     return sorted(names)
 
 

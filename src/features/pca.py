@@ -5,15 +5,16 @@ import json
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
 from src.errors import UserError
+from src.features.datum_format import parse_datum
 from src.files import PathLike, atomic_path
 
 EPSILON = 1e-12  # of the squared norm, as tf.math.l2_normalize
-_ZOO_FILES = ("mean.npy", "pca_proj_mat.npy", "pca_variances.npy")
+_FOLDER_FILES = ("mean", "pca_proj_mat", "pca_variances")  # .npy: model zoo; .datum: TF DELF
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,35 +78,50 @@ def project(raw: np.ndarray, pca: Pca, dim: int, use_whitening: bool = False) ->
     return l2_normalise(apply_pca(l2_normalise(raw), pca, dim, use_whitening)).astype(np.float32)
 
 
-def fit_pca(batches: Iterable[np.ndarray], dim: int, provenance: Dict[str, Any]) -> Pca:
-    """Fit on descriptors that arrive in batches [N, C]; they are L2-normalised first, as ``project`` does.
+class PcaFit:
+    """Fits a PCA on descriptors that arrive in batches; they are L2-normalised first, as ``project`` does.
 
-    Sums run in double precision around the mean of the first batch, so memory is one batch and a C x C matrix. Each
-    component's number of largest magnitude is positive, which makes the result unique.
+    Sums run in double precision around the mean of the first batch, so memory is one batch and a C x C matrix.
 
-    Raises:
-        UserError: no more than ``dim`` descriptors, or ``dim`` above C.
+    Attributes:
+        count: descriptors so far.
+        batches: batches so far, empty ones included.
     """
-    count, origin, total, products = 0, None, None, None
-    for batch in batches:
-        if not len(batch):
-            continue
-        rows = l2_normalise(np.asarray(batch, dtype=np.float64))
-        if origin is None:
-            origin = rows.mean(axis=0)
-            total, products = np.zeros_like(origin), np.zeros((len(origin), len(origin)))
-        rows -= origin
-        count, total, products = count + len(rows), total + rows.sum(axis=0), products + rows.T @ rows
-    if count <= dim:
-        raise UserError(f"{count} descriptors are too few for a PCA of {dim} dimensions: extract more photos")
-    if dim > len(origin):
-        raise UserError(f"--dim is {dim}; these descriptors have {len(origin)} numbers")
-    shift = total / count
-    values, vectors = np.linalg.eigh(products / count - np.outer(shift, shift))
-    components = vectors[:, ::-1].T[:dim]
-    largest = np.abs(components).argmax(axis=1)
-    components = components * np.sign(components[np.arange(dim), largest])[:, None]
-    return Pca(origin + shift, components, np.maximum(values[::-1][:dim], 0), provenance)
+
+    def __init__(self) -> None:
+        self.count, self.batches = 0, 0
+        self._origin = self._total = self._products = np.zeros(0)
+
+    def add(self, descriptors: np.ndarray) -> None:
+        """Take a batch [N, C]; N may be 0."""
+        self.batches += 1
+        if not len(descriptors):
+            return
+        rows = l2_normalise(np.asarray(descriptors, dtype=np.float64))
+        if not self.count:
+            self._origin = rows.mean(axis=0)
+            self._total, self._products = np.zeros_like(self._origin), np.zeros((rows.shape[1], rows.shape[1]))
+        rows -= self._origin
+        self.count += len(rows)
+        self._total += rows.sum(axis=0)
+        self._products += rows.T @ rows
+
+    def finish(self, dim: int, provenance: Dict[str, Any]) -> Pca:
+        """The first ``dim`` components. Each one's number of largest magnitude is positive, so the result is unique.
+
+        Raises:
+            UserError: no more than ``dim`` descriptors, or ``dim`` above C.
+        """
+        if self.count <= dim:
+            raise UserError(f"{self.count} descriptors are too few for a PCA of {dim} dimensions: extract more photos")
+        if dim > len(self._origin):
+            raise UserError(f"--dim is {dim}; these descriptors have {len(self._origin)} numbers")
+        shift = self._total / self.count
+        values, vectors = np.linalg.eigh(self._products / self.count - np.outer(shift, shift))
+        components = vectors[:, ::-1].T[:dim]
+        largest = np.abs(components).argmax(axis=1)
+        components = components * np.sign(components[np.arange(dim), largest])[:, None]
+        return Pca(self._origin + shift, components, np.maximum(values[::-1][:dim], 0), provenance)
 
 
 def save_pca(path: PathLike, pca: Pca) -> None:
@@ -116,15 +132,18 @@ def save_pca(path: PathLike, pca: Pca) -> None:
 
 
 def load_pca(path: PathLike) -> Pca:
-    """Load a file of ``save_pca``, or the model zoo's folder of mean.npy, pca_proj_mat.npy and pca_variances.npy.
+    """Load a file of ``save_pca``, or a folder with mean, pca_proj_mat and pca_variances.
+
+    In the folder they are .npy files as the model zoo has them, or .datum files as the reference.
 
     Raises:
         UserError: nothing there, or not a PCA.
     """
     try:
-        return Pca(*(_load_zoo_folder(Path(path)) if Path(path).is_dir() else _load_npz(Path(path))))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        expected = "an .npz made with tools/learn_pca.py, or a folder with " + ", ".join(_ZOO_FILES)
+        return Pca(*(_load_folder(Path(path)) if Path(path).is_dir() else _load_npz(Path(path))))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        files = ", ".join(f"{name}.npy" for name in _FOLDER_FILES)
+        expected = f"an .npz made with tools/learn_pca.py, or a folder with {files}"
         raise UserError(f"{path}: not a PCA ({error}); give {expected}") from error
 
 
@@ -137,6 +156,9 @@ def _load_npz(path: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Dict[str,
         return stored["mean"], stored["components"], stored["variances"], provenance
 
 
-def _load_zoo_folder(folder: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    mean, components, variances = (np.load(folder / name, allow_pickle=False) for name in _ZOO_FILES)
+def _load_folder(folder: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if (folder / f"{_FOLDER_FILES[0]}.datum").exists():
+        mean, components, variances = (parse_datum((folder / f"{name}.datum").read_bytes()) for name in _FOLDER_FILES)
+    else:
+        mean, components, variances = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _FOLDER_FILES)
     return mean.reshape(-1), components, variances.reshape(-1)[: len(components)]

@@ -1,6 +1,8 @@
 """Which photos are extracted, under which names."""
 
+import dataclasses
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import List, Optional, Sequence, Tuple
@@ -41,7 +43,7 @@ def photos_of_folder(images_path: PathLike, num_images: int = 0, seed: int = 0) 
 
 
 def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
-    """The photos whose paths relative to ``images_path`` a text file lists, one a line; repeated lines count once.
+    """The photos whose paths relative to ``images_path`` a text file lists, one a line, sorted; repeats count once.
 
     Raises:
         UserError: the list cannot be read or is empty, or names a photo that is not in the folder.
@@ -51,7 +53,7 @@ def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
         text = require_file(list_path, "--list_images_path").read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{list_path}: not a text file; list one photo a line") from error
-    names = dict.fromkeys(str(PurePosixPath(line.strip())) for line in text.splitlines() if line.strip())
+    names = sorted({str(PurePosixPath(line.strip())) for line in text.splitlines() if line.strip()})
     if not names:
         raise UserError(f"{list_path}: lists no photo; list one a line, relative to --images_path")
     for name in names:
@@ -70,9 +72,9 @@ def photos_of_queries(images_path: PathLike, gt_path: PathLike, protocol: str = 
     Raises:
         UserError: unusable ground truth or protocol, or a query's photo is not in the folder.
     """
-    ground_truth = load_ground_truth(gt_path)
-    protocol = choose_protocol(ground_truth, protocol)
     files = list_images(require_folder(images_path, "--images_path"))
+    ground_truth = load_ground_truth(gt_path, protocol, files)
+    protocol = choose_protocol(ground_truth, protocol)
     table = NameTable(files)
     photos = []
     for query in ground_truth.queries:
@@ -84,6 +86,41 @@ def photos_of_queries(images_path: PathLike, gt_path: PathLike, protocol: str = 
     return photos, protocol
 
 
+def with_prefix(photos: Sequence[Photo], prefix: str) -> List[Photo]:
+    """The photos with ``prefix`` before their names, as distractors want that lie in a folder of their own.
+
+    Raises:
+        UserError: the prefix begins with '/', or holds an empty part, '.' or '..'.
+    """
+    if prefix and not {"", ".", ".."}.isdisjoint(prefix.rstrip("/").split("/")):
+        raise UserError(f"--name_prefix is {prefix!r}; give text such as distractors/")
+    return [dataclasses.replace(photo, name=prefix + photo.name) for photo in photos]
+
+
+def photos_of_shard(photos: Sequence[Photo], shard: str) -> List[Photo]:
+    """The part of ``photos`` that ``shard`` names: '2/8' = the second of eight, '' = all.
+
+    Raises:
+        UserError: no such shard, or no photo in it.
+    """
+    if not shard:
+        return list(photos)
+    numbers = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", shard, re.ASCII)
+    if numbers is None or int(numbers[1]) > int(numbers[2]):
+        raise UserError(f"--shard is {shard!r}; give one such as 2/8, the second of eight")
+    first, count = int(numbers[1]), int(numbers[2])
+    if first > len(photos):
+        raise UserError(f"--shard {shard}: there are only {len(photos)} photos; split them into fewer shards")
+    return list(photos[first - 1 :: count])
+
+
 def photos_digest(photos: Sequence[Photo]) -> str:
     """Changes with the names, boxes and file sizes of the photos; not with the folder they are in."""
-    return digest({"photos": [(photo.name, photo.box, os.stat(photo.path).st_size) for photo in photos]})
+    return digest({"photos": [(photo.name, photo.box, _file_size(photo.path)) for photo in photos]})
+
+
+def _file_size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # gone since it was listed: reading it will say so
+        return -1

@@ -1,144 +1,155 @@
-"""Features of many photos, by one process or by one for each device."""
+"""Features of many photos, by one worker or by one process for each of several devices.
 
+With several, this process hands out the photos, a few at a time, over a pipe to each. A photo counts as done once the
+part that holds it is finished; what a dead worker had not come so far with goes to the others.
+"""
+
+import logging
 import multiprocessing
-import queue
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any, Deque, Dict, List, Sequence, Set
 
-import numpy as np
-from tqdm import tqdm
-
-from src.config import Config
 from src.errors import UserError
-from src.features.extractor import ExtractionSettings, Network, extract_region
-from src.features.feature_parts import PartWriter
-from src.features.pca import Pca
 from src.features.photos import Photo
-from src.images import clip_box, load_image
+from src.features.progress import Progress
+from src.features.worker import Failures, Job, extract_here, serve
 
-Failures = Dict[str, str]  # name of a photo that could not be read: why
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Job:
-    """What every worker needs; pickled to child processes, so ``load_network`` is a function of a module."""
-
-    config: Config
-    pca: Optional[Pca]
-    folder: Path  # receives the parts
-    load_network: Callable[[Config, int], Network]
+_PHOTOS_AHEAD = 3  # that a worker has beyond those its readers are at
+_SECONDS_TO_END = 60  # for a worker to finish its part
 
 
 def extract_photos(photos: Sequence[Photo], job: Job, devices: Sequence[int]) -> Failures:
     """Write the features of ``photos`` to parts in ``job.folder``, with one worker for each of ``devices``.
 
     Returns:
-        The photos that could not be read.
+        The photos that have no features.
 
     Raises:
-        UserError: a worker failed; parts that were finished stay.
+        UserError: the network or the disk failed, or all workers died; parts that were finished stay.
     """
-    with tqdm(total=len(photos), desc="extract", unit="image") as bar:
+    with Progress(len(photos)) as progress:
         if len(devices) == 1:
-            return _work(photos, job, devices[0], bar.update)
-        return _work_in_children(photos, job, devices, bar)
+            return extract_here(photos, job, devices[0], progress)
+        return _Supervisor(photos, job, progress).run(devices)
 
 
-def _work(photos: Sequence[Photo], job: Job, device_id: int, advance: Callable[[], Any]) -> Failures:
-    failures: Failures = {}
-    network = job.load_network(job.config, device_id)
-    settings = ExtractionSettings.from_config(job.config)
-    with PartWriter(job.folder) as writer:
-        for photo, image in _read_ahead(photos, job.config.num_workers):
-            if isinstance(image, UserError):
-                failures[photo.name] = str(image)
-            else:
-                writer.add(photo.name, extract_region(image, photo.box, network, settings, job.pca))
-            advance()
-    return failures
+@dataclass(eq=False)
+class _Worker:
+    """A child process as its parent sees it; photos by name."""
+
+    number: int
+    device: int
+    process: Any
+    connection: Connection
+    ready: bool = False
+    in_work: Dict[str, Photo] = field(default_factory=dict)
+    unsaved: Dict[str, Photo] = field(default_factory=dict)  # extracted, but their part is not finished
 
 
-def _read_ahead(photos: Sequence[Photo], threads: int) -> Iterator[Tuple[Photo, Union[np.ndarray, UserError]]]:
-    """Photos in order with their pixels, or the reason why there are none; one photo a thread is kept waiting."""
-    waiting: Deque[Tuple[Photo, Future]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for photo in photos:
-            waiting.append((photo, pool.submit(_read, photo)))
-            if len(waiting) > threads:
-                photo, image = waiting.popleft()
-                yield photo, image.result()
-        for photo, image in waiting:
-            yield photo, image.result()
+class _Supervisor:
+    """Hands photos to workers and follows them to the end."""
 
+    def __init__(self, photos: Sequence[Photo], job: Job, progress: Progress) -> None:
+        self._job, self._progress = job, progress
+        self._todo: Deque[Photo] = deque(photos)
+        self._suspects: Deque[Photo] = deque()  # in work when a worker died; from now on tried one at a time
+        self._killers: Set[str] = set()  # names of all photos that were ever suspected
+        self._workers: List[_Worker] = []
+        self._failures: Failures = {}
 
-def _read(photo: Photo) -> Union[np.ndarray, UserError]:
-    try:
-        image = load_image(photo.path)
-        if photo.box is not None:
-            clip_box(photo.box, image.shape[1], image.shape[0])
-        return image
-    except UserError as error:
-        return error
-
-
-def _work_in_children(photos: Sequence[Photo], job: Job, devices: Sequence[int], bar: tqdm) -> Failures:
-    context = multiprocessing.get_context("spawn")  # MindSpore does not survive a fork
-    messages = context.Queue()
-    children = [
-        context.Process(
-            target=_child, args=(number, photos[number :: len(devices)], job, device, messages), daemon=True
-        )
-        for number, device in enumerate(devices)
-    ]
-    try:
-        for child in children:
-            child.start()
-        return _collect(children, messages, bar)
-    finally:
-        for child in children:
-            if child.is_alive():
-                child.terminate()
-            child.join()
-
-
-def _child(number: int, photos: Sequence[Photo], job: Job, device_id: int, messages: Any) -> None:
-    parent = multiprocessing.parent_process()
-
-    def advance() -> None:
-        if not parent.is_alive():
-            raise SystemExit("the main process is gone")
-        messages.put((number, "photo", None))
-
-    try:
-        messages.put((number, "done", _work(photos, job, device_id, advance)))
-    except UserError as error:
-        messages.put((number, "error", str(error)))
-
-
-def _collect(children: List[Any], messages: Any, bar: tqdm) -> Failures:
-    """Follow the children to their end; UserError as soon as one fails."""
-    failures: Failures = {}
-    working = set(range(len(children)))
-    while working:
-        dead = [number for number in working if not children[number].is_alive()]
+    def run(self, devices: Sequence[int]) -> Failures:
+        """See ``extract_photos``."""
         try:
-            number, kind, value = messages.get(timeout=1)
-        except queue.Empty:
-            if dead:  # its last message would have come by now
-                status = children[dead[0]].exitcode
-                raise UserError(
-                    f"extraction worker {dead[0]} ended with status {status} (-9: killed, mostly for lack of memory); "
-                    "run again with fewer --devices, finished photos are kept"
-                ) from None
-            continue
+            for number, device in enumerate(devices):
+                self._start(number, device)
+            while self._todo or self._suspects or any(worker.in_work or worker.unsaved for worker in self._workers):
+                for worker in self._workers:
+                    self._hand_out(worker)
+                for connection in wait([worker.connection for worker in self._workers]):
+                    self._listen(next(worker for worker in self._workers if worker.connection is connection))
+        finally:
+            self._end()
+        return self._failures
+
+    def _start(self, number: int, device: int) -> None:
+        context = multiprocessing.get_context("spawn")  # MindSpore does not survive a fork
+        mine, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(self._job, device, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        self._workers.append(_Worker(number, device, process, mine))
+
+    def _hand_out(self, worker: _Worker) -> None:
+        """Keep a worker's readers busy; a suspect is given alone, after all other photos."""
+        if not worker.ready:
+            return
+        while self._todo and len(worker.in_work) < self._job.config.num_workers + _PHOTOS_AHEAD:
+            if not self._give(worker, self._todo):
+                return
+        if self._suspects and not self._todo and not worker.in_work:
+            self._give(worker, self._suspects)
+
+    def _give(self, worker: _Worker, photos: Deque[Photo]) -> bool:
+        try:
+            worker.connection.send(photos[0])
+        except OSError:  # it died: _listen will see it
+            return False
+        photo = photos.popleft()
+        worker.in_work[photo.name] = photo
+        return True
+
+    def _listen(self, worker: _Worker) -> None:
+        try:
+            kind, *values = worker.connection.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
         if kind == "error":
-            raise UserError(value)
-        if kind == "photo":
-            bar.update()
+            raise UserError(values[0])
+        if kind == "ready":
+            worker.ready = True
+        elif kind == "saved":
+            worker.unsaved.clear()
         else:
-            working.discard(number)
-            failures.update(value)
-    return failures
+            name, reason = values
+            photo = worker.in_work.pop(name)
+            if reason is None:
+                worker.unsaved[name] = photo
+            else:
+                self._failures[name] = reason
+            self._progress.advance()
+
+    def _bury(self, worker: _Worker) -> None:
+        """Share out what a dead worker had, and find the photo that killed it, if one did."""
+        self._workers.remove(worker)
+        worker.connection.close()
+        worker.process.join()
+        status = worker.process.exitcode
+        fact = f"extraction worker {worker.number} ended with status {status} (-9: killed, mostly for lack of memory)"
+        logger.warning("%s; its photos go to the others", fact)
+        self._todo.extend(worker.unsaved.values())
+        self._progress.advance(-len(worker.unsaved))
+        photos = list(worker.in_work.values())
+        if len(photos) == 1 and photos[0].name in self._killers:
+            self._failures[photos[0].name] = f"{photos[0].path}: two workers died over it (status {status})"
+            self._progress.advance()
+            self._start(worker.number, worker.device)
+        else:
+            self._suspects.extend(photos)
+            self._killers.update(worker.in_work)
+        if not self._workers and (self._todo or self._suspects):
+            raise UserError(f"{fact}, the last one; run again with fewer --devices, finished photos are kept")
+
+    def _end(self) -> None:
+        """Close the pipes, upon which workers finish their parts and end."""
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join(_SECONDS_TO_END)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()

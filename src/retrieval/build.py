@@ -1,8 +1,9 @@
-"""Build an index folder from a feature file."""
+"""Build an index folder from feature files, or add photos to one."""
 
 import logging
+import os
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import faiss
 import numpy as np
@@ -11,29 +12,32 @@ from tqdm import tqdm
 from src.build_folder import build_folder_for
 from src.errors import UserError
 from src.evaluation.names import bare_name
-from src.features.feature_file import FeatureFile
-from src.files import PathLike, atomic_write_json, sha256_of
+from src.files import PathLike, atomic_write_json, require_file, sha256_of
 from src.retrieval import index as layout
+from src.retrieval.feature_set import FeatureSet, require_same_settings
+from src.retrieval.index import PhotoIndex, load_index, read_provenance
+from src.retrieval.index_types import choose_index_type, faiss_errors, make_index, threads_for, training_rows
+from src.retrieval.sources import describe_sources, load_sources, save_sources
 
-FORMAT_VERSION = 1
-_FLAT_LIMIT = 1_000_000  # descriptors; an exact search of 1000 through them takes about 5 s on two cores
-_RAW_LIMIT = 50_000_000  # descriptors kept as floats; product quantisation above
-_ADD_ROWS = 200_000  # descriptors handed to faiss at a time
-_TRAINING_POINTS_PER_LIST = 64  # faiss wants 39 to 256
-_LEAST_TRAINING_POINTS = 65_536  # 256 for each of the 256 centroids of a product quantiser
+_ADD_BYTES = 2**26  # of descriptors handed to faiss at a time
 
 logger = logging.getLogger(__name__)
 
 
 def build_index(
-    features: PathLike, output: PathLike, index_type: str = "", seed: int = 0, overwrite: bool = False
+    features: Union[PathLike, Sequence[PathLike]],
+    output: PathLike,
+    index_type: str = "",
+    seed: int = 0,
+    overwrite: bool = False,
 ) -> Path:
-    """Index every descriptor of a feature file.
+    """Index every descriptor of one or several feature files.
 
     The folder is made beside ``output`` and renamed when whole; an index of the same features and settings is kept.
+    Memory holds the faiss index, a chunk of descriptors and, before, the training sample.
 
     Args:
-        features: feature file of the index photos.
+        features: feature files of the index photos, all of the same settings.
         output: index folder.
         index_type: faiss factory string; '' = chosen by ``choose_index_type``.
         seed: of the training sample of an index that needs one.
@@ -45,62 +49,80 @@ def build_index(
     Raises:
         UserError: unusable features or ``index_type``, or another index stands at ``output``.
     """
-    features, output = Path(features), Path(output)
-    with FeatureFile(features, "--features") as source:
-        names = _order_photos(source.names, features)
-        counts, dimension = _measure(source, names, features)
-        provenance = {
-            "format_version": FORMAT_VERSION,
-            "features": source.attributes,
-            "features_sha256": sha256_of(features),
-            "index_type": index_type or choose_index_type(int(counts.sum()), dimension),
-            "seed": seed,
-            "num_images": len(names),
-            "num_descriptors": int(counts.sum()),
-            "dimension": dimension,
-        }
+    output = _restore(Path(output))
+    with FeatureSet(_as_list(features)) as photos:
+        provenance = describe_index(photos, index_type, seed)
         if _is_made(output, provenance, overwrite):
             return output
-        index = _train(source, names, counts, provenance)
         with build_folder_for(output) as folder:
-            _add_photos(folder, index, source, names, counts)
-            faiss.write_index(index, str(folder / layout.FAISS_FILE))
-            atomic_write_json(folder / layout.NAMES_FILE, names)
-            atomic_write_json(folder / layout.PROVENANCE_FILE, provenance)
-    logger.info("%s: %d photos, %d descriptors, %s", output, len(names), counts.sum(), provenance["index_type"])
+            save_sources(folder, describe_sources(photos.paths, output))
+            write_index(folder, train_index(photos, provenance), photos, provenance)
+    logger.info("%s: made", output)
     return output
 
 
-def choose_index_type(num_descriptors: int, dimension: int) -> str:
-    """Factory string by size: exact below a million descriptors, then inverted lists, then lists of short codes."""
-    if num_descriptors < _FLAT_LIMIT:
-        return "Flat"
-    lists = 2 ** round(np.log2(4 * np.sqrt(num_descriptors)))
-    if num_descriptors < _RAW_LIMIT:
-        return f"IVF{lists},Flat"
-    subvectors = max(m for m in range(1, dimension // 2 + 2) if dimension % m == 0)
-    return f"IVF{lists},PQ{subvectors}"
+def add_to_index(features: Union[PathLike, Sequence[PathLike]], output: PathLike) -> Path:
+    """Add the photos of further feature files to an index; its own training and photo numbers stay.
+
+    A kill leaves the index as it was. Files that were added before are passed over.
+
+    Raises:
+        UserError: no index at ``output``, features of other settings, or a photo that the index has already.
+    """
+    output = _restore(Path(output))
+    old = read_provenance(output)
+    checksums = {path: sha256_of(require_file(path, "--features")) for path in _as_list(features)}
+    checksums = {path: sha256 for path, sha256 in checksums.items() if sha256 not in old["features_sha256"]}
+    if not checksums:
+        logger.info("%s: holds these photos already", output)
+        return output
+    with FeatureSet(list(checksums)) as photos:
+        _require_fitting(photos, old, output)
+        with build_folder_for(output) as folder:
+            index = load_index(output)
+            known = set(index.names)
+            double = next((name for name in photos.names if bare_name(name) in known), None)
+            if double is not None:
+                raise UserError(f"{output}: has a photo {double} already; leave it out of {photos.paths[0]}")
+            provenance = {
+                **old,
+                "features_sha256": old["features_sha256"] + list(checksums.values()),
+                "files_added": old["files_added"] + len(checksums),
+                "num_images": old["num_images"] + len(photos.names),
+                "num_descriptors": old["num_descriptors"] + int(photos.counts.sum()),
+            }
+            save_sources(folder, load_sources(output) + describe_sources(photos.paths, output))
+            write_index(folder, index.faiss_index, photos, provenance, index)
+    logger.info("%s: %d photos added", output, len(photos.names))
+    return output
 
 
-def _order_photos(names: Sequence[str], path: Path) -> List[str]:
-    """The photos in the order of their names without extension, so that numbers order as names do."""
-    photos: Dict[str, str] = {}
-    for name in names:
-        other = photos.setdefault(bare_name(name), name)
-        if other != name:
-            raise UserError(f"{path}: {other} and {name} differ only by extension; rename one and extract again")
-    if not photos:
-        raise UserError(f"{path}: holds no photos; run eval/extract_features.py on a folder of photos")
-    return [photos[short] for short in sorted(photos)]
+def describe_index(photos: FeatureSet, index_type: str, seed: int) -> Dict[str, Any]:
+    """Provenance of the index of some photos; ``index_type`` and ``seed`` as for ``build_index``."""
+    count = int(photos.counts.sum())
+    return {
+        "format_version": layout.FORMAT_VERSION,
+        "features": photos.attributes,
+        "features_sha256": [sha256_of(path) for path in photos.paths],
+        "files_added": 0,
+        "index_type": index_type or choose_index_type(count, photos.dimension),
+        "seed": seed,
+        "num_images": len(photos.names),
+        "num_descriptors": count,
+        "dimension": photos.dimension,
+    }
 
 
-def _measure(source: FeatureFile, names: Sequence[str], path: Path) -> Tuple[np.ndarray, int]:
-    """Number of features of each photo [N], and the dimension of their descriptors."""
-    shapes = np.array([source.shape(name) for name in names], np.int64)
-    dimensions = np.unique(shapes[shapes[:, 0] > 0, 1])
-    if len(dimensions) > 1:
-        raise UserError(f"{path}: descriptors of {dimensions.tolist()} dimensions in one file; extract again")
-    return shapes[:, 0], int(dimensions[0]) if len(dimensions) else max(1, int(shapes[:, 1].max()))
+def _as_list(features: Union[PathLike, Sequence[PathLike]]) -> List[PathLike]:
+    return [features] if isinstance(features, (str, Path)) else list(features)
+
+
+def _restore(output: Path) -> Path:
+    """Bring back the old index of a run that was killed between moving it aside and moving the new one in."""
+    aside = output.absolute().with_name(f".{output.absolute().name}.old")
+    if not output.exists() and (aside / layout.PROVENANCE_FILE).exists():
+        os.replace(aside, output)
+    return output
 
 
 def _is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
@@ -112,48 +134,73 @@ def _is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
         raise UserError(f"{output}: stands there and is no index; give another --output")
     if overwrite or not any(output.iterdir()):
         return False
-    if layout.read_provenance(output) != provenance:
+    if read_provenance(output) != provenance:
         raise UserError(f"{output}: an index of other features or settings; give --overwrite to replace it")
     logger.info("%s: already made", output)
     return True
 
 
-def _train(source: FeatureFile, names: Sequence[str], counts: np.ndarray, provenance: Dict[str, Any]) -> faiss.Index:
-    """An empty faiss index, trained if its type needs it on the descriptors of photos drawn at random."""
-    factory = provenance["index_type"]
-    try:
-        index = faiss.index_factory(provenance["dimension"], factory)
-        lists = faiss.try_extract_index_ivf(index)
-        if lists is not None:
-            lists.nprobe = min(lists.nlist, max(16, lists.nlist // 32))  # faiss's own 1 loses most neighbours
-        if not index.is_trained:
-            wanted = max(_LEAST_TRAINING_POINTS, _TRAINING_POINTS_PER_LIST * (lists.nlist if lists is not None else 0))
-            order = np.random.default_rng(provenance["seed"]).permutation(len(names))
-            order = order[: np.searchsorted(np.cumsum(counts[order]), wanted) + 1]
-            index.train(np.concatenate([source.read(names[number]).descriptors for number in order]))
-    except RuntimeError as error:
-        reason = str(error).split(": ", 1)[-1]
-        raise UserError(f"index_type {factory}: faiss cannot make it of these descriptors ({reason})") from error
+def _require_fitting(photos: FeatureSet, provenance: Dict[str, Any], output: Path) -> None:
+    """UserError when descriptors of ``photos`` do not belong into the index."""
+    require_same_settings(provenance["features"], photos.attributes, photos.paths[0], output)
+    if photos.counts.any() and photos.dimension != provenance["dimension"]:
+        raise UserError(
+            f"{photos.paths[0]}: descriptors of {photos.dimension} dimensions, {output} has {provenance['dimension']}; "
+            "extract with the same settings"
+        )
+
+
+def train_index(photos: FeatureSet, provenance: Dict[str, Any]) -> faiss.Index:
+    """An empty faiss index, trained if its type needs it on descriptors drawn at random."""
+    index = make_index(provenance["index_type"], provenance["dimension"])
+    rows = training_rows(index)
+    if rows:
+        sample = photos.sample(rows, provenance["seed"])
+        logger.info("training %s on %d descriptors", provenance["index_type"], len(sample))
+        with faiss_errors(provenance["index_type"]), threads_for(index):
+            index.train(sample)
     return index
 
 
-def _add_photos(
-    folder: Path, index: faiss.Index, source: FeatureFile, names: Sequence[str], counts: np.ndarray
+def write_index(
+    folder: Path,
+    index: faiss.Index,
+    photos: FeatureSet,
+    provenance: Dict[str, Any],
+    before: Optional[PhotoIndex] = None,
 ) -> None:
-    """Add every photo's descriptors to ``index``, their photo numbers and keypoints to arrays in ``folder``."""
-    np.save(folder / layout.IMAGE_IDS_FILE, np.repeat(np.arange(len(names), dtype=np.int32), counts))
+    """Add ``photos`` to ``index`` and write the files of the index folder; ``before`` = the photos in it already."""
+    names, starts, end = [], np.zeros(1, np.int64), 0
+    if before is not None:
+        names, starts, end = before.image_names, before.image_ids.starts, len(before.keypoints)
     keypoints = np.lib.format.open_memmap(
-        folder / layout.KEYPOINTS_FILE, mode="w+", dtype=np.float32, shape=(int(counts.sum()), 2)
+        folder / layout.KEYPOINTS_FILE, mode="w+", dtype=np.float32, shape=(provenance["num_descriptors"], 2)
     )
+    if before is not None:
+        keypoints[:end] = before.keypoints
+    with faiss_errors(provenance["index_type"]), threads_for(index):
+        _add_photos(index, photos, keypoints[end:])
+    keypoints.flush()
+    try:
+        faiss.write_index(index, str(folder / layout.FAISS_FILE))
+    except RuntimeError as error:
+        raise UserError(f"{folder}: the index cannot be written ({' '.join(str(error).split())})") from error
+    np.save(folder / layout.STARTS_FILE, np.concatenate([starts, starts[-1] + np.cumsum(photos.counts)]))
+    atomic_write_json(folder / layout.NAMES_FILE, names + photos.names)
+    atomic_write_json(folder / layout.PROVENANCE_FILE, provenance)
+
+
+def _add_photos(index: faiss.Index, photos: FeatureSet, keypoints: np.ndarray) -> None:
+    """Add every photo's descriptors to ``index``, a chunk at a time, and fill ``keypoints`` [M, 2]."""
+    chunk_rows = max(1, _ADD_BYTES // (4 * photos.dimension))
     waiting: List[np.ndarray] = []
-    end = 0
-    for name, count in zip(tqdm(names, desc="index", unit="photo"), counts):
-        if count:
-            features = source.read(name)
-            keypoints[end : end + count] = features.keypoints
+    added = end = 0
+    for _, features in tqdm(photos, desc="index", unit="photo", total=len(photos.names)):
+        if len(features):
+            keypoints[end : end + len(features)] = features.keypoints
             waiting.append(features.descriptors)
-            end += count
-        if waiting and (end - index.ntotal >= _ADD_ROWS or end == len(keypoints)):
+            end += len(features)
+        if waiting and (end - added >= chunk_rows or end == len(keypoints)):
             index.add(np.concatenate(waiting))
             waiting.clear()
-    keypoints.flush()
+            added = end

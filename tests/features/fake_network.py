@@ -27,10 +27,21 @@ def fake_network(level: np.ndarray, channels: int = CHANNELS):
     return feature_map, attention
 
 
-def load_fake_network(config, device_id):
-    """As src.model.inference.load_network; some device ids are broken on purpose."""
+def load_fake_network(config, device_id=0, threads=0):
+    """As src.engines.choose.load_network; some device ids are broken on purpose."""
     if device_id == 8:
         raise UserError("device 8 is on fire")
     if device_id == 9:
         os.kill(os.getpid(), signal.SIGKILL)
     return functools.partial(fake_network, channels=RAW_DIMENSION)
+
+
+def load_deadly_network(config, device_id=0):
+    """The network of RAW_DIMENSION channels, but a white photo kills the process."""
+
+    def network(level):
+        if level.min() == 127 / 128:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fake_network(level, RAW_DIMENSION)
+
+    return network

@@ -1,13 +1,17 @@
 """From photos to a feature file and a PCA, with a made-up network."""
 
+import dataclasses
+import json
 import logging
+import signal
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 from src.config import Config
-from src.errors import UserError
+from src.errors import Interrupted, UserError
 from src.features.extract_to_file import extract_to_file
 from src.features.extractor import ExtractionSettings, extract, extract_region
 from src.features.feature_file import FeatureFile
@@ -83,13 +87,17 @@ def test_unreadable_photos_are_named_and_the_others_done(photos, config, tmp_pat
     with FeatureFile(tmp_path / "features.h5") as made:
         assert len(made) == 4 and "2.png" not in made and "query" not in made
     assert "2.png: cannot be read as a photo" in caplog.text and "holds no pixel" in caplog.text
-    assert "2 photos could not be read" in caplog.text
+    listed = (tmp_path / "features.h5.failed.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in listed] == ["2.png", "query"] and "holds no pixel" in listed[1]
+    assert f"2 photos could not be used and were left out; all are listed in {tmp_path}" in caplog.text
+    _extract([photos[0], photos[2]], dataclasses.replace(config, overwrite=True), tmp_path / "features.h5")
+    assert not (tmp_path / "features.h5.failed.txt").exists()
 
 
 def test_no_readable_photo_at_all(photos, config, tmp_path):
     for photo in photos:
         open(photo.path, "wb").close()
-    with pytest.raises(UserError, match="none of the 5 photos can be read; the first: .*0.png"):
+    with pytest.raises(UserError, match="none of the 5 photos can be used; the first: .*0.png"):
         _extract(photos, config, tmp_path / "features.h5")
     assert not (tmp_path / "features.h5").exists()
 
@@ -141,11 +149,81 @@ def test_two_workers_write_the_same_file(photos, config, tmp_path):
     assert (tmp_path / "two.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
 
 
-@pytest.mark.parametrize(("device", "message"), [(8, "device 8 is on fire"), (9, "worker 1 ended with status -9")])
-def test_failing_worker_fails_the_command(photos, config, tmp_path, device, message):
-    with pytest.raises(UserError, match=message):
-        _extract(photos, config, tmp_path / "features.h5", devices=(0, device))
+def test_a_network_that_cannot_be_loaded_fails_the_command(photos, config, tmp_path):
+    with pytest.raises(UserError, match="device 8 is on fire"):
+        _extract(photos, config, tmp_path / "features.h5", devices=(0, 8))
     assert not (tmp_path / "features.h5").exists()
+
+
+def test_engine_and_threshold_are_resolved_and_recorded(photos, config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    sha256 = sha256_of(config.checkpoint_path)
+    (tmp_path / "score_threshold.json").write_text(json.dumps({"checkpoint_sha256": sha256, "score_threshold": 1.5}))
+    config = dataclasses.replace(config, max_feature_num=99)
+    _extract(photos, config, tmp_path / "saved.h5")
+    assert "score threshold 1.5, saved beside the checkpoint" in caplog.text
+    _extract(photos, dataclasses.replace(config, score_threshold=0), tmp_path / "all.h5")
+    with FeatureFile(tmp_path / "saved.h5") as saved, FeatureFile(tmp_path / "all.h5") as every:
+        assert saved.attributes["score_threshold"] == 1.5 and every.attributes["score_threshold"] == 0
+        assert saved.attributes["engine"] in ("mindspore", "onnxruntime", "openvino")
+        for name, features in every:
+            assert np.array_equal(saved.read(name).scores, features.scores[features.scores >= 1.5])
+    (tmp_path / "score_threshold.json").unlink()
+    with pytest.raises(UserError, match=r"\(score_threshold\)"):
+        _extract(photos, config, tmp_path / "saved.h5")
+
+
+def test_shards_hold_the_photos_of_one_run(photos, config, tmp_path):
+    _extract(photos, config, tmp_path / "whole.h5")
+    held = {}
+    for shard in ("1/2", "2/2"):
+        extract_to_file(photos, "", tmp_path / f"{shard[0]}.h5", config, (0,), load_fake_network, shard)
+        with FeatureFile(tmp_path / f"{shard[0]}.h5") as made:
+            assert made.attributes["shard"] == shard
+            held.update(made)
+    with FeatureFile(tmp_path / "whole.h5") as whole, FeatureFile(tmp_path / "2.h5") as second:
+        assert whole.names == sorted(held) and len(second) == 2
+        assert {**whole.attributes, "shard": "2/2"} == second.attributes
+        assert all(np.array_equal(features.descriptors, held[name].descriptors) for name, features in whole)
+
+
+def test_orientation_and_truncation_are_recorded(config, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    (tmp_path / "photos").mkdir()
+    noise.save(tmp_path / "photos" / "turned.jpg", exif=exif)
+    data = (tmp_path / "photos" / "turned.jpg").read_bytes()
+    (tmp_path / "photos" / "cut.jpg").write_bytes(data[: len(data) // 2])
+    noise.save(tmp_path / "photos" / "plain.png")
+    _extract(photos_of_folder(tmp_path / "photos"), config, tmp_path / "features.h5")
+    with h5py.File(tmp_path / "features.h5") as file:
+        read = {name: (dict(group.attrs), group["image_size"][:].tolist()) for name, group in file.items()}
+    assert read == {
+        "cut.jpg": ({"orientation": 6, "truncated": 1}, [64, 96]),
+        "plain.png": ({"orientation": 1, "truncated": 0}, [96, 64]),
+        "turned.jpg": ({"orientation": 6, "truncated": 0}, [64, 96]),
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_keep_what_is_finished(photos, config, tmp_path, number):
+    calls = []
+
+    def stopped(config, device_id):
+        def network(level):
+            calls.append(level)
+            if len(calls) == 5:  # two levels a photo
+                signal.raise_signal(number)
+            return _slow_network(level)
+
+        return network
+
+    with pytest.raises(Interrupted, match="run the same command again") as caught:
+        extract_to_file(photos, "", tmp_path / "features.h5", config, load_network=stopped)
+    assert caught.value.status == 128 + number
+    assert len(finished_photos(parts_folder(tmp_path / "features.h5"))) == 2
+    assert signal.getsignal(number) != signal.SIG_IGN and len(calls) == 5
 
 
 def test_pca_is_learned_and_used(photos, config, tmp_path, caplog):

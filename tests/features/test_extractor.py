@@ -1,6 +1,4 @@
-"""Extraction with a small made-up network, against a slow implementation written from the reference's steps."""
-
-import math
+"""Extraction with a small made-up network: boxes, tiny and huge photos; its numbers are test_reference_extraction's."""
 
 import numpy as np
 import pytest
@@ -8,8 +6,8 @@ from PIL import Image
 
 from src.config import Config
 from src.errors import UserError
-from src.features import extractor
-from src.features.extractor import ExtractionSettings, extract, extract_region
+from src.features import extractor, pyramid
+from src.features.extractor import ExtractionSettings, extract, extract_region, prepare, run_network, select
 from src.features.pca import Pca
 from tests.features.fake_network import CHANNELS, fake_network
 
@@ -26,114 +24,10 @@ def _photo(height=150, width=201, seed=0):
     return np.array(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _slow_level(image, height, width):
-    """Bilinear with half-pixel centres as two matrices of weights."""
-
-    def weights(new, old):
-        matrix = np.zeros((new, old))
-        for index in range(new):
-            position = min(max((index + 0.5) * old / new - 0.5, 0), old - 1)
-            low = int(math.floor(position))
-            matrix[index, low] += 1 - (position - low)
-            matrix[index, min(low + 1, old - 1)] += position - low
-        return matrix
-
-    rows, columns = weights(height, image.shape[0]), weights(width, image.shape[1])
-    return np.stack([rows @ image[:, :, channel] @ columns.T for channel in range(3)])
-
-
-def _slow_extract(image, settings, pca=None, max_image_size=None):
-    """One cell at a time: (score, x, y, scale, descriptor), best first."""
-    height, width = image.shape[:2]
-    if max_image_size:
-        factor = max_image_size / max(height, width)
-        size = (round(width * factor), round(height * factor))
-        image = np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    factors = image.shape[1] / width, image.shape[0] / height
-    found = []
-    for scale in settings.image_scales:
-        sides = [int(np.rint(np.float32(side) * np.float32(scale))) for side in image.shape[:2]]
-        level = _slow_level((image.astype(float) - 128) / 128, *sides)
-        feature_map, attention = fake_network(level[None].astype(np.float32))
-        for row in range(feature_map.shape[0]):
-            for column in range(feature_map.shape[1]):
-                score = float(attention[row, column])
-                if settings.score_threshold is not None and score < settings.score_threshold:
-                    continue
-                vector = feature_map[row, column].astype(float)
-                vector = vector / np.linalg.norm(vector)
-                if pca is not None:
-                    vector = pca.components[:4].astype(float) @ (vector - pca.mean)
-                    if settings.use_whitening:
-                        vector = vector / np.sqrt(pca.variances[:4])
-                    vector = vector / np.linalg.norm(vector)
-                y, x, reach = 32 * row / scale, 32 * column / scale, 145 / scale
-                found.append((score, x, y, reach, 1 / scale, vector))
-    found.sort(key=lambda feature: -feature[0])  # stable: ties keep their order
-    kept = []
-    for feature in found:
-        if all(_iou(feature, other) <= settings.iou_threshold for other in kept):
-            kept.append(feature)
-    kept = kept[: settings.max_feature_num]
-    return [(score, x / factors[0], y / factors[1], scale, vector) for score, x, y, _, scale, vector in kept]
-
-
-def _iou(first, second):
-    def overlap(a, b, reach_a, reach_b):
-        return max(0.0, min(a + reach_a, b + reach_b) - max(a - reach_a, b - reach_b))
-
-    _, x1, y1, r1, *_ = first
-    _, x2, y2, r2, *_ = second
-    common = overlap(x1, x2, r1, r2) * overlap(y1, y2, r1, r2)
-    return common / (4 * r1 * r1 + 4 * r2 * r2 - common)
-
-
-def _assert_equal(features, expected):
-    assert len(features) == len(expected) > 0
-    scores, x, y, scales, vectors = (np.array(column) for column in zip(*expected))
-    np.testing.assert_allclose(features.scores, scores, rtol=1e-4)
-    np.testing.assert_allclose(features.keypoints, np.stack([x, y], axis=1), rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(features.scales, scales, rtol=1e-6)
-    np.testing.assert_allclose(features.descriptors, vectors, atol=2e-3)
-    np.testing.assert_allclose(np.linalg.norm(features.descriptors, axis=1), 1, atol=1e-5)
-
-
 def _pca():
     generator = np.random.default_rng(5)
     rows = np.linalg.qr(generator.normal(size=(CHANNELS, CHANNELS)))[0]
     return Pca(generator.normal(size=CHANNELS) / 9, rows, np.arange(CHANNELS, 0, -1))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"max_feature_num": 1000},
-        {"score_threshold": 0.8},
-        {"iou_threshold": 0.6},
-        {"iou_threshold": 0.3, "score_threshold": 0.6, "max_feature_num": 7},
-    ],
-)
-def test_extract_against_loops(changes):
-    image, settings = _photo(), _settings(**changes)
-    features = extract(image, fake_network, settings)
-    assert features.image_size == (201, 150)
-    _assert_equal(features, _slow_extract(image, settings))
-
-
-@pytest.mark.parametrize("use_whitening", [False, True])
-def test_extract_with_pca_against_loops(use_whitening):
-    image, settings, pca = _photo(), _settings(use_whitening=use_whitening), _pca()
-    features = extract(image, fake_network, settings, pca)
-    assert features.descriptors.shape[1] == 4
-    _assert_equal(features, _slow_extract(image, settings, pca))
-
-
-def test_keypoints_are_in_the_original_photo_whatever_the_resizing():
-    image, settings = _photo(), _settings(max_image_size=130)
-    features = extract(image, fake_network, settings)
-    assert features.image_size == (201, 150)
-    _assert_equal(features, _slow_extract(image, settings, max_image_size=130))
 
 
 def test_region_is_cut_before_resizing_and_keypoints_stay_in_the_photo():
@@ -155,6 +49,26 @@ def test_photos_too_small_or_all_below_the_threshold_have_no_features(monkeypatc
         assert len(raw) == 0 and raw.descriptors.shape == (0, CHANNELS)
         assert raw.image_size == image.shape[1::-1]
         assert extract(image, fake_network, _settings(**changes), _pca()).descriptors.shape == (0, 4)
+
+
+def test_reduced_decoding_gives_the_keypoints_of_the_whole_photo():
+    """A photo of 804 x 600 pixels decoded at a quarter, to be shrunk to 130 anyway."""
+    settings = _settings(max_image_size=130)
+    reduced = prepare(_photo(), settings, image_size=(804, 600))
+    whole = prepare(_photo(600, 804), settings)
+    assert reduced.frame == whole.frame and reduced.frame.image_size == (804, 600)
+    assert [level.shape for _, level in reduced.levels] == [level.shape for _, level in whole.levels]
+    features = select(run_network(reduced, fake_network), reduced.frame, settings)
+    np.testing.assert_allclose(features.keypoints.max(axis=0), [768, 576], atol=40)
+    assert prepare(_photo(130, 98), settings, image_size=(7840, 10400)).frame.factors == (98 / 7840, 130 / 10400)
+
+
+def test_photo_too_large_for_the_network_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(pyramid, "MAX_LEVEL_PIXELS", 400 * 300)
+    assert extract(_photo(), fake_network, _settings(image_scales=(1.99,))).image_size == (201, 150)
+    with pytest.raises(UserError, match="scale 2 has 402 x 300 pixels, .* give --max_image_size 198 or less"):
+        extract(_photo(), fake_network, _settings())
+    assert len(extract(_photo(), fake_network, _settings(max_image_size=198))) == 40
 
 
 def test_every_level_too_small_for_the_network():

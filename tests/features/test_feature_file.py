@@ -54,6 +54,22 @@ def test_layout_is_hlocs(path):
     assert shapes == {"keypoints": (5, 2), "descriptors": (4, 5), "scores": (5,), "scales": (5,), "image_size": (2,)}
 
 
+def test_half_keeps_keypoints_whole(tmp_path):
+    features = LocalFeatures([[4001, 2.25]], [4.0], [1e6], [[0.6, -0.8]], (5000, 3000))
+    with h5py.File(tmp_path / "half.h5", "w") as file:
+        write_attributes(file, {"format_version": FORMAT_VERSION})
+        write_group(file, "a.jpg", features, half=True, orientation=8, truncated=1)
+        kinds = {name: file["a.jpg"][name].dtype for name in ("keypoints", "scales", "scores", "descriptors")}
+        assert dict(file["a.jpg"].attrs) == {"orientation": 8, "truncated": 1}
+    assert kinds == {"keypoints": "f4", "scales": "f4", "scores": "f2", "descriptors": "f2"}
+    with FeatureFile(tmp_path / "half.h5") as source:
+        read = source.read("a.jpg")
+    assert all(getattr(read, name).dtype == np.float32 for name in kinds)
+    assert read.keypoints.tolist() == [[4001, 2.25]] and read.scales.tolist() == [4]
+    assert read.scores.tolist() == [65504]  # float16's largest, not infinity
+    np.testing.assert_allclose(read.descriptors, [[0.6, -0.8]], atol=5e-4)
+
+
 def test_unknown_photo(path):
     with FeatureFile(path) as source, pytest.raises(UserError, match="no photo 'c.jpg' among its 3"):
         source.read("c.jpg")

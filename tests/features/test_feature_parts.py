@@ -1,5 +1,6 @@
 """Killed, resumed, refused and merged writers of feature files."""
 
+import logging
 import os
 import random
 import signal
@@ -14,7 +15,15 @@ import pytest
 
 from src.errors import UserError
 from src.features.feature_file import FeatureFile
-from src.features.feature_parts import PartWriter, finished_photos, is_made, merge_parts, open_parts, parts_folder
+from src.features.feature_parts import (
+    PartWriter,
+    different_settings,
+    finished_photos,
+    is_made,
+    merge_parts,
+    open_parts,
+    parts_folder,
+)
 from src.records import LocalFeatures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,18 +44,24 @@ def make_features(name):
 
 
 def _write(output, names, photos_per_part):
-    folder = open_parts(output, SETTINGS)
-    finished = finished_photos(folder)
-    with PartWriter(folder, photos_per_part) as writer:
-        for name in names:
-            if name not in finished:
-                writer.add(name, make_features(name))
-    return folder
+    with open_parts(output, SETTINGS) as folder:
+        finished = finished_photos(folder)
+        with PartWriter(folder, photos_per_part=photos_per_part) as writer:
+            for name in names:
+                if name not in finished:
+                    writer.add(name, make_features(name), orientation=6, truncated=0)
+        return folder
+
+
+def _found(output, settings, **options):
+    """Photos that a run with these settings would not have to extract."""
+    with open_parts(output, settings, **options) as folder:
+        return len(finished_photos(folder))
 
 
 def _make(output, names=NAMES, photos_per_part=100):
-    folder = _write(output, names, photos_per_part)
-    merge_parts(folder, NAMES, output, SETTINGS)
+    merged = merge_parts(_write(output, names, photos_per_part), NAMES, output, SETTINGS)
+    assert merged == sum(len(make_features(name)) for name in NAMES)
     return output.read_bytes()
 
 
@@ -57,15 +72,15 @@ from pathlib import Path
 from test_feature_parts import NAMES, SETTINGS, make_features
 from src.features.feature_parts import PartWriter, finished_photos, merge_parts, open_parts
 output = Path(sys.argv[1])
-folder = open_parts(output, SETTINGS)
-finished = finished_photos(folder)
-print("ready", flush=True)
-with PartWriter(folder, 3) as writer:
-    for name in NAMES:
-        if name not in finished:
-            time.sleep(0.004)
-            writer.add(name, make_features(name))
-merge_parts(folder, NAMES, output, SETTINGS)
+with open_parts(output, SETTINGS) as folder:
+    finished = finished_photos(folder)
+    print("ready", flush=True)
+    with PartWriter(folder, photos_per_part=3) as writer:
+        for name in NAMES:
+            if name not in finished:
+                time.sleep(0.004)
+                writer.add(name, make_features(name), orientation=6, truncated=0)
+    merge_parts(folder, NAMES, output, SETTINGS)
 """
 
 
@@ -110,7 +125,7 @@ def test_killed_around_the_last_rename(tmp_path, monkeypatch, moment):
             merge_parts(folder, NAMES, output, SETTINGS)
     if moment == "after the parts":
         assert not is_made(output, SETTINGS, overwrite=False)
-        assert len(finished_photos(open_parts(output, SETTINGS))) == len(NAMES)
+        assert _found(output, SETTINGS) == len(NAMES)
         merge_parts(folder, NAMES, output, SETTINGS)
     assert is_made(output, SETTINGS, overwrite=False)
     assert not folder.exists()
@@ -124,6 +139,8 @@ def test_file_is_the_same_whatever_the_parts_and_their_order(tmp_path):
     with FeatureFile(tmp_path / "b.h5") as made:
         for name, features in made:
             assert np.array_equal(features.descriptors, make_features(name).descriptors)
+    with h5py.File(tmp_path / "b.h5", "r") as file:
+        assert dict(file[NAMES[0]].attrs) == {"orientation": 6, "truncated": 0}
 
 
 def test_more_parts_than_stay_open(tmp_path, monkeypatch):
@@ -132,21 +149,41 @@ def test_more_parts_than_stay_open(tmp_path, monkeypatch):
 
 
 def test_old_parts_are_finished_by_time_too(tmp_path):
-    folder = open_parts(tmp_path / "features.h5", SETTINGS)
-    with PartWriter(folder, seconds_per_part=0.0) as writer:
-        writer.add(NAMES[0], make_features(NAMES[0]))
+    with open_parts(tmp_path / "features.h5", SETTINGS) as folder, PartWriter(folder, seconds_per_part=0.0) as writer:
+        assert writer.add(NAMES[0], make_features(NAMES[0]))
         assert list(finished_photos(folder)) == NAMES[:1]
 
 
-def test_parts_of_other_settings_are_not_reused(tmp_path):
+def test_parts_of_other_settings_are_not_reused(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     output = tmp_path / "features.h5"
     folder = _write(output, NAMES[:4], 2)
-    assert len(finished_photos(open_parts(output, SETTINGS))) == 4
-    assert len(finished_photos(open_parts(output, {**SETTINGS, "max_feature_num": 8}))) == 0
+    assert _found(output, SETTINGS) == 4
+    assert _found(output, {**SETTINGS, "max_feature_num": 8}) == 0
+    assert "other settings (max_feature_num), starting again" in caplog.text
     _write(output, NAMES[:4], 2)
-    assert len(finished_photos(open_parts(output, SETTINGS, overwrite=True))) == 0
+    assert _found(output, SETTINGS, overwrite=True) == 0
+    _write(output, NAMES[:4], 2)
     (folder / "settings.json").write_text("{")
-    assert len(finished_photos(open_parts(output, SETTINGS))) == 0
+    assert _found(output, SETTINGS) == 0
+
+
+def test_engines_mix_in_float32_alone(tmp_path):
+    settings = {**SETTINGS, "engine": "mindspore", "precision": "float32"}
+    assert different_settings(settings, {**settings, "engine": "openvino"}) == []
+    assert different_settings(settings, {**settings, "precision": "bfloat16"}) == ["precision"]
+    half = {**settings, "precision": "bfloat16"}
+    assert different_settings(half, {**half, "engine": "openvino"}) == ["engine"]
+
+
+def test_one_process_at_a_time_and_no_litter(tmp_path):
+    output = tmp_path / "features.h5"
+    folder = _write(output, NAMES[:4], 2)
+    (folder / "0123.tmp").write_bytes(b"of a killed writer")
+    with open_parts(output, SETTINGS), pytest.raises(UserError, match="features.h5: another process is making it"):
+        with open_parts(output, SETTINGS):
+            pass
+    assert sorted(path.suffix for path in folder.iterdir()) == [".h5", ".h5", ".json"]
 
 
 def test_damaged_part_is_dropped(tmp_path, caplog):
@@ -158,17 +195,16 @@ def test_damaged_part_is_dropped(tmp_path, caplog):
 
 
 def test_photo_that_fails_half_way_takes_only_its_part(tmp_path, monkeypatch):
-    folder = open_parts(tmp_path / "features.h5", SETTINGS)
-    with pytest.raises(OSError, match="disk full"), PartWriter(folder, 2) as writer:
-        for name in NAMES[:2]:
-            writer.add(name, make_features(name))
+    def fail(file, name, features, *_, **__):
+        file.create_group(name)["keypoints"] = features.keypoints
+        raise OSError("disk full")
 
-        def fail(file, name, features):
-            file.create_group(name)["keypoints"] = features.keypoints
-            raise OSError("disk full")
-
-        monkeypatch.setattr("src.features.feature_parts.write_group", fail)
-        writer.add(NAMES[2], make_features(NAMES[2]))
+    with open_parts(tmp_path / "features.h5", SETTINGS) as folder:
+        with pytest.raises(OSError, match="disk full"), PartWriter(folder, photos_per_part=2) as writer:
+            for name in NAMES[:2]:
+                writer.add(name, make_features(name))
+            monkeypatch.setattr("src.features.feature_parts.write_group", fail)
+            writer.add(NAMES[2], make_features(NAMES[2]))
     assert sorted(finished_photos(folder)) == sorted(NAMES[:2])
     assert not list(folder.glob("*.tmp"))
 

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.features.pca import Pca, apply_pca, fit_pca, l2_normalise, load_pca, project, save_pca
+from src.features.datum_format import serialise_datum
+from src.features.pca import Pca, PcaFit, apply_pca, l2_normalise, load_pca, project, save_pca
 
 DATA = np.array([[1.0, 2.0, -2.0], [-5.0, 0.0, 3.0], [-1.0, 2.0, 0.0], [0.0, 4.0, -1.0]])
 MATRIX = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 1.0], [-1.0, 1.0, 3.0]])
 EXAMPLE = Pca(np.array([1.0, 2.0, 3.0]), MATRIX, np.array([4.0, 0.25, 1.0]))
+
+
+def fit_pca(batches, dim, provenance):
+    fit = PcaFit()
+    for batch in batches:
+        fit.add(batch)
+    return fit.finish(dim, provenance)
 
 
 def _descriptors(count=300, dimension=6, seed=0):
@@ -58,6 +66,32 @@ def test_fit_does_not_depend_on_the_batches():
     np.testing.assert_allclose(pieces.variances, whole.variances, rtol=1e-5)
 
 
+def _unit(data):
+    return data / np.linalg.norm(data, axis=1, keepdims=True)
+
+
+def test_order_of_the_photos_does_not_matter():
+    photos = np.split(_descriptors(400).astype(np.float32), [3, 40, 41, 200])
+    forward, backward = fit_pca(photos, 4, {}), fit_pca(photos[::-1], 4, {})
+    for name in ("mean", "components", "variances"):
+        np.testing.assert_allclose(getattr(backward, name), getattr(forward, name), atol=1e-6)
+
+
+def test_large_common_part_needs_and_gets_double_precision():
+    """Descriptors that nearly agree: their spread is far below float32's resolution of the sums of products."""
+    generator = np.random.default_rng(5)
+    data = 1000.0 + generator.normal(size=(4000, 6)) * np.array([0.5, 0.4, 0.3, 0.2, 0.1, 0.05])
+    centred = _unit(data) - _unit(data).mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(data))
+    pca = fit_pca(np.split(data, 40), 3, {})
+    np.testing.assert_allclose(pca.variances, values[::-1][:3], rtol=1e-4)
+    np.testing.assert_allclose(np.abs(pca.components @ vectors[:, ::-1][:, :3]), np.eye(3), atol=1e-4)
+    rows = _unit(data).astype(np.float32)
+    single = (rows.T @ rows) / np.float32(len(rows)) - np.outer(rows.mean(axis=0), rows.mean(axis=0))
+    naive = np.linalg.eigvalsh(single.astype(float))[::-1][:3]
+    assert np.abs(naive / values[::-1][:3] - 1).max() > 0.01  # what single precision would give
+
+
 def test_whitened_training_descriptors_have_unit_variance():
     data = _descriptors(2000)
     pca = fit_pca([data], 3, {})
@@ -93,13 +127,31 @@ def test_file_round_trip(tmp_path):
 
 
 def test_model_zoo_folder(tmp_path):
-    np.save(tmp_path / "mean.npy", EXAMPLE.mean)
-    np.save(tmp_path / "pca_proj_mat.npy", MATRIX[:2])
-    np.save(tmp_path / "pca_variances.npy", EXAMPLE.variances)
+    generator = np.random.default_rng(0)
+    mean, matrix, variances = generator.normal(size=(1, 16)), generator.normal(size=(5, 16)), generator.random(16)
+    for name, array in (("mean", mean), ("pca_proj_mat", matrix), ("pca_variances", variances)):
+        np.save(tmp_path / f"{name}.npy", array)
     loaded = load_pca(tmp_path)
-    assert loaded.components.shape == (2, 3) and loaded.variances.tolist() == [4.0, 0.25] and loaded.provenance == {}
+    assert np.array_equal(loaded.mean, mean[0].astype(np.float32)) and loaded.components.shape == (5, 16)
+    assert np.array_equal(loaded.variances, variances[:5].astype(np.float32)) and loaded.provenance == {}
+    raw = generator.normal(size=(7, 16)).astype(np.float32)
+    expected = (_unit(raw) - mean) @ matrix[:3].T / np.sqrt(variances[:3])
+    np.testing.assert_allclose(project(raw, loaded, 3, use_whitening=True), _unit(expected), atol=1e-5)
     (tmp_path / "mean.npy").unlink()
     with pytest.raises(UserError, match="not a PCA.*mean.npy"):
+        load_pca(tmp_path)
+    np.save(tmp_path / "mean.npy", mean)
+    np.save(tmp_path / "pca_proj_mat.npy", matrix.T)
+    with pytest.raises(UserError, match="not a PCA.*are not"):
+        load_pca(tmp_path)
+
+
+def test_reference_folder(tmp_path):
+    for name, array in (("mean", EXAMPLE.mean), ("pca_proj_mat", MATRIX), ("pca_variances", EXAMPLE.variances)):
+        (tmp_path / f"{name}.datum").write_bytes(serialise_datum(array))
+    assert load_pca(tmp_path).identity == EXAMPLE.identity
+    (tmp_path / "mean.datum").write_bytes(b"\x0a\x05ab")
+    with pytest.raises(UserError, match="not a PCA .*cut off"):
         load_pca(tmp_path)
 
 

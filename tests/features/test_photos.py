@@ -3,7 +3,15 @@
 import pytest
 
 from src.errors import UserError
-from src.features.photos import Photo, photos_digest, photos_of_folder, photos_of_list, photos_of_queries
+from src.features.photos import (
+    Photo,
+    photos_digest,
+    photos_of_folder,
+    photos_of_list,
+    photos_of_queries,
+    photos_of_shard,
+    with_prefix,
+)
 
 
 @pytest.fixture
@@ -44,7 +52,7 @@ def test_sample_is_seeded_and_sorted(folder):
 def test_list(folder, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("\ufeffb.png\r\n\n ./a.png \nb.png\n", encoding="utf-8")
-    assert [photo.name for photo in photos_of_list(folder, path)] == ["b.png", "a.png"]
+    assert [photo.name for photo in photos_of_list(folder, path)] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("line", ["none.png", "jpg", "../photos/a.png", "/etc/hostname"])
@@ -91,3 +99,34 @@ def test_digest_follows_what_matters(folder, tmp_path):
     assert photos_digest(photos_of_folder(moved)) != digest
     photo = Photo("q", str(moved / "a.png"), (0, 0, 5, 5))
     assert photos_digest([photo]) != photos_digest([Photo("q", photo.path)])
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_shards_share_the_photos_out(folder, count):
+    photos = photos_of_folder(folder)
+    shards = [photos_of_shard(photos, f"{number}/{count}") for number in range(1, count + 1)]
+    assert sorted(photo.name for shard in shards for photo in shard) == [photo.name for photo in photos]
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    assert photos_of_shard(photos, "") == photos
+
+
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "2", "2/", "/2", "-1/4", "1/4/4", "a/b", "1/0", "\u0661/4", "1/4\n"])
+def test_what_is_no_shard(folder, shard):
+    with pytest.raises(UserError, match="give one such as 2/8"):
+        photos_of_shard(photos_of_folder(folder), shard)
+
+
+def test_more_shards_than_photos(folder):
+    with pytest.raises(UserError, match="5/9: there are only 4 photos"):
+        photos_of_shard(photos_of_folder(folder), "5/9")
+
+
+def test_prefix(folder):
+    photos = photos_of_folder(folder)
+    renamed = with_prefix(photos, "far/off_")
+    assert [photo.name for photo in renamed][0] == "far/off_a.png" and renamed[0].path == photos[0].path
+    assert with_prefix(photos, "") == photos
+    assert with_prefix(photos, "distractors/")[0].name == "distractors/a.png"
+    for prefix in ("/", "/a", "../", "a//b", "./"):
+        with pytest.raises(UserError, match="--name_prefix is"):
+            with_prefix(photos, prefix)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from src.features.pyramid import level_size, normalise, pyramid_levels, resize_image
+from src.errors import UserError
+from src.features.pyramid import level_size, normalise, pyramid_levels, require_affordable, resize_image
 
 # Reference TF DELF: (max, min, factor, square) of a 4 x 2 photo -> sides and scale factors (vertical, horizontal)
 RESIZED = [
@@ -35,6 +36,21 @@ def test_resize_factors_are_those_after_rounding():
 
 def test_resize_never_loses_a_side():
     assert resize_image(np.zeros((1000, 1, 3), np.uint8), max_image_size=100)[0].shape == (100, 1, 3)
+
+
+def test_reduced_decoding_is_resized_as_the_photo_would_be():
+    resized, factors = resize_image(np.zeros((50, 33, 3), np.uint8), max_image_size=20, photo_sides=(400, 260))
+    assert resized.shape == (20, 13, 3) and factors == (20 / 400, 13 / 260)
+
+
+@pytest.mark.parametrize(("height", "width"), [(2048, 2048), (8191, 512), (50, 81920)])
+def test_largest_level_has_a_limit(height, width):
+    require_affordable(height, width, (0.5, 2.0))
+    with pytest.raises(UserError, match=r"scale 2\.5 has .* give --max_image_size (\d+) or less") as refused:
+        require_affordable(height, width, (0.5, 2.5))
+    side = int(str(refused.value).split()[-3])
+    ratio = side / max(height, width)
+    require_affordable(round(height * ratio), round(width * ratio), (0.5, 2.5))
 
 
 def test_untouched_photo_keeps_its_pixels():

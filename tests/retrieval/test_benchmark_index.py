@@ -17,14 +17,14 @@ COST = Cost(
     train_seconds=60,
     add_seconds=30,
     peak_bytes=5e9,
-    timings={5: Timing(1, 2, 3), 50: Timing(4, 8, 9)},
+    timings={5: Timing(1, 2, 3), 50: Timing(0.4, 8, 9)},
 )
 
 
 def test_what_is_not_measured_is_computed():
     row = benchmark["table_row"]
     assert row(5, 5, "X", COST, 7e9) == "| 5 | `X` | 3.00 GB | 4.00 GB | 7.00 GB | 90 s | 3.0 s | measured |"
-    # 1 + 2 x 10 GB, and 10 more; 60 + 300 s; 8 s for 4 times the codes make 20 for 10 times, and 1 s for the rest
+    # 1 + 2 x 10 GB, and 10 more; 60 + 300 s; 8 s for 0.4 of the comparisons make 20, and 1 s for the rest
     assert (
         row(50, 5, "X", COST, 7e9) == "| 50 | `X` | 21.00 GB | 31.00 GB | 70.00 GB | 6 min | 21 s | computed from 5 |"
     )

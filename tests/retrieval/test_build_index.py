@@ -190,7 +190,8 @@ def test_index_type_by_size(count, dimension, expected):
 
 def test_search_defaults_of_an_index():
     lists = faiss.try_extract_index_ivf(make_index("OPQ19_38,IVF4096,PQ19", 40))
-    assert lists.nprobe == default_nprobe(4096) == 64 and default_nprobe(4) == 4
+    assert lists.nprobe == default_nprobe(4096) == 64
+    assert [default_nprobe(number) for number in (4, 100, 1024, 16384)] == [4, 16, 32, 64]
     assert faiss.downcast_index(make_index("HNSW32", 40)).hnsw.efSearch >= 60  # the neighbours looked up by default
 
 

@@ -34,14 +34,21 @@ def picture(seed: int) -> Image.Image:
     return Image.fromarray(np.kron(blocks, np.ones((32, 32, 1), np.uint8)))
 
 
+def random_pca(sha256: str) -> Pca:
+    """To 8 dimensions; fitting one takes most of a test's time."""
+    generator = np.random.default_rng(0)
+    return Pca(np.zeros(1024), generator.normal(size=(8, 1024)), np.ones(8), {"checkpoint_sha256": sha256})
+
+
 @pytest.fixture
 def place(tmp_path):
-    """photos/ with seven photos, model/net.ckpt, and the recipe for them."""
+    """photos/ with seven photos, and model/ with a checkpoint and its PCA."""
     (tmp_path / "photos" / "trip").mkdir(parents=True)
     for seed in range(7):
         picture(seed).save(tmp_path / "photos" / ("trip" if seed % 2 else "") / f"{seed}.png")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "net.ckpt").write_bytes(b"weights")
+    save_pca(tmp_path / "model" / "pca.npz", random_pca(sha256_of(tmp_path / "model" / "net.ckpt")))
     return tmp_path
 
 
@@ -74,21 +81,15 @@ def test_a_photo_finds_itself_and_a_part_of_it_too(place):
 
 
 def test_the_pca_is_fitted_on_the_photos(place):
+    (place / "model" / "pca.npz").unlink()
     pca = load_pca(build(place).folder / "pca.npz")
     assert pca.components.shape == (6, 1024) and pca.provenance["num_photos"] == 7
     assert pca.provenance["checkpoint_sha256"] == sha256_of(place / "model" / "net.ckpt")
 
 
-def random_pca(sha256: str) -> Pca:
-    generator = np.random.default_rng(0)
-    return Pca(np.zeros(1024), generator.normal(size=(8, 1024)), np.ones(8), {"checkpoint_sha256": sha256})
-
-
 def test_the_pca_beside_the_checkpoint_or_the_one_given_is_taken(place):
-    ours = random_pca(sha256_of(place / "model" / "net.ckpt"))
-    save_pca(place / "model" / "pca.npz", ours)
     collection = build(place)
-    assert load_pca(collection.folder / "pca.npz").identity == ours.identity
+    assert load_pca(collection.folder / "pca.npz").identity == load_pca(place / "model" / "pca.npz").identity
     save_pca(place / "model" / "pca.npz", random_pca("of another"))
     shutil.rmtree(collection.folder)
     assert load_pca(build(place).folder / "pca.npz").provenance["num_photos"] == 7  # not the foreign one
@@ -140,7 +141,6 @@ def test_a_stopped_build_goes_on(place):
         network = load_fake_network(config, device_id)
         return lambda level: seen.append(level) or network(level)
 
-    save_pca(place / "model" / "pca.npz", random_pca(sha256_of(place / "model" / "net.ckpt")))
     with pytest.raises(KeyboardInterrupt):
         build_collection(place / "photos", place / "made", recipe(place), load_network=load_stopping_network)
     with pytest.raises(UserError, match="no such folder"):

@@ -1,0 +1,166 @@
+"""Between a feature file and a folder of the reference's `.delf` files."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import h5py
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from src.build_folder import build_folder_for
+from src.config import digest
+from src.errors import UserError
+from src.evaluation.names import NameTable, bare_name
+from src.features.delf_format import SUFFIX, features_as_delf, read_delf
+from src.features.feature_file import FORMAT_VERSION, FeatureFile, write_attributes, write_group
+from src.features.feature_parts import is_made
+from src.files import PathLike, atomic_path, atomic_write_json, require_folder, sha256_of
+from src.images import list_images
+from src.records import LocalFeatures
+
+logger = logging.getLogger(__name__)
+
+_ORIGIN_FILE = "origin.json"
+_EXIF_ORIENTATION = 0x0112  # 5 to 8 swap width and height
+_UNIT_TOLERANCE = 1e-3
+
+
+def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = False) -> None:
+    """Write each photo of a feature file as ``<name without the photo's extension>.delf``, as the reference names them.
+
+    The folder appears whole or not at all; ``origin.json`` in it keeps the feature file's attributes.
+
+    Raises:
+        UserError: two photos differ by extension only, or something else stands at ``folder``.
+    """
+    folder = Path(folder)
+    with FeatureFile(features, "--features") as source:
+        origin = {"features_sha256": sha256_of(features), "attributes": source.attributes}
+        if _is_converted(folder, origin, overwrite):
+            return
+        targets: Dict[str, str] = {}
+        for name in source.names:
+            other = targets.setdefault(bare_name(name), name)
+            if other != name:
+                raise UserError(f"{features}: {other} and {name} would get one {SUFFIX} file; rename one photo")
+        with build_folder_for(folder) as building:
+            for target, name in tqdm(targets.items(), desc="convert", unit="photo"):
+                path = building / f"{target}{SUFFIX}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(features_as_delf(source.read(name)))
+            atomic_write_json(building / _ORIGIN_FILE, origin)
+    logger.info("%s: %d %s files", folder, len(targets), SUFFIX)
+
+
+def delf_to_features(
+    folder: PathLike,
+    output: PathLike,
+    images_path: PathLike,
+    checkpoint_sha256: Optional[str] = None,
+    overwrite: bool = False,
+) -> None:
+    """Gather a folder of `.delf` files into a feature file.
+
+    Args:
+        folder: holds them, in folders or not.
+        output: feature file.
+        images_path: the photos, upright as this project reads them: `.delf` files do not hold their sizes.
+        checkpoint_sha256: identity of the network that made the features, hex; None = what ``features_to_delf`` left
+            in the folder, '' where it left nothing. Index and queries can be searched when theirs are equal.
+        overwrite: replace a feature file made of others.
+
+    Raises:
+        UserError: no `.delf` file, one that is damaged or has no photo, descriptors of several lengths.
+    """
+    files = sorted(require_folder(folder, "--delf_path").rglob(f"*{SUFFIX}"))
+    if not files:
+        raise UserError(f"{folder}: no {SUFFIX} file in this folder")
+    if not str(images_path):
+        raise UserError(f"{SUFFIX} files do not hold the sizes of the photos: give the photos' folder as --images_path")
+    photos = _photos_of(files, Path(folder), images_path)
+    attributes = _attributes(files, Path(folder), checkpoint_sha256)
+    if is_made(output, attributes, overwrite):
+        logger.info("%s: already made", output)
+        return
+    dimension, off_unit = None, 0
+    with atomic_path(output) as temporary, h5py.File(temporary, "w") as target:
+        write_attributes(target, {**attributes, "format_version": FORMAT_VERSION})
+        for path, name in zip(tqdm(files, desc="convert", unit="photo"), photos):
+            features = read_delf(path, _upright_size(Path(images_path) / name))
+            dimension = _same_dimension(features, dimension, path)
+            off_unit += bool((np.abs(np.linalg.norm(features.descriptors, axis=1) - 1) > _UNIT_TOLERANCE).any())
+            write_group(target, name, features)
+    if off_unit:
+        logger.warning("%d files hold descriptors that are not of length 1; match_distance expects that", off_unit)
+    logger.info("%s: %d photos", output, len(files))
+
+
+def _is_converted(folder: Path, origin: Dict[str, Any], overwrite: bool) -> bool:
+    """Whether the wanted files stand in ``folder``; UserError when something else does and may not be replaced."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    stored = _read_origin(folder)
+    if stored is None:  # said even with overwrite: replacing a folder deletes what is in it
+        raise UserError(f"{folder}: stands there and was not made by this command; give another --output")
+    if overwrite:
+        return False
+    if stored != origin:
+        raise UserError(f"{folder}: converted from other features; give --overwrite, or another --output")
+    logger.info("%s: already made", folder)
+    return True
+
+
+def _read_origin(folder: Path) -> Optional[Dict[str, Any]]:
+    try:
+        stored = json.loads((folder / _ORIGIN_FILE).read_text(encoding="utf-8"))
+        return stored if isinstance(stored["attributes"], dict) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _attributes(files: List[Path], folder: Path, checkpoint_sha256: Optional[str]) -> Dict[str, Any]:
+    """Attributes of the gathered feature file; its photos are told by the names and sizes of the files."""
+    sizes = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
+    origin = _read_origin(folder)
+    if origin is not None and checkpoint_sha256 is None:
+        settings = {name: value for name, value in origin["attributes"].items() if name != "format_version"}
+    else:
+        settings = {"checkpoint_sha256": checkpoint_sha256 or "", "pca": "", "config_hash": digest({"format": SUFFIX})}
+    return {**settings, "photos": digest({"files": sizes})}
+
+
+def _photos_of(files: List[Path], folder: Path, images_path: PathLike) -> List[str]:
+    """The photo of each file, relative to ``images_path``."""
+    names = list_images(require_folder(images_path, "--images_path"))
+    table = NameTable(names)
+    owners: Dict[int, Path] = {}
+    for path in files:
+        wanted = path.relative_to(folder).with_suffix("").as_posix()
+        number = table.find(wanted)
+        if number is None:
+            raise UserError(f"{images_path}: no photo {wanted} in it, whose size {path} needs")
+        if owners.setdefault(number, path) != path:
+            raise UserError(f"{path}: belongs to {names[number]}, as {owners[number]} does; remove one of them")
+    return [names[number] for number in owners]
+
+
+def _upright_size(path: Path) -> Tuple[int, int]:
+    """(width, height) of a photo after its EXIF orientation, from its header."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as a photo ({error}); its size is needed") from error
+
+
+def _same_dimension(features: LocalFeatures, dimension: Optional[int], path: Path) -> Optional[int]:
+    if not len(features):
+        return dimension
+    found = features.descriptors.shape[1]
+    if dimension not in (None, found):
+        raise UserError(f"{path}: descriptors of {found} numbers, those before have {dimension}; convert them apart")
+    return found

@@ -1,0 +1,138 @@
+"""Pictures of features: keypoints over the photo, and where the attention lies."""
+
+from typing import Any, List, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from src.features.keypoints import STRIDE
+from src.files import PathLike, atomic_path
+from src.records import LocalFeatures
+
+_LONGER_SIDE = 860  # of a photo in the picture, pixels, as all that follow
+_MARGIN, _TITLE, _HEADING, _GAP = 22, 44, 30, 26
+_BAR, _BAR_LABELS, _LEAST_BAR, _LEAST_WIDTH = 14, 64, 150, 620
+_LEAST_HALF = 250  # room for the words above a narrow photo
+_LETTER = 9.7  # mean width of one in the title
+_DPI = 100
+_STACKED_ABOVE = 1.8  # width / height from which the two halves lie one above the other
+_COLOURS, _INK = "plasma", "#3c4043"
+_FAINT, _STRONG = 0.25, 0.8  # opacity of the lowest and the highest attention
+_LOWEST_SHARE = 2  # percent of the attention map that share the lowest colour
+
+
+def shown_size(image: np.ndarray) -> Tuple[int, int]:
+    """(width, height) in pixels at which a photo [H, W, 3] is shown."""
+    height, width = image.shape[:2]
+    factor = _LONGER_SIDE / max(height, width)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def draw_features(
+    image: np.ndarray,
+    features: LocalFeatures,
+    attention: Optional[np.ndarray],
+    title: str,
+    path: PathLike,
+    num_shown: int = 200,
+) -> None:
+    """Write a PNG: the strongest keypoints, then the attention, both in one scale of colours.
+
+    A circle is as large as the cell of the feature map that the feature comes from; the strongest lie on top.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        features: of the photo, best first.
+        attention: [h, w] over the whole photo; None = keypoints only.
+        title: text above, such as the photo's name.
+        path: PNG to write.
+        num_shown: keypoints drawn at most.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    size = shown_size(image)
+    figure, halves, bar = _lay_out(size, 1 if attention is None else 2, title)
+    scores = features.scores[:num_shown]
+    low = scores.min(initial=np.inf) if attention is None else np.percentile(attention, _LOWEST_SHARE)
+    high = max(scores.max(initial=-np.inf), -np.inf if attention is None else attention.max())
+    low, high = (float(low), float(high)) if np.isfinite([low, high]).all() else (0.0, 1.0)
+    colours = ScalarMappable(Normalize(low, high if high > low else low + 1, clip=True), _COLOURS)
+    shrinks = size[0] < image.shape[1]
+    shown = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    _draw_keypoints(halves[0], shown, features, num_shown, colours)
+    if attention is not None:
+        _draw_attention(halves[1], shown, attention, features.image_size, colours)
+    figure.colorbar(colours, cax=bar).outline.set_visible(False)
+    bar.set_ylabel("attention score", color=_INK)
+    bar.tick_params(colors=_INK)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _lay_out(size: Tuple[int, int], count: int, title: str) -> Tuple[Any, List[Any], Any]:
+    """A figure with axes for ``count`` photos of ``size`` (width, height) and for the colour bar, in whole pixels."""
+    from matplotlib.figure import Figure
+
+    width, height = size
+    down = count if width > _STACKED_ABOVE * height else 1
+    across = count // down
+    column = max(width, _LEAST_HALF)
+    photos_width = across * column + (across - 1) * _GAP
+    photos_height = down * (height + _HEADING)
+    full_width = max(_LEAST_WIDTH, _MARGIN + photos_width + _GAP + _BAR + _BAR_LABELS + _MARGIN)
+    full_height = _TITLE + max(photos_height, _LEAST_BAR + _HEADING) + _MARGIN
+    figure = Figure(figsize=(full_width / _DPI, full_height / _DPI), dpi=_DPI)
+
+    def axes(left: int, top: int, box_width: int, box_height: int) -> Any:
+        bottom = full_height - top - box_height
+        return figure.add_axes(
+            (left / full_width, bottom / full_height, box_width / full_width, box_height / full_height)
+        )
+
+    letters = int((full_width - 2 * _MARGIN) / _LETTER)
+    text = title if len(title) <= letters else "..." + title[3 - letters :]
+    figure.text(_MARGIN / full_width, 1 - _TITLE / 2 / full_height, text, fontsize=12, color=_INK, va="center")
+    halves = [
+        axes(
+            _MARGIN + (number % across) * (column + _GAP),
+            _TITLE + _HEADING + (number // across) * (height + _HEADING), width, height,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    bar_height = max(photos_height - _HEADING, _LEAST_BAR)
+    return figure, halves, axes(_MARGIN + photos_width + _GAP, _TITLE + _HEADING, _BAR, bar_height)
+
+
+def _show(axes: Any, picture: np.ndarray, image_size: Tuple[int, int], heading: str, **how: Any) -> None:
+    """Lay ``picture`` over the area of the photo; coordinates are pixels of the photo, whose centres are whole."""
+    width, height = image_size
+    axes.imshow(picture, extent=(-0.5, width - 0.5, height - 0.5, -0.5), aspect="auto", **how)
+    axes.set_axis_off()
+    axes.set_title(heading, fontsize=10, color=_INK, loc="left")
+
+
+def _draw_keypoints(axes: Any, shown: np.ndarray, features: LocalFeatures, num_shown: int, colours: Any) -> None:
+    from matplotlib.collections import EllipseCollection
+
+    rows = np.arange(min(len(features), num_shown))[::-1]  # weakest first, so that the strongest lie on top
+    part = f"{len(rows)} strongest of " if len(rows) < len(features) else ""
+    meaning = "; a circle is a cell of its scale" if shown.shape[1] > 2 * _LEAST_HALF and len(rows) else ""
+    heading = f"{part}{len(features) or 'no'} keypoints{meaning}"
+    _show(axes, shown, features.image_size, heading)
+    sizes = STRIDE * features.scales[rows]
+    for line_width, edges in ((2.4, (0, 0, 0, 0.45)), (1.2, colours.to_rgba(features.scores[rows]))):
+        circles = EllipseCollection(
+            sizes, sizes, np.zeros(len(rows)), units="xy", offsets=features.keypoints[rows], facecolors="none",
+            edgecolors=edges, linewidths=line_width, offset_transform=axes.transData,
+        )  # fmt: skip
+        axes.add_collection(circles)
+
+
+def _draw_attention(
+    axes: Any, shown: np.ndarray, attention: np.ndarray, image_size: Tuple[int, int], colours: Any
+) -> None:
+    grey = np.repeat(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+    _show(axes, grey, image_size, "attention, highest of all scales")
+    opacity = _FAINT + (_STRONG - _FAINT) * np.asarray(colours.norm(attention))
+    _show(axes, attention, image_size, axes.get_title(loc="left"), cmap=colours.cmap, norm=colours.norm, alpha=opacity)

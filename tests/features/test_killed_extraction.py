@@ -1,0 +1,137 @@
+"""Extraction killed at random moments and started again: the file is that of an uninterrupted run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.features.feature_parts import finished_photos, parts_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT, KILLS = 60, 10
+
+# What the killed process runs: extraction in parts of three photos. Arguments: folder, output, devices, network.
+EXTRACTION = """
+import functools, sys, time
+from pathlib import Path
+from src.config import Config
+from src.features import worker
+from src.features.extract_to_file import extract_to_file
+from src.features.photos import photos_of_folder
+from tests.features.fake_network import load_fake_network
+
+def load_slow_network(config, device_id):
+    network = load_fake_network(config)
+    def slow(level):
+        time.sleep(0.02)
+        return network(level)
+    return slow
+
+worker.PartWriter = functools.partial(worker.PartWriter, photos_per_part=3)
+if __name__ == "__main__":
+    folder, output, devices, network = sys.argv[1:]
+    config = Config(checkpoint_path=f"{folder}/../delf.ckpt", image_scales=(1.0,), max_feature_num=4, num_workers=2,
+                    device_target="CPU", engine="mindspore")
+    photos = photos_of_folder(folder)
+    print("ready", flush=True)
+    load = load_slow_network if network == "fake" else None
+    extract_to_file(photos, "", output, config, [int(digit) for digit in devices], load)
+"""
+
+
+def _photos(folder, count):
+    (folder / "photos").mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        pixels = generator.integers(0, 256, (40 + number % 7, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{number:02d}.png")
+
+
+def _start(folder, output, devices="0", network="fake"):
+    script = folder / "extraction.py"  # a file: child processes import it
+    script.write_text(EXTRACTION)
+    command = [sys.executable, str(script), str(folder / "photos"), str(output), devices, network]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(*arguments):
+    process = _start(*arguments)
+    _, log = process.communicate()
+    assert process.returncode == 0, log
+
+
+def _contents(path):
+    """Every dataset and attribute of a feature file."""
+    found = {}
+
+    def visit(name, item):
+        found[name] = sorted(item.attrs.items())
+        if isinstance(item, h5py.Dataset):
+            found[name] = (item.dtype, item[()].tolist())
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+        return {"": sorted(file.attrs.items()), **found}
+
+
+def _until_a_part_more(folder, moments):
+    """Wait for the next finished part (loading the network takes seconds), then some random milliseconds."""
+    parts = parts_folder(folder / "killed.h5")
+    count, started = len(list(parts.glob("*.h5"))), time.monotonic()
+    while len(list(parts.glob("*.h5"))) == count and time.monotonic() - started < 60:
+        time.sleep(0.002)
+    time.sleep(moments.uniform(0, 0.05))
+
+
+def _kill_and_resume(folder, kills, wait, **how):
+    moments, output, before = random.Random(11), folder / "killed.h5", 0
+    for _ in range(kills):
+        process = _start(folder, output, **how)
+        assert process.stdout.readline() == "ready\n"
+        wait(moments)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        process.stdout.close(), process.stderr.close()
+        time.sleep(0.1)  # for child processes to notice
+        finished = len(finished_photos(parts_folder(output)))
+        assert finished >= before
+        before = finished
+    assert before > 0 and not output.exists()
+    _finish(folder, output, *how.values())
+    return output
+
+
+@pytest.mark.parametrize(("devices", "longest"), [("0", 0.25), pytest.param("01", 0.9, marks=pytest.mark.slow)])
+def test_sixty_photos_ten_kills(tmp_path, devices, longest):
+    (tmp_path / "delf.ckpt").write_bytes(b"weights")
+    _photos(tmp_path, COUNT)
+    _finish(tmp_path, tmp_path / "straight.h5")
+    output = _kill_and_resume(tmp_path, KILLS, lambda moments: time.sleep(moments.uniform(0, longest)), devices=devices)
+    assert len(_contents(output)) == 1 + 6 * COUNT
+    assert _contents(output) == _contents(tmp_path / "straight.h5")
+    assert sorted(path.name for path in tmp_path.glob("*.h5*")) == ["killed.h5", "straight.h5"]
+
+
+@pytest.mark.slow
+def test_the_real_network(tmp_path):
+    import mindspore as ms
+
+    from src.config import Config
+    from src.model.delf import DelfNet
+
+    ms.save_checkpoint(DelfNet(Config()), str(tmp_path / "delf.ckpt"))
+    _photos(tmp_path, 30)
+    _finish(tmp_path, tmp_path / "straight.h5", "0", "real")
+    wait = partial(_until_a_part_more, tmp_path)
+    output = _kill_and_resume(tmp_path, 4, wait, devices="0", network="real")
+    assert _contents(output) == _contents(tmp_path / "straight.h5")

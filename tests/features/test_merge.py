@@ -1,0 +1,99 @@
+"""Merging feature files."""
+
+import logging
+
+import h5py
+import pytest
+
+from src.errors import UserError
+from src.features.feature_file import FeatureFile
+from src.features.merge import merge_features
+from tests.features.made_up import contents, make_file
+
+NAMES = [f"{'sub/' if number % 2 else ''}{number}.jpg" for number in range(7)]
+
+
+def _shards(tmp_path, count=3):
+    return [make_file(tmp_path / f"{i}.h5", NAMES[i::count], shard=f"{i + 1}/{count}") for i in range(count)]
+
+
+def test_shards_make_the_file_made_in_one_go(tmp_path):
+    whole = make_file(tmp_path / "whole.h5", NAMES, shard="")
+    merge_features(reversed(_shards(tmp_path)), tmp_path / "out" / "merged.h5")
+    assert contents(tmp_path / "out" / "merged.h5") == contents(whole)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["merged.h5"]
+
+
+def test_folders_extracted_alike(tmp_path):
+    paths = [make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], photos=f"list {i}") for i in range(2)]
+    merge_features(paths, tmp_path / "merged.h5")
+    merge_features(paths[::-1], tmp_path / "other.h5")
+    assert contents(tmp_path / "merged.h5") == contents(tmp_path / "other.h5")
+    with FeatureFile(tmp_path / "merged.h5") as merged:
+        assert merged.names == ["0.jpg", "1.jpg"] and merged.attributes["photos"] not in ("list 0", "list 1")
+        assert merged.attributes["config_hash"] == "0123456789ab" and "shard" not in merged.attributes
+
+
+def test_missing_shards_are_named_and_the_file_does_not_pass_for_whole(tmp_path, caplog):
+    shards = _shards(tmp_path, 4)
+    merge_features([shards[0], shards[2]], tmp_path / "merged.h5")
+    assert "shards 2/4, 4/4 are missing" in caplog.text
+    with FeatureFile(tmp_path / "merged.h5") as merged, FeatureFile(shards[0]) as shard:
+        assert merged.attributes["photos"] != shard.attributes["photos"]
+    with pytest.raises(UserError, match="made under other settings .photos.*--overwrite"):
+        merge_features(shards, tmp_path / "merged.h5")
+
+
+def test_mixed_settings_are_refused(tmp_path):
+    paths = [
+        make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], score_threshold=i, config_hash=f"hash {i}") for i in range(2)
+    ]
+    with pytest.raises(UserError, match=r"1.h5: made under other settings than .*0.h5 \(score_threshold\)"):
+        merge_features(paths, tmp_path / "merged.h5")
+    more = make_file(tmp_path / "2.h5", ["2.jpg"], score_threshold=0, half=True)
+    with pytest.raises(UserError, match=r"\(half\)"):
+        merge_features([paths[0], more], tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.h5").exists()
+
+
+def test_engines_may_differ_at_float32_only(tmp_path):
+    def files(precision):
+        return [
+            make_file(tmp_path / f"{engine}.h5", [f"{engine}.jpg"], engine=engine, precision=precision)
+            for engine in ("openvino", "mindspore")
+        ]
+
+    merge_features(files("float32"), tmp_path / "merged.h5")
+    with FeatureFile(tmp_path / "merged.h5") as merged:
+        assert merged.attributes["engine"] == "mindspore+openvino"
+    with pytest.raises(UserError, match=r"\(engine\)"):
+        merge_features(files("bfloat16"), tmp_path / "other.h5")
+
+
+def test_the_same_photo_twice(tmp_path):
+    one, two = make_file(tmp_path / "1.h5", ["a.jpg", "b.jpg"]), make_file(tmp_path / "2.h5", ["b.jpg"])
+    with pytest.raises(UserError, match="2.h5: holds b.jpg, as .*1.h5 does"):
+        merge_features([one, two], tmp_path / "merged.h5")
+    with pytest.raises(UserError, match="is one of the files to merge"):
+        merge_features([one, two], two)
+
+
+def test_finished_work_is_kept_and_a_killed_run_leaves_no_trace(tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    shards, output = _shards(tmp_path), tmp_path / "merged.h5"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("src.features.merge.os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge_features(shards, output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.h5", "1.h5", "2.h5"]
+    (tmp_path / "merged.h5.merging").write_bytes(b"half a file")
+    merge_features(shards, output)
+    with h5py.File(output) as file:
+        assert len(file) == 5 and not (tmp_path / "merged.h5.merging").exists()
+    before = output.stat().st_mtime_ns
+    merge_features(shards, output)
+    assert output.stat().st_mtime_ns == before and "already made" in caplog.text

@@ -1,0 +1,76 @@
+"""Several workers: photos shared out, workers that die, photos that kill them."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.config import Config
+from src.errors import UserError
+from src.features.feature_parts import finished_photos
+from src.features.photos import photos_of_folder
+from src.features.worker import Job
+from src.features.workers import extract_photos
+from tests.features.fake_network import load_deadly_network, load_fake_network
+
+CONFIG = Config(image_scales=(1.0,), max_feature_num=5, num_workers=1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve photos."""
+    generator = np.random.default_rng(0)
+    for number in range(12):
+        pixels = generator.integers(0, 200, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number:02d}.png")
+    (tmp_path / "parts").mkdir()
+    return tmp_path
+
+
+def _run(folder, devices, load_network=load_fake_network):
+    photos = photos_of_folder(folder)
+    failures = extract_photos(photos, Job(CONFIG, None, folder / "parts", load_network), devices)
+    finished = finished_photos(folder / "parts")
+    assert sorted([*finished, *failures]) == [photo.name for photo in photos]
+    return failures
+
+
+def test_a_worker_that_dies_at_once_is_done_without(folder, caplog):
+    assert _run(folder, (9, 0)) == {}
+    assert "worker 0 ended with status -9 (-9: killed, mostly for lack of memory); its photos go" in caplog.text
+
+
+def test_all_workers_dead(folder):
+    with pytest.raises(UserError, match=r"status -9 .*the last one; run again with fewer --devices"):
+        _run(folder, (9, 9))
+
+
+def test_a_photo_that_kills_is_found_and_the_rest_done(folder):
+    Image.new("RGB", (40, 50), "white").save(folder / "05.png")
+    (folder / "07.png").write_bytes(b"no photo")
+    failures = _run(folder, (0, 1), load_deadly_network)
+    assert sorted(failures) == ["05.png", "07.png"]
+    assert failures["05.png"] == f"{folder / '05.png'}: two workers died over it (status -9)"
+
+
+def load_dying_network(config, device_id=0):
+    """Worker 1 dies at its third photo, when other photos of its part are extracted but not finished."""
+    network, calls = load_fake_network(config), []
+
+    def dying(level):
+        calls.append(level)
+        if device_id == 0:
+            time.sleep(0.1)
+        elif len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return network(level)
+
+    return dying
+
+
+def test_photos_of_a_dead_workers_unfinished_part_are_done_again(folder, caplog):
+    assert _run(folder, (0, 1), load_dying_network) == {}
+    assert "worker 1 ended with status -9" in caplog.text

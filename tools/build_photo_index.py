@@ -1,0 +1,34 @@
+"""Features and index of a folder of one's own photos in one command; run again, it adds the photos that are new."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.command import run_command
+from src.config import parse_command_line
+from src.errors import UserError
+
+
+def _arguments(parser) -> None:
+    parser.add_argument("--images_path", required=True, help="folder of photos, searched with its sub-folders")
+    parser.add_argument("--output", required=True, help="folder to make, for tools/search_images.py")
+    parser.add_argument(
+        "--devices", default="0", help="device ids such as 0, 01 or 03, one worker each (default: %(default)s)"
+    )
+
+
+def main(argv=None) -> None:
+    config, arguments = parse_command_line(__doc__, ("run", "model", "extraction", "retrieval"), _arguments, argv)
+    if not (arguments.devices.isascii() and arguments.devices.isdigit()):
+        raise UserError(f"--devices is {arguments.devices!r}; give digits such as 0, 01 or 03")
+    from src.retrieval.build_collection import build_collection
+    from src.retrieval.index import describe_size
+
+    devices = [int(digit) for digit in arguments.devices]
+    collection = build_collection(arguments.images_path, arguments.output, config, devices)
+    print(f"{arguments.output}: {describe_size(collection.index)}")
+
+
+if __name__ == "__main__":
+    run_command(main)
