@@ -49,6 +49,8 @@ def _choose_photos(arguments, seed: int) -> tuple:
     ways += [name for name in ("list_images_path", "num_images") if getattr(arguments, name)]
     if len(ways) > 1:
         raise UserError(f"--{ways[0]} and --{ways[1]} both choose the photos; give one of them")
+    if arguments.name_prefix and by_truth:
+        raise UserError("--name_prefix goes with no ground truth: queries keep the names that they have there")
     if by_truth:
         return photos_of_queries(arguments.images_path, arguments.gt_path, arguments.protocol)
     if arguments.list_images_path:

@@ -81,7 +81,7 @@ class Config:
     min_image_size: int = key("extraction", -1, "shorter photos are enlarged to this, pixels; -1 = no limit")
     use_square_images: bool = key("extraction", False, "stretch photos to squares of their longer side")
     resize_factor: float = key("extraction", 1.0, "factor of max_image_size and min_image_size")
-    half: bool = key("extraction", False, "store keypoints, scores and descriptors as float16")
+    half: bool = key("extraction", False, "store descriptors and scores as float16")
     engine: str = key(
         "extraction",
         "auto",

@@ -68,21 +68,25 @@ def extract_to_file(
         with FeatureFile(output) as made:
             logger.info("%s: already made, %d of %d photos", output, len(made), len(own))
         return
+    if load_network is None:
+        load_network = partial(choose.load_network, threads=network_threads(config.engine, len(devices)))
     with feature_parts.open_parts(output, attributes, config.overwrite) as folder, _stopped_by_signals(folder):
-        finished = feature_parts.finished_photos(folder)
-        missing = [photo for photo in own if photo.name not in finished]
-        if len(missing) < len(own):
-            logger.info("%d of %d photos were finished by an earlier run", len(own) - len(missing), len(own))
-        if load_network is None:
-            load_network = partial(choose.load_network, threads=network_threads(config.engine, len(devices)))
-        job = Job(config, pca, folder, load_network)
-        failures = extract_photos(missing, job, devices) if missing else {}
+        failures = _extract_missing(own, Job(config, pca, folder, load_network), devices)
         _report(failures, output)
         if len(failures) == len(own):
             raise UserError(f"none of the {len(own)} photos can be used; the first: {next(iter(failures.values()))}")
         features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, attributes)
     done, size = len(own) - len(failures), os.path.getsize(output) / 1e6
     logger.info("%s: %d photos, %.1f descriptors a photo, %.1f MB", output, done, features / done, size)
+
+
+def _extract_missing(photos: Sequence[Photo], job: Job, devices: Sequence[int]) -> Failures:
+    """Extract the photos that no part holds yet."""
+    finished = feature_parts.finished_photos(job.folder)
+    missing = [photo for photo in photos if photo.name not in finished]
+    if len(missing) < len(photos):
+        logger.info("%d of %d photos were finished by an earlier run", len(photos) - len(missing), len(photos))
+    return extract_photos(missing, job, devices[: len(missing)]) if missing else {}
 
 
 def describe(

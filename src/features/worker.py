@@ -1,7 +1,6 @@
 """One extraction worker: a pipeline from photos to finished parts, in this process or in a child."""
 
 import logging
-import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -74,8 +73,6 @@ def serve(job: Job, device_id: int, connection: Connection) -> None:
 
     It ends, its part finished, when the other end of the pipe is closed, be it by the parent's death.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the parent's to answer
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")  # warnings alone
     try:
         try:

@@ -6,8 +6,10 @@ part that holds it is finished; what a dead worker had not come so far with goes
 
 import logging
 import multiprocessing
+import signal
 from collections import deque
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Deque, Dict, List, Sequence, Set
 
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _PHOTOS_AHEAD = 3  # that a worker has beyond those its readers are at
 _SECONDS_TO_END = 60  # for a worker to finish its part
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # are this process's to answer; a worker ends when its pipe is closed
 
 
 def extract_photos(photos: Sequence[Photo], job: Job, devices: Sequence[int]) -> Failures:
@@ -79,7 +82,12 @@ class _Supervisor:
         context = multiprocessing.get_context("spawn")  # MindSpore does not survive a fork
         mine, theirs = context.Pipe()
         process = context.Process(target=serve, args=(self._job, device, theirs), daemon=True)
-        process.start()
+        resource_tracker.ensure_running()  # now, because its start unblocks signals
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # inherited: from the child's first moment on
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         self._workers.append(_Worker(number, device, process, mine))
 

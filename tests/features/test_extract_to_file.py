@@ -151,7 +151,7 @@ def test_two_workers_write_the_same_file(photos, config, tmp_path):
 
 def test_a_network_that_cannot_be_loaded_fails_the_command(photos, config, tmp_path):
     with pytest.raises(UserError, match="device 8 is on fire"):
-        _extract(photos, config, tmp_path / "features.h5", devices=(0, 8))
+        _extract(photos, config, tmp_path / "features.h5", devices=(8, 8))
     assert not (tmp_path / "features.h5").exists()
 
 

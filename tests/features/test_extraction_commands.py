@@ -37,6 +37,7 @@ except SystemExit as end:
         (["--num_images", "-1"], "--num_images is -1"),
         (["--num_images", "2", "--gt_path", "gt"], "--gt_path and --num_images both choose"),
         (["--protocol", "classic"], "give it together with --gt_path"),
+        (["--gt_path", "gt", "--name_prefix", "a/"], "--name_prefix goes with no ground truth"),
         ([], "no such folder"),
     ],
 )

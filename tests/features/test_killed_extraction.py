@@ -56,12 +56,14 @@ def _photos(folder, count):
         Image.fromarray(pixels).save(folder / "photos" / f"{number:02d}.png")
 
 
-def _start(folder, output, devices="0", network="fake"):
+def _start(folder, output, devices="0", network="fake", **options):
     script = folder / "extraction.py"  # a file: child processes import it
     script.write_text(EXTRACTION)
     command = [sys.executable, str(script), str(folder / "photos"), str(output), devices, network]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def _finish(*arguments):
@@ -120,6 +122,22 @@ def test_sixty_photos_ten_kills(tmp_path, devices, longest):
     assert len(_contents(output)) == 1 + 6 * COUNT
     assert _contents(output) == _contents(tmp_path / "straight.h5")
     assert sorted(path.name for path in tmp_path.glob("*.h5*")) == ["killed.h5", "straight.h5"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_workers_asked_to_stop_finish_their_parts(tmp_path, number):
+    (tmp_path / "delf.ckpt").write_bytes(b"weights")
+    _photos(tmp_path, COUNT)
+    process = _start(tmp_path, tmp_path / "stopped.h5", "01", start_new_session=True)
+    parts, started = parts_folder(tmp_path / "stopped.h5"), time.monotonic()
+    while not list(parts.glob("*.h5")) and time.monotonic() - started < 30:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)  # as a terminal or a batch system does: all processes get it
+    _, log = process.communicate(timeout=30)
+    assert "Interrupted: stopped; finished photos are kept in" in log
+    assert log.count("Traceback") == 1, log  # that of the script, which the command line turns into a sentence
+    assert not list(parts.glob("*.tmp")) and 0 < len(finished_photos(parts)) < COUNT
+    assert len(_contents(parts / list(parts.glob("*.h5"))[0])) > 1
 
 
 @pytest.mark.slow

@@ -38,8 +38,15 @@ def _run(folder, devices, load_network=load_fake_network):
     return failures
 
 
+def load_late_network(config, device_id=0):
+    """The others have a second to die in."""
+    if device_id == 0:
+        time.sleep(1)
+    return load_fake_network(config, device_id)
+
+
 def test_a_worker_that_dies_at_once_is_done_without(folder, caplog):
-    assert _run(folder, (9, 0)) == {}
+    assert _run(folder, (9, 0), load_late_network) == {}
     assert "worker 0 ended with status -9 (-9: killed, mostly for lack of memory); its photos go" in caplog.text
 
 
