@@ -25,11 +25,11 @@ def _arguments(parser) -> None:
 def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, (), _arguments, argv)
     ground_truth, _, evaluation, provenance = judge(arguments)
+    save_results(arguments.output, ground_truth, evaluation, provenance, config.overwrite)
     sizes = f"{len(evaluation.rows)} queries, {evaluation.index_size} photos"
     print(f"{ground_truth.name}, protocol {evaluation.protocol}: {sizes}")
     print(format_table({name: setting.means() for name, setting in evaluation.metrics.items()}))
     print(format_summary(summarise(ground_truth, evaluation)), end="")
-    save_results(arguments.output, ground_truth, evaluation, provenance, config.overwrite)
 
 
 if __name__ == "__main__":

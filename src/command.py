@@ -1,6 +1,7 @@
 """What every command line shares: logging, one-sentence errors, exit status."""
 
 import logging
+import os
 import sys
 from typing import Callable, NoReturn
 
@@ -14,6 +15,10 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     prepare_process()
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at exit
+        sys.exit(141)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
