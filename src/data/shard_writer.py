@@ -113,7 +113,7 @@ class SplitWriter:
         """The photos at ``positions``, in this order, with a progress bar."""
         starts = range(0, len(positions), PHOTOS_AT_ONCE)
         paths = ([self.source.path(position) for position in positions[start:][:PHOTOS_AT_ONCE]] for start in starts)
-        with tqdm(total=len(positions), desc=self.split, unit="photo") as progress:
+        with tqdm(total=len(positions), desc=self.split, unit="photo", disable=None) as progress:
             for start, photos in zip(starts, read(paths)):
                 progress.update(len(photos))
                 yield from zip(positions[start : start + len(photos)].tolist(), photos)

@@ -33,7 +33,9 @@ def fingerprint(source: Source) -> Tuple[str, int]:
     catalogue = source.catalogue
     state = hashlib.sha256()
     total = 0
-    listed = zip(tqdm(catalogue.file_ids, desc="looking for photos", unit="photo"), catalogue.labels.tolist())
+    listed = zip(
+        tqdm(catalogue.file_ids, desc="looking for photos", unit="photo", disable=None), catalogue.labels.tolist()
+    )
     for file_id, label in listed:
         try:
             size = os.stat(catalogue.locate(source.root, file_id)).st_size

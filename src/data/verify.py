@@ -85,7 +85,7 @@ def verify_dataset(path: PathLike, workers: int = 2) -> DatasetInfo:
         shards = [(split, name, entry) for split in SPLITS for name, entry in summary[split]["shards"].items()]
         labels: Dict[str, Set[int]] = {split: set() for split in SPLITS}
         with ordered_map(_check_record, workers) as check:
-            for split, name, entry in tqdm(shards, desc="verifying", unit="shard"):
+            for split, name, entry in tqdm(shards, desc="verifying", unit="shard", disable=None):
                 labels[split] |= _verify_shard(info.folder / name, entry, info.num_classes, check)
         skipped = sum(sum(summary[split]["skipped"].values()) for split in SPLITS)
         photos = {split: sum(entry["photos"] for entry in summary[split]["shards"].values()) for split in SPLITS}

@@ -39,7 +39,7 @@ def rotate_photos(images_path: PathLike, list_path: PathLike, output: PathLike, 
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists; give --overwrite to replace it, or another --output")
     with build_folder_for(output) as folder:
-        for number, name in enumerate(tqdm(names, desc="rotate", unit="photo")):
+        for number, name in enumerate(tqdm(names, desc="rotate", unit="photo", disable=None)):
             source, target = Path(images_path) / name, folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if turns.get(number):

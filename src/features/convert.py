@@ -47,7 +47,7 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
             if other != name:
                 raise UserError(f"{features}: {other} and {name} would get one {SUFFIX} file; rename one photo")
         with build_folder_for(folder) as building:
-            for target, name in tqdm(targets.items(), desc="convert", unit="photo"):
+            for target, name in tqdm(targets.items(), desc="convert", unit="photo", disable=None):
                 path = building / f"{target}{SUFFIX}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(features_as_delf(source.read(name)))
@@ -88,7 +88,7 @@ def delf_to_features(
     dimension, off_unit = None, 0
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as target:
         write_attributes(target, {**attributes, "format_version": FORMAT_VERSION})
-        for path, name in zip(tqdm(files, desc="convert", unit="photo"), photos):
+        for path, name in zip(tqdm(files, desc="convert", unit="photo", disable=None), photos):
             features = read_delf(path, _upright_size(Path(images_path) / name))
             dimension = _same_dimension(features, dimension, path)
             off_unit += bool((np.abs(np.linalg.norm(features.descriptors, axis=1) - 1) > _UNIT_TOLERANCE).any())

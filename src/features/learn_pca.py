@@ -38,7 +38,7 @@ def learn_pca(features: PathLike, output: PathLike, dim: int, overwrite: bool = 
         if _is_made(Path(output), {**origin, "dim": dim}, overwrite):
             return
         fit = PcaFit()
-        for name in tqdm(source.names, desc="fit", unit="photo"):
+        for name in tqdm(source.names, desc="fit", unit="photo", disable=None):
             fit.add(source.read(name).descriptors)
     _finish(fit, Path(output), {**origin, "dim": dim})
 
@@ -63,7 +63,7 @@ def learn_pca_from_photos(
     if _is_made(Path(output), {**origin, "dim": dim}, config.overwrite):
         return
     fit = PcaFit()
-    with tqdm(total=len(photos), desc="fit", unit="photo") as bar:
+    with tqdm(total=len(photos), desc="fit", unit="photo", disable=None) as bar:
 
         def deliver(_: Photo, features: LocalFeatures) -> None:
             fit.add(features.descriptors)

@@ -48,7 +48,7 @@ def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bo
 
 
 def _copy(paths: Sequence[Path], names: Sequence[Sequence[str]], attributes: Attributes, unfinished: Path) -> None:
-    bar = tqdm(total=sum(map(len, names)), desc="merge", unit="photo")
+    bar = tqdm(total=sum(map(len, names)), desc="merge", unit="photo", disable=None)
     with bar, h5py.File(unfinished, "w") as target:
         write_attributes(target, {**attributes, "format_version": FORMAT_VERSION})
         for path, own in zip(paths, names):

@@ -68,7 +68,7 @@ def scores_of_file(features: PathLike, max_feature_num: int, num_photos: int = 0
         if 0 < num_photos < len(names):
             chosen = np.random.default_rng(seed).choice(len(names), num_photos, replace=False)
             names = [names[number] for number in sorted(chosen)]
-        scores = [source.read(name).scores for name in tqdm(names, desc="read", unit="photo")]
+        scores = [source.read(name).scores for name in tqdm(names, desc="read", unit="photo", disable=None)]
         return _sample(scores, source.attributes["checkpoint_sha256"], max_feature_num, str(features))
 
 
@@ -79,7 +79,7 @@ def scores_of_photos(
     everything = dataclasses.replace(config, pca_path="", score_threshold=0.0, max_feature_num=_EVERY_FEATURE)
     extractor = DelfExtractor.from_config(everything, load_network)
     scores: List[np.ndarray] = []
-    with tqdm(total=len(photos), desc="extract", unit="photo") as bar:
+    with tqdm(total=len(photos), desc="extract", unit="photo", disable=None) as bar:
 
         def deliver(_: Photo, features: LocalFeatures) -> None:
             scores.append(features.scores)

@@ -43,7 +43,7 @@ def visualize(
     with ExitStack() as stack:
         source = stack.enter_context(FeatureFile(features, "--features")) if str(features) else None
         extractor = DelfExtractor.from_config(config) if config.checkpoint_path else None
-        for photo in tqdm(photos, desc="draw", unit="photo"):
+        for photo in tqdm(photos, desc="draw", unit="photo", disable=None):
             if source is not None and photo.name not in source:
                 continue
             try:

@@ -195,7 +195,7 @@ def _add_photos(index: faiss.Index, photos: FeatureSet, keypoints: np.ndarray) -
     chunk_rows = max(1, _ADD_BYTES // (4 * photos.dimension))
     waiting: List[np.ndarray] = []
     added = end = 0
-    for _, features in tqdm(photos, desc="index", unit="photo", total=len(photos.names)):
+    for _, features in tqdm(photos, desc="index", unit="photo", total=len(photos.names), disable=None):
         if len(features):
             keypoints[end : end + len(features)] = features.keypoints
             waiting.append(features.descriptors)
