@@ -1,5 +1,9 @@
-"""Features and index of a folder of one's own photos in one command; run again, it adds the photos that are new."""
+"""Features and index of a folder of one's own photos in one command; run again, it adds the photos that are new.
 
+Photos longer than 1024 pixels are shrunk to that, unless --max_image_size says otherwise.
+"""
+
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -8,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.command import run_command
 from src.config import parse_command_line
 from src.errors import UserError
+
+_MAX_IMAGE_SIZE = 1024  # of the reference's DELG recipes; cameras take photos that scale 2 of the pyramid cannot hold
 
 
 def _arguments(parser) -> None:
@@ -22,6 +28,8 @@ def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, ("run", "model", "extraction", "retrieval"), _arguments, argv)
     if not (arguments.devices.isascii() and arguments.devices.isdigit()):
         raise UserError(f"--devices is {arguments.devices!r}; give digits such as 0, 01 or 03")
+    if config.max_image_size < 0:
+        config = dataclasses.replace(config, max_image_size=_MAX_IMAGE_SIZE)
     from src.retrieval.build_collection import build_collection
     from src.retrieval.index import describe_size
 
