@@ -18,19 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 build_command = runpy.run_path(str(ROOT / "eval" / "build_index.py"))["main"]
 
 
-@pytest.fixture
-def photos():
-    generator = np.random.default_rng(1)
-    counts = {"b/tower.jpg": 40, "a-1.jpg": 30, "a.png": 50, "blank.jpg": 0, "c.d.jpg": 20}
-    return {name: random_photo(generator, count) for name, count in counts.items()}
-
-
-@pytest.fixture
-def features(tmp_path, photos):
-    write_features(tmp_path / "features.h5", photos)
-    return tmp_path / "features.h5"
-
-
 def assert_holds(index, photos):
     """Every photo's keypoints, and its descriptors as rows of an exact faiss index."""
     assert sorted(index.image_names) == sorted(photos) and index.faiss_index.ntotal == len(index.keypoints)

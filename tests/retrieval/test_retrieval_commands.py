@@ -19,19 +19,6 @@ rank_randomly = runpy.run_path(str(ROOT / "tools" / "rank_randomly.py"))["main"]
 
 
 @pytest.fixture
-def photos():
-    generator = np.random.default_rng(1)
-    counts = {"b/tower.jpg": 40, "a-1.jpg": 30, "a.png": 50, "blank.jpg": 0, "c.d.jpg": 20}
-    return {name: random_photo(generator, count) for name, count in counts.items()}
-
-
-@pytest.fixture
-def features(tmp_path, photos):
-    write_features(tmp_path / "features.h5", photos)
-    return tmp_path / "features.h5"
-
-
-@pytest.fixture
 def queries(tmp_path, photos):
     """The tower moved and turned, a photo of nothing known, and a blank one."""
     keypoints, descriptors = photos["b/tower.jpg"]
