@@ -31,6 +31,7 @@ def open_model(path: PathLike, precision: str, threads: int = 0) -> Model:
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,  # several workers would all be pinned to the first cores
         "CPU_RUNTIME_CACHE_CAPACITY": 0,  # it would grow by a megabyte with each new image size, for no speed
     }
     try:
