@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.errors import UserError
-from src.evaluation.names import NameTable
+from src.evaluation.names import DISTRACTORS, NameTable, is_distractor
 from src.files import PathLike, require_folder
 from src.images import list_images, load_image
 
@@ -46,16 +46,20 @@ class Photo(NamedTuple):
 def find_photos(folders: Sequence[PathLike], names: Sequence[str]) -> Dict[str, Optional[Path]]:
     """The file of each name, in the first of the ``folders`` that has it, or None; names may lack the extension.
 
+    Distractors have 'distractors/' before their names in the index, but not in a folder of their own, which follows the
+    first one.
+
     Raises:
         UserError: no such folder, no photo in it, or several of its files fit a name.
     """
     files: Dict[str, Optional[Path]] = dict.fromkeys(names)
-    for folder in folders:
+    for place, folder in enumerate(folders):
         root = require_folder(folder, "--images_path")
         paths = list_images(root)
         table = NameTable(paths)
         for name in names:
-            number = table.find(name) if files[name] is None else None
+            own_name = name.split(f"{DISTRACTORS}/", 1)[-1] if place and is_distractor(name) else name
+            number = table.find(own_name) if files[name] is None else None
             if number is not None:
                 files[name] = root / paths[number]
     return files

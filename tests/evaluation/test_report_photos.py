@@ -64,3 +64,10 @@ def test_folders(folder, tmp_path):
     assert files == {"photo_a": folder / "photo_a.jpg", "other": more / "other.png", "none": None}
     with pytest.raises(UserError, match="--images_path"):
         find_photos([folder, tmp_path / "nowhere"], ["photo_a"])
+
+
+def test_distractors_are_found_in_their_own_folder(folder, tmp_path):
+    write_photos(tmp_path / "more")
+    files = find_photos([folder, tmp_path / "more"], ["photo_a", "distractors/photo_a"])
+    assert files == {"photo_a": folder / "photo_a.jpg", "distractors/photo_a": tmp_path / "more" / "photo_a.jpg"}
+    assert find_photos([folder], ["distractors/photo_a"]) == {"distractors/photo_a": None}
