@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import signal
 import sys
+import time
 
 import h5py
 import numpy as np
@@ -216,6 +217,8 @@ def _extract_until_signal(photos, config, output, number):
             calls.append(level)
             if len(calls) == 5:  # two levels a photo
                 signal.raise_signal(number)
+                for _ in range(1000):  # beside other threads Python may call the handler a little later
+                    time.sleep(0.01)
             return _slow_network(level)
 
         return network

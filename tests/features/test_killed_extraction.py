@@ -1,5 +1,6 @@
 """Extraction killed at random moments and started again: the file is that of an uninterrupted run."""
 
+import itertools
 import os
 import random
 import signal
@@ -32,7 +33,7 @@ from tests.features.fake_network import load_fake_network
 def load_slow_network(config, device_id):
     network = load_fake_network(config)
     def slow(level):
-        time.sleep(0.02)
+        time.sleep(0.06)  # sixty photos outlast ten kills
         return network(level)
     return slow
 
@@ -95,6 +96,19 @@ def _until_a_part_more(folder, moments):
     time.sleep(moments.uniform(0, 0.05))
 
 
+def _random_moments(folder, longest):
+    """Waits some random seconds, and every third time until a part is finished, however slow the machine is."""
+    numbers = itertools.count(1)
+
+    def wait(moments):
+        if next(numbers) % 3:
+            time.sleep(moments.uniform(0, longest))
+        else:
+            _until_a_part_more(folder, moments)
+
+    return wait
+
+
 def _kill_and_resume(folder, kills, wait, **how):
     moments, output, before = random.Random(11), folder / "killed.h5", 0
     for _ in range(kills):
@@ -118,7 +132,7 @@ def test_sixty_photos_ten_kills(tmp_path, devices, longest):
     (tmp_path / "delf.ckpt").write_bytes(b"weights")
     _photos(tmp_path, COUNT)
     _finish(tmp_path, tmp_path / "straight.h5")
-    output = _kill_and_resume(tmp_path, KILLS, lambda moments: time.sleep(moments.uniform(0, longest)), devices=devices)
+    output = _kill_and_resume(tmp_path, KILLS, _random_moments(tmp_path, longest), devices=devices)
     assert len(_contents(output)) == 1 + 6 * COUNT
     assert _contents(output) == _contents(tmp_path / "straight.h5")
     assert sorted(path.name for path in tmp_path.glob("*.h5*")) == ["killed.h5", "straight.h5"]
