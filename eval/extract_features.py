@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command import run_command
 from src.config import parse_command_line
+from src.device import parse_devices
 from src.errors import UserError
 from src.evaluation.protocols import PROTOCOLS
 from src.evaluation.truth_names import BY_NAMES
@@ -60,8 +61,7 @@ def _choose_photos(arguments, seed: int) -> tuple:
 
 def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, ("run", "model", "extraction"), _arguments, argv)
-    if not (arguments.devices.isascii() and arguments.devices.isdigit()):
-        raise UserError(f"--devices is {arguments.devices!r}; give digits such as 0, 01 or 03")
+    devices = parse_devices(arguments.devices)
     if arguments.num_images < 0:
         raise UserError(f"--num_images is {arguments.num_images}; give a number above 0, or 0 for all")
     from src.features.extract_to_file import extract_to_file
@@ -69,7 +69,6 @@ def main(argv=None) -> None:
 
     photos, protocol = _choose_photos(arguments, config.seed)
     photos = with_prefix(photos, arguments.name_prefix)
-    devices = [int(digit) for digit in arguments.devices]
     extract_to_file(photos, protocol, arguments.output, config, devices, shard=arguments.shard)
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -86,6 +86,13 @@ def set_up_device(device_target: str, seed: int, device_id: int = 0) -> str:
     ms.set_seed(seed)
     logger.info("device %s, graph mode, MindSpore %s", target, ms.__version__)
     return target
+
+
+def parse_devices(text: str) -> List[int]:
+    """Device ids from digits such as '03'; UserError for anything else."""
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"--devices is {text!r}; give digits such as 0, 01 or 03")
+    return [int(digit) for digit in text]
 
 
 def network_threads(engine: str, workers: int) -> int:

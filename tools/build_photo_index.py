@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command import run_command
 from src.config import parse_command_line
-from src.errors import UserError
+from src.device import parse_devices
 
 _MAX_IMAGE_SIZE = 1024  # of the reference's DELG recipes; cameras take photos that scale 2 of the pyramid cannot hold
 
@@ -26,14 +26,12 @@ def _arguments(parser) -> None:
 
 def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, ("run", "model", "extraction", "retrieval"), _arguments, argv)
-    if not (arguments.devices.isascii() and arguments.devices.isdigit()):
-        raise UserError(f"--devices is {arguments.devices!r}; give digits such as 0, 01 or 03")
+    devices = parse_devices(arguments.devices)
     if config.max_image_size < 0:
         config = dataclasses.replace(config, max_image_size=_MAX_IMAGE_SIZE)
     from src.retrieval.build_collection import build_collection
     from src.retrieval.index import describe_size
 
-    devices = [int(digit) for digit in arguments.devices]
     collection = build_collection(arguments.images_path, arguments.output, config, devices)
     print(f"{arguments.output}: {describe_size(collection.index)}")
 

@@ -117,8 +117,7 @@ class DelfExtractor:
                 fact = f"an image is [H, W, 3] uint8 RGB, not {list(image.shape)} {image.dtype}"
                 raise UserError(f"{fact}; convert it, or give the path of its file")
             return prepare(image, self.settings)
-        limit = self.settings.max_image_size * self.settings.resize_factor
-        photo = load_photo(image, max(int(limit), 1) if limit > 0 else 0)
+        photo = load_photo(image, self.settings.sufficient_side)
         return prepare(photo.pixels, self.settings, None, photo.size)
 
 

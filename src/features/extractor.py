@@ -44,6 +44,12 @@ class ExtractionSettings:
         """The recipe's values."""
         return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
 
+    @property
+    def sufficient_side(self) -> int:
+        """Longer side that every photo is shrunk to, pixels, so that no more need be decoded; 0 = no limit."""
+        limit = self.max_image_size * self.resize_factor
+        return max(int(limit), 1) if limit > 0 else 0
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -124,10 +124,9 @@ class _Seen:
 
 def _read(photo: Photo, settings: ExtractionSettings) -> Union[_Read, str]:
     """A photo ready for the network, or the reason why it cannot be used."""
-    limit = settings.max_image_size * settings.resize_factor
     try:
         photo.name.encode()
-        loaded = load_photo(photo.path, max(int(limit), 1) if limit > 0 and photo.box is None else 0)
+        loaded = load_photo(photo.path, settings.sufficient_side if photo.box is None else 0)
         prepared = prepare(loaded.pixels, settings, photo.box, loaded.size)
     except UserError as error:
         reason = str(error)
