@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from src.command import run_command
+from src.commands.command_line import run_command
 from src.config import parse_command_line
 from src.errors import UserError
 

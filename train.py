@@ -1,6 +1,6 @@
 """Train one stage of DELF: `tuning` (backbone and descriptor head), then `attn` (attention on the frozen backbone)."""
 
-from src.command import run_command
+from src.commands.command_line import run_command
 from src.config import parse_command_line
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command import run_command
+from src.commands.command_line import run_command
 from src.config import parse_command_line
 from src.errors import UserError
 from src.evaluation.compare import Comparison, SettingComparison, compare_results

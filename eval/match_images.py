@@ -7,10 +7,10 @@ from typing import Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command import run_command
+from src.artifacts import require_file
+from src.commands.command_line import run_command
 from src.config import parse_command_line
 from src.errors import UserError
-from src.files import require_file
 
 
 def _arguments(parser) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command import run_command
+from src.commands.command_line import run_command
+from src.commands.judging import add_judging_arguments, judge
 from src.config import parse_command_line
 from src.errors import UserError
-from src.evaluation.command_line import add_judging_arguments, judge
 from src.retrieval.ranking_file import load_ranking
 
 
@@ -33,7 +33,7 @@ def main(argv=None) -> None:
         raise UserError("the inliers need both --index_features and --query_features")
     if arguments.num_results < 1:
         raise UserError(f"--num_results is {arguments.num_results}; it must be 1 or more")
-    from src.evaluation.report import FeatureFiles, Judgement, write_report  # imports OpenCV and h5py
+    from src.report.report import FeatureFiles, Judgement, write_report  # imports OpenCV and h5py
 
     judgement = features = None
     if arguments.gt_path or arguments.protocol:

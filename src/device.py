@@ -9,7 +9,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from src.errors import UserError
+from .errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import List, Sequence, Tuple
 import numpy as np
 from PIL import Image, ImageFile
 
-from src.errors import UserError
-from src.files import PathLike, require_folder
+from .artifacts import PathLike, require_folder
+from .errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from src.build_folder import build_folder_for
+from src.artifacts import build_folder_for
 from src.errors import UserError
 
 HOLD = """
 import sys, time
 sys.path.insert(0, {root!r})
-from src.build_folder import build_folder_for
+from src.artifacts import build_folder_for
 with build_folder_for({target!r}) as folder:
     (folder / "half").write_text("half")
     print("ready", flush=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from src.artifacts import atomic_path, atomic_write_text, require_file, require_folder, sha256_of
 from src.errors import UserError
-from src.files import atomic_path, atomic_write_text, require_file, require_folder, sha256_of
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -10,7 +10,7 @@ from typing import List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command import run_command
+from src.commands.command_line import run_command
 from src.config import parse_command_line
 
 
@@ -23,8 +23,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: Optional[List[str]] = None) -> None:
     """Export, check, and print the differences."""
     config, arguments = parse_command_line(__doc__, ("run", "model"), _add_arguments, argv)
+    from src.artifacts import require_file
     from src.engines.export import SUFFIX_OF_FORMAT, TOLERANCE, export_model
-    from src.files import require_file
 
     checkpoint = require_file(config.checkpoint_path, "--checkpoint_path")
     output = arguments.output or checkpoint.with_suffix(SUFFIX_OF_FORMAT[arguments.format])

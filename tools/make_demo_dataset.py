@@ -8,9 +8,9 @@ from typing import List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command import run_command  # noqa: E402
-from src.data.demo.dataset import make_demo_dataset  # noqa: E402
-from src.data.demo.plan import DemoSettings  # noqa: E402
+from src.commands.command_line import run_command  # noqa: E402
+from src.demo.dataset import make_demo_dataset  # noqa: E402
+from src.demo.plan import DemoSettings  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> None:

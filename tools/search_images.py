@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command import run_command
+from src.commands.command_line import run_command
 from src.config import parse_command_line
 from src.errors import UserError
 
@@ -41,8 +41,8 @@ def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, ("run", "model", "matching", "retrieval"), _arguments, argv)
     if arguments.top_k < 1:
         raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
+    from src.report.search_page import Gallery
     from src.retrieval.collection import load_collection
-    from src.retrieval.gallery import Gallery
     from src.retrieval.index import load_index
     from src.retrieval.photo_search import query_photos, search_photos
 

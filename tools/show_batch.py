@@ -11,10 +11,10 @@ from typing import List, Optional
 
 import numpy as np
 
-from src.command import run_command
+from src.artifacts import atomic_path
+from src.commands.command_line import run_command
 from src.config import parse_command_line
 from src.errors import UserError
-from src.files import atomic_path
 
 
 def draw_batch(images: np.ndarray, captions: List[str], path: str) -> None:

@@ -8,9 +8,9 @@ from typing import Dict, List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command import run_command
+from src.artifacts import require_file
+from src.commands.command_line import run_command
 from src.errors import UserError
-from src.files import require_file
 
 
 def read_maps(path: Path) -> Dict[str, float]:

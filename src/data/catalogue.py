@@ -8,7 +8,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, Un
 
 import numpy as np
 
-from src.errors import UserError
+from ..errors import UserError
 
 logger = logging.getLogger(__name__)
 

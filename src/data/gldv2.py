@@ -7,9 +7,9 @@ from typing import Iterator, List, Sequence, Tuple
 
 import numpy as np
 
-from src.data.catalogue import CHUNK, Catalogue, make_catalogue
-from src.errors import UserError
-from src.files import PathLike, require_file, require_folder
+from ..artifacts import PathLike, require_file, require_folder
+from ..errors import UserError
+from .catalogue import CHUNK, Catalogue, make_catalogue
 
 
 def _parse_row(line: str, separator: str, where: str) -> Tuple[int, List[str]]:

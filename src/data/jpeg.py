@@ -6,8 +6,8 @@ from typing import NamedTuple, Optional, Tuple
 
 from PIL import Image, UnidentifiedImageError
 
-from src.errors import UserError
-from src.images import MAX_PIXELS, load_image
+from ..errors import UserError
+from ..images import MAX_PIXELS, load_image
 
 LARGEST_RECORD = (32 << 20) - 1024  # bytes; a MindRecord page, which a record must fit into
 CONVERSION_QUALITY = 95

@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 from typing import Iterator, Tuple
 
-from src.data.catalogue import Catalogue, below_root, make_catalogue
-from src.errors import UserError
-from src.files import PathLike, require_file, require_folder
-from src.images import list_images
+from ..artifacts import PathLike, require_file, require_folder
+from ..errors import UserError
+from ..images import list_images
+from .catalogue import Catalogue, below_root, make_catalogue
 
 logger = logging.getLogger(__name__)
 

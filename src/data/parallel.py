@@ -11,7 +11,7 @@ from itertools import cycle
 from multiprocessing.connection import Connection
 from typing import Callable, Deque, Iterable, Iterator, TypeVar
 
-from src.errors import UserError
+from ..errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -7,10 +7,10 @@ from typing import Callable, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from src.config import Config
-from src.data.augmentation import random_crop, whole_photo
-from src.data.summary import MAKE_IT, DatasetInfo, dataset_info
-from src.errors import UserError
+from ..config import Config
+from ..errors import UserError
+from .augmentation import random_crop, whole_photo
+from .summary import MAKE_IT, DatasetInfo, dataset_info
 
 __all__ = ["Batch", "DatasetInfo", "TrainingStream", "dataset_info", "validation_batches"]
 

@@ -16,11 +16,11 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Se
 import numpy as np
 from tqdm import tqdm
 
-from src.data.catalogue import Catalogue
-from src.data.jpeg import UnusablePhoto, read_as_jpeg
-from src.data.parallel import OrderedMap
-from src.data.summary import shard_name
-from src.errors import UserError
+from ..errors import UserError
+from .catalogue import Catalogue
+from .jpeg import UnusablePhoto, read_as_jpeg
+from .parallel import OrderedMap
+from .summary import shard_name
 
 SCHEMA = {"file_id": {"type": "string"}, "label": {"type": "int64"}, "data": {"type": "bytes"}}
 HEADER_BYTES = 1 << 20  # MindSpore's 16 MB would make small sets look huge

@@ -12,14 +12,13 @@ from typing import Any, Dict, Iterable, Sequence, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from src.build_folder import build_folder_for
-from src.data.catalogue import Catalogue
-from src.data.parallel import ordered_map
-from src.data.shard_writer import Source, SplitWriter, read_photos
-from src.data.split import split_by_label
-from src.data.summary import RELABELING_FILE, SKIPPED_FILE, SPLITS, SUMMARY_FILE, is_finished, read_summary
-from src.errors import UserError
-from src.files import PathLike, atomic_write_json
+from ..artifacts import PathLike, atomic_write_json, build_folder_for
+from ..errors import UserError
+from .catalogue import Catalogue
+from .parallel import ordered_map
+from .shard_writer import Source, SplitWriter, read_photos
+from .split import split_by_label
+from .summary import RELABELING_FILE, SKIPPED_FILE, SPLITS, SUMMARY_FILE, is_finished, read_summary
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 def split_by_label(labels: Sequence[int], validation_size: float, seed: int) -> Tuple[np.ndarray, np.ndarray]:

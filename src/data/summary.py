@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from src.config import digest
-from src.errors import UserError
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..config import digest
+from ..errors import UserError
 
 SUMMARY_FILE = "dataset.json"
 RELABELING_FILE = "relabeling.csv"

@@ -7,12 +7,12 @@ from typing import Dict, Iterator, List, Set, Tuple
 
 from tqdm import tqdm
 
-from src.data.jpeg import UnusablePhoto, check_jpeg, read_header
-from src.data.parallel import OrderedMap, ordered_map
-from src.data.shard_writer import chain_checksum
-from src.data.summary import MAKE_IT, RELABELING_FILE, SPLITS, DatasetInfo, dataset_info, read_summary
-from src.errors import UserError
-from src.files import PathLike, require_file
+from ..artifacts import PathLike, require_file
+from ..errors import UserError
+from .jpeg import UnusablePhoto, check_jpeg, read_header
+from .parallel import OrderedMap, ordered_map
+from .shard_writer import chain_checksum
+from .summary import MAKE_IT, RELABELING_FILE, SPLITS, DatasetInfo, dataset_info, read_summary
 
 AGAIN = f"copy the folder again, or {MAKE_IT} --overwrite"
 

@@ -8,12 +8,12 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-from src.config import Config
-from src.engines import Model
-from src.engines.onnx_cache import cached_onnx
-from src.errors import UserError
-from src.features.extractor import Network
-from src.files import require_file
+from ..artifacts import require_file
+from ..config import Config
+from ..errors import UserError
+from ..features.extractor import Network
+from . import Model
+from .onnx_cache import cached_onnx
 
 logger = logging.getLogger(__name__)
 
@@ -78,16 +78,16 @@ def of_one_image(model: Model) -> Network:
 def open_model(config: Config, device_id: int = 0, threads: int = 0) -> Model:
     """As ``load_network``, for batches, with the engine resolved."""
     if config.engine == "mindspore":
-        from src.model import inference
+        from . import mindspore_engine as inference
 
         return inference.open_model(config, device_id)
     path = require_file(config.checkpoint_path, "--checkpoint_path")
     path = path if _suffix(config) == ".onnx" else cached_onnx(config)
     if config.engine == "onnxruntime":
-        from src.engines import onnxruntime_engine
+        from . import onnxruntime_engine
 
         return onnxruntime_engine.open_model(path, threads)
-    from src.engines import openvino_engine
+    from . import openvino_engine
 
     return openvino_engine.open_model(path, config.precision, threads)
 
@@ -117,7 +117,7 @@ def _device(config: Config) -> str:
     nodes = (node for pattern in ("davinci*", "nvidia*", "dxg") for node in Path("/dev").glob(pattern))
     if not _is_found("mindspore") or next(nodes, None) is None:
         return "CPU"
-    from src.device import choose_target
+    from ..device import choose_target
 
     return choose_target("auto")
 

@@ -8,14 +8,14 @@ from typing import Dict, List, NamedTuple
 
 import numpy as np
 
-from src.config import Config
-from src.engines import Model, metadata
-from src.engines.choose import NAMES, installed_engines, open_model, resolve_engine
-from src.engines.identity import describe_export, weights_sha256
-from src.engines.onnx_graph import build_onnx
-from src.errors import UserError
-from src.features.pca_choice import fitting_pca
-from src.files import PathLike, atomic_path
+from ..artifacts import PathLike, atomic_path
+from ..config import Config
+from ..errors import UserError
+from ..features.pca_choice import fitting_pca
+from . import Model, metadata
+from .choose import NAMES, installed_engines, open_model, resolve_engine
+from .identity import describe_export, weights_sha256
+from .onnx_graph import build_onnx
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def export_model(config: Config, output: Path, file_format: str, pca_path: PathL
     finished = output.exists() and not config.overwrite
     if finished and metadata.read(output) != texts:
         raise UserError(f"{output}: another checkpoint's export, or with another PCA; replace it with --overwrite")
-    from src.model.inference import open_trained_model
+    from .mindspore_engine import open_trained_model
 
     trained = open_trained_model(dataclasses.replace(config, device_target="CPU"))
     if finished:
@@ -75,7 +75,7 @@ def export_model(config: Config, output: Path, file_format: str, pca_path: PathL
 def _write(config: Config, path: Path, file_format: str) -> None:
     import mindspore as ms
 
-    from src.model.inference import ANY_SIZE, FoldedDelf, folded_weights
+    from .mindspore_engine import ANY_SIZE, FoldedDelf, folded_weights
 
     weights = folded_weights(config)
     if file_format == "ONNX":

@@ -6,12 +6,12 @@ from typing import Dict, Optional
 
 import numpy as np
 
-from src.engines import metadata
-from src.errors import UserError
-from src.features.keypoints import PADDING, RECEPTIVE_FIELD, STRIDE
-from src.features.pca import Pca
-from src.features.pyramid import PIXEL_OFFSET, PIXEL_SCALE
-from src.files import PathLike, require_file, sha256_of
+from ..artifacts import PathLike, require_file, sha256_of
+from ..errors import UserError
+from ..features.keypoints import PADDING, RECEPTIVE_FIELD, STRIDE
+from ..features.pca import Pca
+from ..features.pyramid import PIXEL_OFFSET, PIXEL_SCALE
+from . import metadata
 
 CHECKPOINT_KEY, PCA_KEY = "checkpoint_sha256", "pca"
 _ARRAYS = ("mean", "components", "variances")

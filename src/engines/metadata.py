@@ -8,9 +8,9 @@ was made from.
 from pathlib import Path
 from typing import Dict
 
-from src.errors import UserError
-from src.features.protobuf_wire import Fields, encode_bytes, messages, parse_fields
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..errors import UserError
+from ..features.protobuf_wire import Fields, encode_bytes, messages, parse_fields
 
 SUFFIXES = (".onnx", ".mindir")
 _GRAPH, _TEXTS = 7, 14  # the same numbers in onnx.proto and mind_ir.proto

@@ -4,12 +4,12 @@ import logging
 import os
 from pathlib import Path
 
-from src.config import Config
-from src.engines import metadata
-from src.engines.identity import describe_export, weights_sha256
-from src.engines.onnx_graph import build_onnx
-from src.errors import UserError
-from src.files import atomic_write_bytes
+from ..artifacts import atomic_write_bytes
+from ..config import Config
+from ..errors import UserError
+from . import metadata
+from .identity import describe_export, weights_sha256
+from .onnx_graph import build_onnx
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def cached_onnx(config: Config) -> Path:
         os.utime(path)
         return path
     try:
-        from src.model.inference import folded_weights  # imports MindSpore, which must come before onnx
+        from .mindspore_engine import folded_weights  # imports MindSpore, which must come before onnx
     except ModuleNotFoundError as error:
         raise UserError(
             f"{config.checkpoint_path}: only MindSpore reads checkpoints, and {error.name} is not installed; "

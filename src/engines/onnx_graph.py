@@ -8,7 +8,7 @@ from typing import Any, List, Mapping
 
 import numpy as np
 
-from src.model.folding import UNITS
+from ..model.folding import UNITS
 
 OPSET = 13  # the least with every operator as used here: old runtimes read it too
 IR_VERSION = 8

@@ -1,8 +1,8 @@
 """The network run by ONNX Runtime on a CPU."""
 
-from src.engines import Model
-from src.errors import UserError
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..errors import UserError
+from . import Model
 
 
 def open_model(path: PathLike, threads: int = 0) -> Model:

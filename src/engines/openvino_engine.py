@@ -4,9 +4,9 @@ from typing import Tuple
 
 import numpy as np
 
-from src.engines import Model
-from src.errors import UserError
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..errors import UserError
+from . import Model
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left to itself, OpenVINO takes bfloat16 where the processor has it
 

@@ -6,8 +6,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from src.errors import UserError
-from src.files import PathLike, require_file
+from ..artifacts import PathLike, require_file
+from ..errors import UserError
 
 NUM_RESAMPLES = 10_000
 CONFIDENCE = 0.95

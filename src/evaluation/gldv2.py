@@ -4,9 +4,10 @@ import logging
 import math
 from typing import Any, Dict, Mapping
 
-from src.errors import UserError
-from src.evaluation.gldv2_files import read_predictions, read_solution
-from src.evaluation.gldv2_metrics import (
+from ..artifacts import PathLike
+from ..errors import UserError
+from .gldv2_files import read_predictions, read_solution
+from .gldv2_metrics import (
     MAX_RETRIEVED,
     first_hit_positions,
     global_average_precision,
@@ -14,7 +15,6 @@ from src.evaluation.gldv2_metrics import (
     mean_precisions,
     top1_accuracy,
 )
-from src.files import PathLike
 
 TASKS = ("recognition", "retrieval")
 PR_RANKS = (1, 5, 10, 50, 100)

@@ -4,9 +4,9 @@ import csv
 import math
 from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 
-from src.errors import UserError
-from src.evaluation.gldv2_metrics import Recognized
-from src.files import PathLike, require_file
+from ..artifacts import PathLike, require_file
+from ..errors import UserError
+from .gldv2_metrics import Recognized
 
 COLUMNS = {"recognition": "landmarks", "retrieval": "images"}
 USAGES = ("Public", "Private", "Ignored")

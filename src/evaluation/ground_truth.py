@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Optional, Sequence
 
-from src.errors import UserError
-from src.evaluation.truth import Box, GroundTruth, QueryTruth
-from src.evaluation.truth_mat import read_mat
-from src.evaluation.truth_names import BY_NAMES
-from src.evaluation.truth_pickle import read_pickle
-from src.evaluation.truth_text import read_text_folder
-from src.files import PathLike
-from src.images import list_images
+from ..artifacts import PathLike
+from ..errors import UserError
+from ..images import list_images
+from .truth import Box, GroundTruth, QueryTruth
+from .truth_mat import read_mat
+from .truth_names import BY_NAMES
+from .truth_pickle import read_pickle
+from .truth_text import read_text_folder
 
 __all__ = ["Box", "GroundTruth", "QueryTruth", "load_ground_truth"]
 

@@ -4,10 +4,10 @@ from typing import Dict, Iterable, List, Mapping, Set
 
 import numpy as np
 
-from src.evaluation.metrics import Labels
-from src.evaluation.names import NameTable
-from src.evaluation.protocol_table import TABLE
-from src.evaluation.truth import GroundTruth, QueryTruth
+from ..names import NameTable
+from .metrics import Labels
+from .protocol_table import TABLE
+from .truth import GroundTruth, QueryTruth
 
 
 def label_queries(ground_truth: GroundTruth, table: NameTable, protocol: str) -> Dict[str, List[Labels]]:

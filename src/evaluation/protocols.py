@@ -6,13 +6,13 @@ from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
-from src.errors import UserError
-from src.evaluation.labels import label_queries, named_photos, queries_in_index
-from src.evaluation.metrics import Labels, Metrics, compute_metrics
-from src.evaluation.names import NameTable
-from src.evaluation.protocol_table import PROTOCOLS, TABLE
-from src.evaluation.truth import GroundTruth, QueryTruth
-from src.records import Ranking
+from ..errors import UserError
+from ..names import NameTable
+from ..records import Ranking
+from .labels import label_queries, named_photos, queries_in_index
+from .metrics import Labels, Metrics, compute_metrics
+from .protocol_table import PROTOCOLS, TABLE
+from .truth import GroundTruth, QueryTruth
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,13 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from src.config import digest
-from src.errors import UserError
-from src.evaluation.ground_truth import GroundTruth
-from src.evaluation.metrics import MeanMetrics, Metrics
-from src.evaluation.protocols import Evaluation
-from src.evaluation.summaries import summarise
-from src.files import PathLike, atomic_write_json, atomic_write_text
-from src.provenance import git_commit, versions
+from ..artifacts import PathLike, atomic_write_json, atomic_write_text, git_commit, versions
+from ..config import digest
+from ..errors import UserError
+from .ground_truth import GroundTruth
+from .metrics import MeanMetrics, Metrics
+from .protocols import Evaluation
+from .summaries import summarise
 
 _BLOCK = re.compile(
     r"\s*(?P<name>\S+)[ \t]*\n"

@@ -6,8 +6,8 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from src.evaluation.protocols import Evaluation
-from src.evaluation.truth import GroundTruth, QueryTruth
+from .protocols import Evaluation
+from .truth import GroundTruth, QueryTruth
 
 NS_DEPTH = 4
 

@@ -6,8 +6,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from src.errors import UserError
-from src.evaluation.names import bare_name
+from ..errors import UserError
+from ..names import bare_name
 
 # lists of the files that number their photos, by kind of ground truth
 KIND_LISTS = {"revisited": ("easy", "hard", "junk"), "classic": ("ok", "junk"), "instre": ("positive",)}

@@ -6,8 +6,8 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from src.errors import UserError
-from src.evaluation.truth import KIND_LISTS, GroundTruth, numbered_truth
+from ..errors import UserError
+from .truth import KIND_LISTS, GroundTruth, numbered_truth
 
 _VARIABLES = ("imlist", "qimlist", "gnd")
 

@@ -4,9 +4,9 @@ import re
 from collections import defaultdict
 from typing import Callable, Dict, List, Mapping, Sequence
 
-from src.errors import UserError
-from src.evaluation.names import bare_name, is_distractor
-from src.evaluation.truth import GroundTruth, QueryTruth
+from ..errors import UserError
+from ..names import bare_name, is_distractor
+from .truth import GroundTruth, QueryTruth
 
 
 def holidays_ground_truth(names: Sequence[str]) -> GroundTruth:

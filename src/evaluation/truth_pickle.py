@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from src.errors import UserError
-from src.evaluation.truth import GroundTruth, numbered_truth
+from ..errors import UserError
+from .truth import GroundTruth, numbered_truth
 
 # All that a pickled array asks for. NumPy 2 renamed the module, so files of either version must load under either.
 _ARRAY_PARTS = {"_reconstruct": np.zeros(1).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]}

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Sequence, Tuple
 
-from src.errors import UserError
-from src.evaluation.names import bare_name
-from src.evaluation.truth import Box, GroundTruth, QueryTruth, check_box
+from ..errors import UserError
+from ..names import bare_name
+from .truth import Box, GroundTruth, QueryTruth, check_box
 
 TEXT_LISTS = ("good", "ok", "junk")
 OXFORD_PREFIX = "oxc1_"  # only the query files of Oxford carry it; the photos and the lists do not

@@ -8,11 +8,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from src.build_folder import build_folder_for
-from src.errors import UserError
-from src.evaluation.names import NameTable
-from src.files import PathLike, require_file
-from src.images import list_images, load_image
+from ..artifacts import PathLike, build_folder_for, require_file
+from ..errors import UserError
+from ..images import list_images, load_image
+from ..names import NameTable
 
 _QUARTER_TURNS = {"0": 0, "90": 1, "180": 2, "270": 3}
 _JPEG_QUALITY = 95

@@ -4,8 +4,8 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
-from src.features.extractor import Frame, LevelMaps
-from src.features.keypoints import STRIDE
+from .extractor import Frame, LevelMaps
+from .keypoints import STRIDE
 
 
 def attention_map(levels: Sequence[LevelMaps], frame: Frame, map_size: Tuple[int, int]) -> np.ndarray:

@@ -10,16 +10,15 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from src.build_folder import build_folder_for
-from src.config import digest
-from src.errors import UserError
-from src.evaluation.names import NameTable, bare_name
-from src.features.delf_format import SUFFIX, features_as_delf, read_delf
-from src.features.feature_file import FORMAT_VERSION, FeatureFile, write_attributes, write_group
-from src.features.feature_parts import is_made
-from src.files import PathLike, atomic_path, atomic_write_json, require_folder, sha256_of
-from src.images import list_images
-from src.records import LocalFeatures
+from ..artifacts import PathLike, atomic_path, atomic_write_json, build_folder_for, require_folder, sha256_of
+from ..config import digest
+from ..errors import UserError
+from ..images import list_images
+from ..names import NameTable, bare_name
+from ..records import LocalFeatures
+from .delf_format import SUFFIX, features_as_delf, read_delf
+from .feature_file import FORMAT_VERSION, FeatureFile, write_attributes, write_group
+from .feature_parts import is_made
 
 logger = logging.getLogger(__name__)
 

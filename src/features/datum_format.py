@@ -8,7 +8,7 @@ from typing import Tuple
 
 import numpy as np
 
-from src.features import protobuf_wire as wire
+from . import protobuf_wire as wire
 
 _FLOATS = (np.float16, np.float32, np.float64)
 _UNSIGNED = (np.uint8, np.uint16, np.uint32, np.uint64)

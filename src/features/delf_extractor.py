@@ -5,21 +5,21 @@ from typing import Any, Callable, Iterable, Optional, Tuple, Union
 
 import numpy as np
 
-from src.config import Config, parse_command_line
-from src.device import prepare_process
-from src.engines.choose import load_network as load_delf
-from src.engines.identity import weights_sha256
-from src.errors import UserError
-from src.features.attention_map import attention_map
-from src.features.extractor import ExtractionSettings, Network, Prepared, prepare, run_network, select
-from src.features.pca import Pca
-from src.features.pca_choice import fitting_pca
-from src.features.photos import Photo
-from src.features.pipeline import Extracted, Pipeline
-from src.features.resolve import resolve
-from src.files import PathLike
-from src.images import load_photo
-from src.records import LocalFeatures
+from ..artifacts import PathLike
+from ..config import Config, parse_command_line
+from ..device import prepare_process
+from ..engines.choose import load_network as load_delf
+from ..engines.identity import weights_sha256
+from ..errors import UserError
+from ..images import load_photo
+from ..records import LocalFeatures
+from .attention_map import attention_map
+from .extractor import ExtractionSettings, Network, Prepared, prepare, run_network, select
+from .pca import Pca
+from .pca_choice import fitting_pca
+from .photos import Photo
+from .pipeline import Extracted, Pipeline
+from .resolve import resolve
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Callable, List, NamedTuple, Optional, Tuple, TypeVar
 
 import numpy as np
 
-from src.errors import UserError
-from src.features import protobuf_wire as wire
-from src.features.datum_format import parse_datum, serialise_datum
-from src.files import PathLike
-from src.records import LocalFeatures
+from ..artifacts import PathLike
+from ..errors import UserError
+from ..records import LocalFeatures
+from . import protobuf_wire as wire
+from .datum_format import parse_datum, serialise_datum
 
 SUFFIX = ".delf"
 _Parsed = TypeVar("_Parsed")

@@ -5,9 +5,9 @@ from typing import Any, List, Optional, Tuple
 import cv2
 import numpy as np
 
-from src.features.keypoints import STRIDE
-from src.files import PathLike, atomic_path
-from src.records import LocalFeatures
+from ..artifacts import PathLike, atomic_path
+from ..records import LocalFeatures
+from .keypoints import STRIDE
 
 _LONGER_SIDE = 860  # of a photo in the picture, pixels, as all that follow
 _MARGIN, _TITLE, _HEADING, _GAP = 22, 44, 30, 26

@@ -10,21 +10,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
-from src.config import Config, digest, section_values
-from src.device import network_threads
-from src.engines import choose
-from src.engines.identity import weights_sha256
-from src.errors import Interrupted, UserError
-from src.features import feature_parts
-from src.features.extractor import Network
-from src.features.feature_file import FeatureFile
-from src.features.pca import Pca
-from src.features.pca_choice import fitting_pca
-from src.features.photos import Photo, photos_digest, photos_of_shard
-from src.features.resolve import resolve
-from src.features.worker import Failures, Job
-from src.features.workers import extract_photos
-from src.files import PathLike, atomic_write_bytes
+from ..artifacts import PathLike, atomic_write_bytes
+from ..config import Config, digest, section_values
+from ..device import network_threads
+from ..engines import choose
+from ..engines.identity import weights_sha256
+from ..errors import Interrupted, UserError
+from . import feature_parts
+from .extractor import Network
+from .feature_file import FeatureFile
+from .pca import Pca
+from .pca_choice import fitting_pca
+from .photos import Photo, photos_digest, photos_of_shard
+from .resolve import resolve
+from .worker import Failures, Job
+from .workers import extract_photos
 
 logger = logging.getLogger(__name__)
 

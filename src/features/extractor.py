@@ -9,13 +9,13 @@ from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 
-from src.config import Config
-from src.errors import UserError
-from src.features.keypoints import box_centres, non_max_suppression, receptive_boxes
-from src.features.pca import Pca, l2_normalise, project
-from src.features.pyramid import MIN_IMAGE_SIDE, normalise, pyramid_levels, require_affordable, resize_image
-from src.images import clip_box
-from src.records import LocalFeatures
+from ..config import Config
+from ..errors import UserError
+from ..images import clip_box
+from ..records import LocalFeatures
+from .keypoints import box_centres, non_max_suppression, receptive_boxes
+from .pca import Pca, l2_normalise, project
+from .pyramid import MIN_IMAGE_SIDE, normalise, pyramid_levels, require_affordable, resize_image
 
 RAW_DIMENSION = 1024
 # [1, 3, h, w] float32 -> feature map [rows, columns, C] and attention [rows, columns], float32; the arrays are the

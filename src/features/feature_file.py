@@ -11,9 +11,9 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
 import h5py
 import numpy as np
 
-from src.errors import UserError
-from src.files import PathLike, require_file
-from src.records import LocalFeatures
+from ..artifacts import PathLike, require_file
+from ..errors import UserError
+from ..records import LocalFeatures
 
 FORMAT_VERSION = 1
 

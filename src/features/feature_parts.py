@@ -19,10 +19,10 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import h5py
 from tqdm import tqdm
 
-from src.errors import UserError
-from src.features.feature_file import FORMAT_VERSION, FeatureFile, group_names, write_attributes, write_group
-from src.files import PathLike, atomic_write_json
-from src.records import LocalFeatures
+from ..artifacts import PathLike, atomic_write_json
+from ..errors import UserError
+from ..records import LocalFeatures
+from .feature_file import FORMAT_VERSION, FeatureFile, group_names, write_attributes, write_group
 
 logger = logging.getLogger(__name__)
 

@@ -7,18 +7,18 @@ from typing import Any, Callable, Dict, Sequence
 
 from tqdm import tqdm
 
-from src.config import Config
-from src.engines.identity import embedded_pca, weights_sha256
-from src.errors import UserError
-from src.features.delf_extractor import DelfExtractor, load_delf
-from src.features.extract_to_file import describe
-from src.features.extractor import Network
-from src.features.feature_file import FeatureFile
-from src.features.pca import PcaFit, load_pca, save_pca
-from src.features.photos import Photo
-from src.features.resolve import resolve
-from src.files import PathLike
-from src.records import LocalFeatures
+from ..artifacts import PathLike
+from ..config import Config
+from ..engines.identity import embedded_pca, weights_sha256
+from ..errors import UserError
+from ..records import LocalFeatures
+from .delf_extractor import DelfExtractor, load_delf
+from .extract_to_file import describe
+from .extractor import Network
+from .feature_file import FeatureFile
+from .pca import PcaFit, load_pca, save_pca
+from .photos import Photo
+from .resolve import resolve
 
 logger = logging.getLogger(__name__)
 

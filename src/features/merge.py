@@ -8,11 +8,11 @@ from typing import Any, Dict, List, Sequence, Tuple
 import h5py
 from tqdm import tqdm
 
-from src.config import digest
-from src.errors import UserError
-from src.features.feature_file import FORMAT_VERSION, FeatureFile, write_attributes
-from src.features.feature_parts import different_settings, is_made
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..config import digest
+from ..errors import UserError
+from .feature_file import FORMAT_VERSION, FeatureFile, write_attributes
+from .feature_parts import different_settings, is_made
 
 logger = logging.getLogger(__name__)
 

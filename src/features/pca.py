@@ -9,9 +9,9 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from src.errors import UserError
-from src.features.datum_format import parse_datum
-from src.files import PathLike, atomic_path
+from ..artifacts import PathLike, atomic_path
+from ..errors import UserError
+from .datum_format import parse_datum
 
 EPSILON = 1e-12  # of the squared norm, as tf.math.l2_normalize
 _FOLDER_FILES = ("mean", "pca_proj_mat", "pca_variances")  # .npy: model zoo; .datum: TF DELF

@@ -3,12 +3,12 @@
 import logging
 from typing import Optional
 
-from src.config import Config
-from src.engines.identity import embedded_pca
-from src.errors import UserError
-from src.features.extractor import RAW_DIMENSION
-from src.features.pca import Pca, load_pca
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..config import Config
+from ..engines.identity import embedded_pca
+from ..errors import UserError
+from .extractor import RAW_DIMENSION
+from .pca import Pca, load_pca
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from src.config import digest
-from src.errors import UserError
-from src.evaluation.ground_truth import load_ground_truth
-from src.evaluation.names import NameTable
-from src.evaluation.protocols import choose_protocol, query_box
-from src.files import PathLike, require_file, require_folder
-from src.images import list_images
+from ..artifacts import PathLike, require_file, require_folder
+from ..config import digest
+from ..errors import UserError
+from ..evaluation.ground_truth import load_ground_truth
+from ..evaluation.protocols import choose_protocol, query_box
+from ..images import list_images
+from ..names import NameTable
 
 
 @dataclass(frozen=True)

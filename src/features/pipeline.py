@@ -10,12 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Callable, Deque, List, Optional, Tuple, Union
 
-from src.errors import UserError
-from src.features.extractor import ExtractionSettings, Frame, LevelMaps, Network, Prepared, prepare, run_network, select
-from src.features.pca import Pca
-from src.features.photos import Photo
-from src.images import load_photo
-from src.records import LocalFeatures
+from ..errors import UserError
+from ..images import load_photo
+from ..records import LocalFeatures
+from .extractor import ExtractionSettings, Frame, LevelMaps, Network, Prepared, prepare, run_network, select
+from .pca import Pca
+from .photos import Photo
 
 _DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
 

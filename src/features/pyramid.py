@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from src.errors import UserError
+from ..errors import UserError
 
 PIXEL_OFFSET = 128.0
 PIXEL_SCALE = 128.0

@@ -3,9 +3,9 @@
 import dataclasses
 import logging
 
-from src.config import Config
-from src.engines.choose import resolve_engine
-from src.features.score_threshold import saved_threshold
+from ..config import Config
+from ..engines.choose import resolve_engine
+from .score_threshold import saved_threshold
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from src.features.score_sample import ScoreSample
-from src.files import PathLike, atomic_path
+from ..artifacts import PathLike, atomic_path
+from .score_sample import ScoreSample
 
 _BINS = 80
 _KEPT, _LEFT_OUT, _INK = "#1f6fb4", "#c9ced6", "#3c4043"

@@ -7,14 +7,14 @@ from typing import Callable, List, Sequence, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from src.config import Config
-from src.errors import UserError
-from src.features.delf_extractor import DelfExtractor, load_delf
-from src.features.extractor import Network
-from src.features.feature_file import FeatureFile
-from src.features.photos import Photo
-from src.files import PathLike
-from src.records import LocalFeatures
+from ..artifacts import PathLike
+from ..config import Config
+from ..errors import UserError
+from ..records import LocalFeatures
+from .delf_extractor import DelfExtractor, load_delf
+from .extractor import Network
+from .feature_file import FeatureFile
+from .photos import Photo
 
 _EVERY_FEATURE = 10**9
 _LEVELS = (1000, 500, 200, 100, 50, 20)  # features a photo, rows of the table

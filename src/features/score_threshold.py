@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from src.errors import UserError
-from src.files import PathLike, atomic_write_json
+from ..artifacts import PathLike, atomic_write_json
+from ..errors import UserError
 
 FILE_NAME = "score_threshold.json"
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src.config import Config
-from src.errors import UserError
-from src.features.delf_extractor import DelfExtractor
-from src.features.drawing import draw_features, shown_size
-from src.features.feature_file import FeatureFile
-from src.features.photos import photos_of_folder
-from src.files import PathLike
-from src.images import load_image
+from ..artifacts import PathLike
+from ..config import Config
+from ..errors import UserError
+from ..images import load_image
+from .delf_extractor import DelfExtractor
+from .drawing import draw_features, shown_size
+from .feature_file import FeatureFile
+from .photos import photos_of_folder
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Callable, Dict, Optional, Sequence, Union
 
-from src.config import Config
-from src.errors import UserError
-from src.features.extractor import ExtractionSettings, Network
-from src.features.feature_parts import PartWriter
-from src.features.pca import Pca
-from src.features.photos import Photo
-from src.features.pipeline import Extracted, Pipeline
-from src.features.progress import Progress
+from ..config import Config
+from ..errors import UserError
+from .extractor import ExtractionSettings, Network
+from .feature_parts import PartWriter
+from .pca import Pca
+from .photos import Photo
+from .pipeline import Extracted, Pipeline
+from .progress import Progress
 
 Failures = Dict[str, str]  # name of a photo that has no features: why
 

@@ -13,10 +13,10 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Deque, Dict, List, Sequence, Set
 
-from src.errors import UserError
-from src.features.photos import Photo
-from src.features.progress import Progress
-from src.features.worker import Failures, Job, extract_here, serve
+from ..errors import UserError
+from .photos import Photo
+from .progress import Progress
+from .worker import Failures, Job, extract_here, serve
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import Optional, Tuple
 
 import numpy as np
 
-from src.records import LocalFeatures, Matches
+from ..records import LocalFeatures, Matches
 
 _CHUNK_ROWS = 1024  # rows of B compared at a time: bounds the distance matrix to 1024 x N_a numbers
 _TIE = 1e-9  # squared distances this near are equal: what the order of a sum changes lies far below

@@ -5,7 +5,7 @@ from typing import Callable, Tuple
 import cv2
 import numpy as np
 
-from src.records import LocalFeatures, Matches
+from ..records import LocalFeatures, Matches
 
 _PHOTO_HEIGHT = 720  # both photos are shown at this height, pixels
 _MAX_PHOTO_WIDTH = 1600  # a panorama gets less height instead

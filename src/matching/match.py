@@ -5,15 +5,15 @@ from typing import Tuple
 
 import cv2
 
-from src.config import Config
-from src.errors import UserError
-from src.features.feature_file import FeatureFile
-from src.files import PathLike, atomic_write_bytes, require_folder
-from src.images import load_image
-from src.matching.correspondences import match_descriptors
-from src.matching.drawing import draw_matches
-from src.matching.verification import verify
-from src.records import Matches
+from ..artifacts import PathLike, atomic_write_bytes, require_folder
+from ..config import Config
+from ..errors import UserError
+from ..features.feature_file import FeatureFile
+from ..images import load_image
+from ..records import Matches
+from .correspondences import match_descriptors
+from .drawing import draw_matches
+from .verification import verify
 
 
 def match_photos(

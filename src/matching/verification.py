@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 import cv2
 import numpy as np
 
-from src.records import Matches
+from ..records import Matches
 
 MIN_SAMPLES = 3  # correspondences that define an affine map
 _MAX_SCALE_CHANGE = 32.0  # a map that shrinks or enlarges more has collapsed onto a point or a line

@@ -3,7 +3,7 @@
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from src.model.resnet50 import BLOCK3_CHANNELS, LayerOptions, batch_norm, convolution
+from .resnet50 import BLOCK3_CHANNELS, LayerOptions, batch_norm, convolution
 
 
 class Attention(nn.Cell):

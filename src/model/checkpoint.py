@@ -8,8 +8,8 @@ from typing import Dict, Optional, Sequence
 import mindspore as ms
 from mindspore import nn
 
-from src.errors import UserError
-from src.files import PathLike, atomic_path, require_file
+from ..artifacts import PathLike, atomic_path, require_file
+from ..errors import UserError
 
 logger = logging.getLogger(__name__)
 

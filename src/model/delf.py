@@ -7,10 +7,10 @@ from typing import Tuple
 
 from mindspore import Tensor, nn, ops
 
-from src.config import Config
-from src.model.attention import Attention
-from src.model.heads import AttentionHead, DescriptorHead
-from src.model.resnet50 import Backbone, LayerOptions
+from ..config import Config
+from .attention import Attention
+from .heads import AttentionHead, DescriptorHead
+from .resnet50 import Backbone, LayerOptions
 
 
 class TuningNet(nn.Cell):

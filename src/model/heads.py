@@ -2,8 +2,8 @@
 
 from mindspore import Tensor, nn
 
-from src.model.attention import attended_mean
-from src.model.resnet50 import BLOCK3_CHANNELS, BLOCK4_CHANNELS, LayerOptions, conv5
+from .attention import attended_mean
+from .resnet50 import BLOCK3_CHANNELS, BLOCK4_CHANNELS, LayerOptions, conv5
 
 
 class DescriptorHead(nn.Cell):

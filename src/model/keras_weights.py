@@ -5,8 +5,8 @@ from typing import Dict, List, Optional
 
 import numpy as np
 
-from src.errors import UserError
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..errors import UserError
 
 _KINDS = (
     (r"(?:kernel|.*W)(?:_\d+)?:0", "weight"),

@@ -8,9 +8,9 @@ from typing import Dict, List, Mapping, Tuple
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from src.errors import UserError
-from src.files import PathLike, require_file
-from src.model.keras_weights import read_keras_weights
+from ..artifacts import PathLike, require_file
+from ..errors import UserError
+from .keras_weights import read_keras_weights
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Tuple
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Constant, Normal, XavierUniform
 
-from src.config import Config
+from ..config import Config
 
 BLOCK3_CHANNELS = 1024
 BLOCK4_CHANNELS = 2048

@@ -5,13 +5,13 @@ from typing import Sequence
 
 import numpy as np
 
-from src.config import Config
-from src.features.feature_file import FeatureFile
-from src.files import PathLike, sha256_of
-from src.records import Ranking
-from src.retrieval.index import load_index
-from src.retrieval.perform import is_made
-from src.retrieval.ranking_file import save_ranking
+from ..artifacts import PathLike, sha256_of
+from ..config import Config
+from ..features.feature_file import FeatureFile
+from ..records import Ranking
+from .index import load_index
+from .perform import is_made
+from .ranking_file import save_ranking
 
 
 def rank_randomly(index: PathLike, query_features: PathLike, output: PathLike, config: Config) -> Path:

@@ -9,15 +9,14 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from src.build_folder import build_folder_for
-from src.errors import UserError
-from src.evaluation.names import bare_name
-from src.files import PathLike, atomic_write_json, require_file, sha256_of
-from src.retrieval import index as layout
-from src.retrieval.feature_set import FeatureSet, require_same_settings
-from src.retrieval.index import PhotoIndex, load_index, read_provenance
-from src.retrieval.index_types import choose_index_type, faiss_errors, make_index, threads_for, training_rows
-from src.retrieval.sources import describe_sources, load_sources, save_sources
+from ..artifacts import PathLike, atomic_write_json, build_folder_for, require_file, sha256_of
+from ..errors import UserError
+from ..names import bare_name
+from . import index as layout
+from .feature_set import FeatureSet, require_same_settings
+from .index import PhotoIndex, load_index, read_provenance
+from .index_types import choose_index_type, faiss_errors, make_index, threads_for, training_rows
+from .sources import describe_sources, load_sources, save_sources
 
 _ADD_BYTES = 2**26  # of descriptors handed to faiss at a time
 

@@ -7,21 +7,21 @@ import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, Sequence, Set
 
-from src.config import Config, section_values
-from src.engines.identity import embedded_pca, weights_sha256
-from src.errors import UserError
-from src.features.delf_extractor import load_delf
-from src.features.extract_to_file import extract_to_file
-from src.features.extractor import Network
-from src.features.feature_file import FeatureFile
-from src.features.learn_pca import learn_pca_from_photos
-from src.features.pca import load_pca, save_pca
-from src.features.photos import Photo, photos_of_folder
-from src.features.score_threshold import saved_threshold
-from src.files import PathLike
-from src.images import load_image
-from src.retrieval.build import add_to_index, build_index
-from src.retrieval.collection import (
+from ..artifacts import PathLike
+from ..config import Config, section_values
+from ..engines.identity import embedded_pca, weights_sha256
+from ..errors import UserError
+from ..features.delf_extractor import load_delf
+from ..features.extract_to_file import extract_to_file
+from ..features.extractor import Network
+from ..features.feature_file import FeatureFile
+from ..features.learn_pca import learn_pca_from_photos
+from ..features.pca import load_pca, save_pca
+from ..features.photos import Photo, photos_of_folder
+from ..features.score_threshold import saved_threshold
+from ..images import load_image
+from .build import add_to_index, build_index
+from .collection import (
     FORMAT_VERSION,
     INDEX_FOLDER,
     PCA_FILE,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List
 
-from src.config import Config
-from src.engines.identity import weights_sha256
-from src.errors import UserError
-from src.files import PathLike, atomic_write_json, require_folder
+from ..artifacts import PathLike, atomic_write_json, require_folder
+from ..config import Config
+from ..engines.identity import weights_sha256
+from ..errors import UserError
 
 SETTINGS_FILE, PCA_FILE, INDEX_FOLDER = "settings.json", "pca.npz", "index"
 FORMAT_VERSION = 1

@@ -6,11 +6,11 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
-from src.errors import UserError
-from src.evaluation.names import bare_name
-from src.features.feature_file import FeatureFile
-from src.files import PathLike
-from src.records import LocalFeatures
+from ..artifacts import PathLike
+from ..errors import UserError
+from ..features.feature_file import FeatureFile
+from ..names import bare_name
+from ..records import LocalFeatures
 
 # Attributes of a feature file that two of them may differ in: which photos, and what changes last digits only.
 _FREE_SETTINGS = ("format_version", "config_hash", "photos", "engine", "half")

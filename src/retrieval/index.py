@@ -13,11 +13,11 @@ from typing import Any, Dict, List, Optional, Union
 import faiss
 import numpy as np
 
-from src.errors import UserError
-from src.evaluation.names import bare_name
-from src.files import PathLike, require_folder
-from src.records import LocalFeatures
-from src.retrieval.sources import FeatureSources, load_sources
+from ..artifacts import PathLike, require_folder
+from ..errors import UserError
+from ..names import bare_name
+from ..records import LocalFeatures
+from .sources import FeatureSources, load_sources
 
 FORMAT_VERSION = 2
 FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, PROVENANCE_FILE = (

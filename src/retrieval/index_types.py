@@ -6,7 +6,7 @@ from typing import Iterator
 import faiss
 import numpy as np
 
-from src.errors import UserError
+from ..errors import UserError
 
 _FLAT_LIMIT = 1_000_000  # descriptors; an exact search of 1000 through them takes about 5 s on two cores
 _RAW_LIMIT = 50_000_000  # descriptors kept as floats; product quantisation above

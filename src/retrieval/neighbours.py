@@ -11,7 +11,7 @@ from typing import Tuple
 import faiss
 import numpy as np
 
-from src.retrieval.index_types import default_nprobe
+from .index_types import default_nprobe
 
 _PIECE_ROWS = 64  # query descriptors searched at a time
 

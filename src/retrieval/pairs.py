@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from src.config import Config
-from src.matching.correspondences import match_rows
-from src.matching.verification import verify
-from src.records import LocalFeatures, Matches
-from src.retrieval.index import PhotoIndex
-from src.retrieval.voting import Votes
+from ..config import Config
+from ..matching.correspondences import match_rows
+from ..matching.verification import verify
+from ..records import LocalFeatures, Matches
+from .index import PhotoIndex
+from .voting import Votes
 
 MIN_CORRESPONDENCES = 4  # fewer agree with an affine map by construction (reference TF DELF)
 

@@ -4,13 +4,13 @@ import logging
 from pathlib import Path
 from typing import Any, Dict
 
-from src.config import Config
-from src.errors import UserError
-from src.features.feature_file import FeatureFile
-from src.files import PathLike, sha256_of
-from src.retrieval.index import load_index, read_provenance
-from src.retrieval.ranking_file import load_ranking, save_ranking
-from src.retrieval.search import search, search_settings
+from ..artifacts import PathLike, sha256_of
+from ..config import Config
+from ..errors import UserError
+from ..features.feature_file import FeatureFile
+from .index import load_index, read_provenance
+from .ranking_file import load_ranking, save_ranking
+from .search import search, search_settings
 
 # Attributes of a feature file that queries and index must share, and what an older file without them was made with.
 # The engine may differ: at float32 all give the same numbers up to rounding. So may scales, limits and thresholds.

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
-from src.config import Config
-from src.errors import UserError
-from src.features.delf_extractor import DelfExtractor, load_delf
-from src.features.extractor import Network
-from src.features.photos import Photo, photos_of_folder
-from src.files import PathLike
-from src.records import LocalFeatures, Matches
-from src.retrieval.collection import Collection
-from src.retrieval.index import PhotoIndex
-from src.retrieval.search import rank_photos, verify_pairs
+from ..artifacts import PathLike
+from ..config import Config
+from ..errors import UserError
+from ..features.delf_extractor import DelfExtractor, load_delf
+from ..features.extractor import Network
+from ..features.photos import Photo, photos_of_folder
+from ..records import LocalFeatures, Matches
+from .collection import Collection
+from .index import PhotoIndex
+from .search import rank_photos, verify_pairs
 
 logger = logging.getLogger(__name__)
 

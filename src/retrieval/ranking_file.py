@@ -7,9 +7,9 @@ from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 
-from src.errors import UserError
-from src.files import PathLike, atomic_path, require_file
-from src.records import Ranking
+from ..artifacts import PathLike, atomic_path, require_file
+from ..errors import UserError
+from ..records import Ranking
 
 _ARRAYS = ("query_names", "index_names", "ranks", "scores")
 

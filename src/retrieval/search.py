@@ -8,12 +8,12 @@ from typing import Any, Dict, Iterable, List, Sequence, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from src.config import Config
-from src.records import LocalFeatures, Matches, Ranking
-from src.retrieval.index import PhotoIndex
-from src.retrieval.neighbours import search_pool, set_nprobe
-from src.retrieval.pairs import MIN_CORRESPONDENCES, verify_photo
-from src.retrieval.voting import Votes, cast_votes
+from ..config import Config
+from ..records import LocalFeatures, Matches, Ranking
+from .index import PhotoIndex
+from .neighbours import search_pool, set_nprobe
+from .pairs import MIN_CORRESPONDENCES, verify_photo
+from .voting import Votes, cast_votes
 
 _SETTINGS = (
     "num_neighbors",

@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from src.errors import UserError
-from src.features.feature_file import FeatureFile
-from src.files import PathLike, atomic_write_json
-from src.records import LocalFeatures
+from ..artifacts import PathLike, atomic_write_json
+from ..errors import UserError
+from ..features.feature_file import FeatureFile
+from ..records import LocalFeatures
 
 SOURCES_FILE = "sources.json"
 

@@ -6,9 +6,9 @@ from typing import Tuple
 
 import numpy as np
 
-from src.records import LocalFeatures
-from src.retrieval.index import PhotoIndex
-from src.retrieval.neighbours import find_neighbours
+from ..records import LocalFeatures
+from .index import PhotoIndex
+from .neighbours import find_neighbours
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 from typing import Any, Dict
 
-from src.errors import UserError
-from src.files import PathLike
+from ..artifacts import PathLike
+from ..errors import UserError
 
 
 class Events:

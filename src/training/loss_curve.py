@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
-from src.files import PathLike, atomic_path
+from ..artifacts import PathLike, atomic_path
 
 logger = logging.getLogger(__name__)
 

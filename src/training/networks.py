@@ -3,9 +3,9 @@
 import logging
 from typing import Any, Dict
 
-from src.config import Config
-from src.errors import UserError
-from src.files import require_file, sha256_of
+from ..artifacts import require_file, sha256_of
+from ..config import Config
+from ..errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +26,9 @@ def starting_weights(config: Config) -> Dict[str, str]:
 
 def build_network(config: Config, num_classes: int) -> Any:
     """The stage's network with its starting weights and precision; UserError for a file that does not fit."""
-    from src.model.checkpoint import load_weights
-    from src.model.delf import AttentionNet, JointNet, TuningNet
-    from src.model.pretrained import load_pretrained
+    from ..model.checkpoint import load_weights
+    from ..model.delf import AttentionNet, JointNet, TuningNet
+    from ..model.pretrained import load_pretrained
 
     if config.train_state == "attn":
         network = AttentionNet(config, num_classes)

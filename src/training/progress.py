@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 import numpy as np
 
-from src.data.reader import Batch
+from ..data.reader import Batch
 
 
 class Progress:

@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from src.config import Config, section_values, to_yaml
-from src.errors import UserError
-from src.files import atomic_write_json, atomic_write_text
-from src.provenance import git_commit, versions
+from ..artifacts import atomic_write_json, atomic_write_text, git_commit, versions
+from ..config import Config, section_values, to_yaml
+from ..errors import UserError
 
 # These may differ between two runs of the same result; of the files named by paths, the content counts (`inputs`).
 _IRRELEVANT = {

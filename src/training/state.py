@@ -8,9 +8,9 @@ from typing import Any
 
 import mindspore as ms
 
-from src.errors import UserError
-from src.files import PathLike
-from src.model.checkpoint import save_weights
+from ..artifacts import PathLike
+from ..errors import UserError
+from ..model.checkpoint import save_weights
 
 
 def save_state(step_cell: Any, steps_done: int, path: PathLike) -> None:

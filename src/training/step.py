@@ -5,8 +5,8 @@ from typing import Any, Tuple
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from src.config import Config
-from src.training.schedule import LinearToZero
+from ..config import Config
+from .schedule import LinearToZero
 
 FIRST_LOSS_SCALE = 2.0**16  # of O2; halved at an overflow, doubled after LOSS_SCALE_WINDOW steps without one
 LOSS_SCALE_WINDOW = 1000

@@ -4,7 +4,7 @@ import signal
 from types import FrameType
 from typing import Any, Dict, Optional
 
-from src.errors import Interrupted
+from ..errors import Interrupted
 
 
 class StopRequest:

@@ -9,15 +9,15 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from src.config import Config
-from src.data.reader import Batch, DatasetInfo, TrainingStream, dataset_info
-from src.device import Device, ranks_started, set_up_training_device
-from src.errors import UserError
-from src.training.loss_curve import draw_loss_curve
-from src.training.networks import build_network, describe_network, starting_weights
-from src.training.progress import Progress, describe, describe_heads, scalars
-from src.training.run_folder import RunFolder
-from src.training.stopping import StopRequest
+from ..config import Config
+from ..data.reader import Batch, DatasetInfo, TrainingStream, dataset_info
+from ..device import Device, ranks_started, set_up_training_device
+from ..errors import UserError
+from .loss_curve import draw_loss_curve
+from .networks import build_network, describe_network, starting_weights
+from .progress import Progress, describe, describe_heads, scalars
+from .run_folder import RunFolder
+from .stopping import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ class Trainer:
     """One run of a stage in this process; of several ranks, the first writes every file."""
 
     def __init__(self, config: Config, device: Device, network: Any, run: RunFolder, info: DatasetInfo) -> None:
-        from src.training.events import open_events
-        from src.training.state import load_state
-        from src.training.step import TrainStep
-        from src.training.validation import Validation
+        from .events import open_events
+        from .state import load_state
+        from .step import TrainStep
+        from .validation import Validation
 
         self.config = config
         self.device = device
@@ -164,7 +164,7 @@ class Trainer:
             self.events.add(line["step"], scalars(line))
 
     def _validate(self, batch: Batch) -> None:
-        from src.model.checkpoint import save_weights
+        from ..model.checkpoint import save_weights
 
         measured = self.validation.measure()
         if not self.device.is_first:
@@ -178,8 +178,8 @@ class Trainer:
 
     def _save(self, batch: Batch) -> None:
         """The checkpoint first: a run killed between the two files makes it again."""
-        from src.model.checkpoint import save_weights
-        from src.training.state import save_state
+        from ..model.checkpoint import save_weights
+        from .state import save_state
 
         if self.device.is_first:
             save_weights(self.network, self.run.checkpoint_path(batch.epoch + 1, self.steps_done))

@@ -6,10 +6,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.config import Config
-from src.data.reader import DatasetInfo, validation_batches
-from src.device import Device
-from src.training.step import Losses
+from ..config import Config
+from ..data.reader import DatasetInfo, validation_batches
+from ..device import Device
+from .step import Losses
 
 
 class Validation:

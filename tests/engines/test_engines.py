@@ -5,8 +5,8 @@ import pytest
 
 from src.config import Config
 from src.engines.choose import load_network, open_model
+from src.engines.mindspore_engine import open_trained_model
 from src.errors import UserError
-from src.model.inference import open_trained_model
 
 SIZES = [(1, 97, 129), (1, 64, 96), (2, 65, 70), (2, 34, 37), (1, 5, 6)]
 OTHERS = ["onnxruntime", "openvino"]

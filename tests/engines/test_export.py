@@ -11,9 +11,9 @@ from src.config import Config
 from src.engines import export, metadata, onnx_cache
 from src.engines.export import export_model
 from src.engines.identity import embedded_pca, weights_sha256
+from src.engines.mindspore_engine import as_model, load_mindir
 from src.errors import UserError
 from src.features.pca import Pca, save_pca
-from src.model.inference import as_model, load_mindir
 from tools.export_model import main
 
 pytest.importorskip("onnx")

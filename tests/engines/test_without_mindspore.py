@@ -9,7 +9,7 @@ import h5py
 import pytest
 from runs import ROOT
 
-from src.engines.benchmark import draw_photo
+from tools.benchmarks.extraction_processes import draw_photo
 
 BLOCKER = """
 import sys

@@ -7,9 +7,9 @@ import pytest
 from src.errors import UserError
 from src.evaluation.ground_truth import GroundTruth, QueryTruth, load_ground_truth
 from src.evaluation.labels import label_queries
-from src.evaluation.names import NameTable
 from src.evaluation.protocols import choose_protocol, evaluate, query_box
 from src.evaluation.summaries import format_summary, landmark_means, summarise
+from src.names import NameTable
 from src.records import Ranking
 
 GENUINE = Path(__file__).resolve().parents[3] / "shared" / "ground_truth"

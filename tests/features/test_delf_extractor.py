@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
 from src.features.attention_map import attention_map
@@ -14,7 +15,6 @@ from src.features.feature_file import FeatureFile
 from src.features.pca import Pca, save_pca
 from src.features.photos import Photo, photos_of_folder
 from src.features.score_threshold import save_threshold
-from src.files import sha256_of
 from src.images import load_image
 from tests.features.fake_network import fake_network, load_fake_network
 from tests.features.made_up import make_photos

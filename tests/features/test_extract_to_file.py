@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import Interrupted, UserError
 from src.features.extract_to_file import extract_to_file
@@ -22,7 +23,6 @@ from src.features.feature_parts import finished_photos, parts_folder
 from src.features.learn_pca import learn_pca
 from src.features.pca import load_pca, project
 from src.features.photos import Photo, photos_of_folder
-from src.files import sha256_of
 from src.images import load_image
 from tests.features.fake_network import fake_network, load_fake_network
 

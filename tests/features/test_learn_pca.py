@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
 from src.features.extract_to_file import extract_to_file
@@ -13,7 +14,6 @@ from src.features.learn_pca import learn_pca, learn_pca_from_photos
 from src.features.pca import Pca, load_pca, save_pca
 from src.features.pca_choice import fitting_pca, require_same_checkpoint
 from src.features.photos import photos_of_folder
-from src.files import sha256_of
 from tests.features.fake_network import load_fake_network
 from tests.features.made_up import make_photos
 

@@ -8,9 +8,9 @@ from test_delf_forward import assert_close, randomise
 
 from src.config import Config
 from src.device import set_up_device
+from src.engines.mindspore_engine import ANY_SIZE, FoldedDelf, as_model, softplus
 from src.model.delf import DelfNet
 from src.model.folding import UNITS, fold
-from src.model.inference import ANY_SIZE, FoldedDelf, as_model, softplus
 from src.model.resnet50 import feature_map_size
 
 

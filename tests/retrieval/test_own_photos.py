@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
 from src.features.feature_file import FeatureFile
 from src.features.pca import Pca, load_pca, save_pca
-from src.files import sha256_of
 from src.retrieval.build_collection import build_collection
 from src.retrieval.collection import load_collection
 from src.retrieval.index import load_index

@@ -1,0 +1,47 @@
+"""What the commands that judge a ranking share: their options, and the way from these to an Evaluation."""
+
+from argparse import ArgumentParser, Namespace
+from typing import Any, Dict, NamedTuple
+
+from ..evaluation.ground_truth import load_ground_truth
+from ..evaluation.protocols import PROTOCOLS, Evaluation, choose_protocol, evaluate
+from ..evaluation.truth import GroundTruth
+from ..records import Ranking
+from ..retrieval.ranking_file import load_ranking
+
+
+class Judged(NamedTuple):
+    """A ranking file judged: ``evaluation`` of ``ranking`` by ``ground_truth``, and how the ranking was made."""
+
+    ground_truth: GroundTruth
+    ranking: Ranking
+    evaluation: Evaluation
+    provenance: Dict[str, Any]
+
+
+def add_judging_arguments(parser: ArgumentParser) -> None:
+    """Add --ranks, --gt_path and --protocol."""
+    parser.add_argument("--ranks", required=True, help="ranking made by eval/perform_retrieval.py (.npz)")
+    parser.add_argument(
+        "--gt_path",
+        default="",
+        help="folder of *_query.txt ... files, or a gnd_*.pkl or gnd_*.mat file; holidays and ukbench need none",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="how positives are defined (default: modelzoo for a text folder, for a file the one it belongs to: "
+        "revisited, classic or instre)",
+    )
+
+
+def judge(arguments: Namespace) -> Judged:
+    """Judge the ranking that ``add_judging_arguments``' options name.
+
+    Raises:
+        UserError: ranking, ground truth and protocol do not go together, or one cannot be read.
+    """
+    ranking, provenance = load_ranking(arguments.ranks)
+    ground_truth = load_ground_truth(arguments.gt_path, arguments.protocol, ranking.index_names)
+    evaluation = evaluate(ground_truth, ranking, choose_protocol(ground_truth, arguments.protocol))
+    return Judged(ground_truth, ranking, evaluation, provenance)

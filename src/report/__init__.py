@@ -1,0 +1,1 @@
+"""The pages: report of a ranking, results of a search."""

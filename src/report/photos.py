@@ -1,0 +1,133 @@
+"""Thumbnails of the report: every photo once, as a rule of the page's style sheet, within a budget of bytes."""
+
+import base64
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ..artifacts import PathLike, require_folder
+from ..errors import UserError
+from ..images import list_images, load_image
+from ..names import DISTRACTORS, NameTable, is_distractor
+
+logger = logging.getLogger(__name__)
+
+# (longer side in pixels, JPEG quality), best first; the first that fits the budget is taken.
+LADDER = ((360, 82), (320, 78), (280, 74), (240, 68), (200, 62), (160, 55), (120, 45))
+_FIRST_QUALITY = 93  # of the copies kept in memory, from which the thumbnails are made
+MISSING, UNREADABLE = "no such photo", "cannot be read"
+
+
+class Photo(NamedTuple):
+    """A photo on the page.
+
+    Attributes:
+        style: name of its class in the style sheet; '' when there is nothing to see, see ``problem``.
+        size: (width, height) of the photo itself, pixels; (4, 3) when it cannot be seen.
+        problem: why it cannot be seen, or ''.
+    """
+
+    style: str
+    size: Tuple[int, int]
+    problem: str
+
+    @property
+    def aspect(self) -> float:
+        """Width / height."""
+        return self.size[0] / self.size[1]
+
+
+def find_photos(folders: Sequence[PathLike], names: Sequence[str]) -> Dict[str, Optional[Path]]:
+    """The file of each name, in the first of the ``folders`` that has it, or None; names may lack the extension.
+
+    Distractors have 'distractors/' before their names in the index, but not in a folder of their own, which follows the
+    first one.
+
+    Raises:
+        UserError: no such folder, no photo in it, or several of its files fit a name.
+    """
+    files: Dict[str, Optional[Path]] = dict.fromkeys(names)
+    for place, folder in enumerate(folders):
+        root = require_folder(folder, "--images_path")
+        paths = list_images(root)
+        table = NameTable(paths)
+        for name in names:
+            own_name = name.split(f"{DISTRACTORS}/", 1)[-1] if place and is_distractor(name) else name
+            number = table.find(own_name) if files[name] is None else None
+            if number is not None:
+                files[name] = root / paths[number]
+    return files
+
+
+def read_photos(files: Dict[str, Optional[Path]]) -> Tuple[Dict[str, Photo], Dict[str, np.ndarray]]:
+    """Read and shrink the photos; one that is missing or cannot be read gets a ``problem`` and is logged.
+
+    Returns:
+        The photos by name, and by style the small copies that ``style_rules`` makes thumbnails of.
+    """
+    there = [file for file in dict.fromkeys(files.values()) if file is not None]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = dict(zip(there, tqdm(pool.map(_read_small, there), "photos", len(there), unit="photo", disable=None)))
+    styles = {file: f"p{number}" for number, file in enumerate(there)}
+    photos = {}
+    for name, file in files.items():
+        copy, size = read.get(file) or (None, (4, 3))
+        problem = "" if copy is not None else MISSING if file is None else UNREADABLE
+        photos[name] = Photo("" if problem else styles[file], size, problem)
+    missing = [name for name, photo in photos.items() if photo.problem == MISSING]
+    if missing:
+        logger.warning("%d photos are not in --images_path, first %s", len(missing), missing[0])
+    return photos, {styles[file]: copy_and_size[0] for file, copy_and_size in read.items() if copy_and_size}
+
+
+def style_rules(copies: Dict[str, np.ndarray], budget: int) -> Tuple[str, Tuple[int, int]]:
+    """The style sheet's rules that hold the thumbnails, as large and fine as ``budget`` bytes allow.
+
+    Returns:
+        The rules, and the rung of ``LADDER`` they have.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for rung in LADDER:
+            encoded = list(pool.map(lambda copy, rung=rung: _thumbnail(copy, rung), copies.values()))
+            size = sum(map(len, encoded))
+            if size <= budget:
+                break
+            logger.info("thumbnails of %d pixels, quality %d, would take %.1f MB: smaller ones", *rung, size / 1e6)
+    if size > budget:
+        logger.warning("the page is larger than it should be: %.1f MB of thumbnails; lower --num_results", size / 1e6)
+    rules = (f".{style}{{background-image:url(data:image/jpeg;base64,{data})}}" for style, data in zip(copies, encoded))
+    return "\n".join(rules), rung
+
+
+def _read_small(file: Path) -> Optional[Tuple[np.ndarray, Tuple[int, int]]]:
+    """The photo as a fine JPEG of the largest thumbnail's size, and its own (width, height); None if unreadable."""
+    try:
+        image = load_image(file)
+    except UserError as error:
+        logger.warning("%s", error)
+        return None
+    small = cv2.cvtColor(_fit(image, LADDER[0][0]), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _FIRST_QUALITY])[1], image.shape[1::-1]
+
+
+def _thumbnail(copy: np.ndarray, rung: Tuple[int, int]) -> str:
+    """A thumbnail of a small copy, as base64 JPEG."""
+    side, quality = rung
+    small = _fit(cv2.imdecode(copy, cv2.IMREAD_COLOR), side)
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    return base64.b64encode(cv2.imencode(".jpg", small, settings)[1].tobytes()).decode("ascii")
+
+
+def _fit(image: np.ndarray, side: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return image
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

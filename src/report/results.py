@@ -1,0 +1,109 @@
+"""What the report shows: each query with its first results, the query with the lowest average precision first."""
+
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from ..evaluation.metrics import Labels, positive_ranks
+from ..evaluation.protocols import Evaluation, query_box
+from ..evaluation.truth import Box, GroundTruth
+from ..records import Ranking
+from .curves import interpolated_precision
+
+
+class Judgement(NamedTuple):
+    """A ground truth, and a ranking judged by it."""
+
+    ground_truth: GroundTruth
+    evaluation: Evaluation
+
+
+class ShownResult(NamedTuple):
+    """One photo found for a query; ``place`` counts from 1, ``kind`` is positive, negative, junk, or plain."""
+
+    place: int
+    name: str
+    score: float
+    kind: str
+
+
+class ShownQuery(NamedTuple):
+    """One query.
+
+    Attributes:
+        name, image_name, box: as in the ground truth; without one both names are the ranking's.
+        box_used: the protocol searches with the box alone, not with the whole photo.
+        average_precisions: by setting, NaN where the query has no positives; empty without ground truth.
+        curve: interpolated precision at ``report_curves.LEVELS``; None without ground truth or positives.
+        facts: how the query did, in words.
+        results: the first ones.
+    """
+
+    name: str
+    image_name: str
+    box: Optional[Box]
+    box_used: bool
+    average_precisions: Dict[str, float]
+    curve: Optional[np.ndarray]
+    facts: str
+    results: Tuple[ShownResult, ...]
+
+
+def main_setting(evaluation: Evaluation) -> str:
+    """The setting that frames and order follow: medium, or the first where the protocol has no such one."""
+    return "medium" if "medium" in evaluation.metrics else next(iter(evaluation.metrics))
+
+
+def plain_queries(ranking: Ranking, num_results: int) -> List[ShownQuery]:
+    """The queries of a ranking that nothing is known about, in its order."""
+    return [
+        ShownQuery(name, name, None, False, {}, None, "", _results(ranking, row, num_results, None))
+        for row, name in enumerate(ranking.query_names)
+    ]
+
+
+def judged_queries(ranking: Ranking, judgement: Judgement, num_results: int) -> List[ShownQuery]:
+    """The queries of a ground truth, lowest average precision first, those without positives last."""
+    ground_truth, evaluation = judgement
+    setting = main_setting(evaluation)
+    order = np.argsort(np.nan_to_num(evaluation.metrics[setting].average_precisions, nan=2.0), kind="stable")
+    queries = []
+    for number in order.tolist():
+        truth, row = ground_truth.queries[number], int(evaluation.rows[number])
+        labels = evaluation.labels[setting][number]
+        found = positive_ranks(ranking.ranks[row], labels.positives, labels.junk)
+        precisions = {name: float(made.average_precisions[number]) for name, made in evaluation.metrics.items()}
+        queries.append(
+            ShownQuery(
+                truth.name,
+                truth.image_name,
+                truth.box,
+                query_box(truth, evaluation.protocol) is not None,
+                precisions,
+                interpolated_precision(found, labels.num_positives) if labels.num_positives else None,
+                _facts(found, labels.num_positives),
+                _results(ranking, row, num_results, labels),
+            )
+        )
+    return queries
+
+
+def _facts(found: np.ndarray, num_positives: int) -> str:
+    if not num_positives:
+        return "no positives"
+    if not len(found):
+        return f"{num_positives} to find, none in the index"
+    return f"{num_positives} to find, the first at rank {found[0] + 1}"
+
+
+def _results(ranking: Ranking, row: int, count: int, labels: Optional[Labels]) -> Tuple[ShownResult, ...]:
+    numbers = ranking.ranks[row, :count].tolist()
+    if labels is None:
+        kinds = ["plain"] * len(numbers)
+    else:
+        junk, positives = (np.isin(numbers, group) for group in (labels.junk, labels.positives))
+        kinds = np.where(junk, "junk", np.where(positives, "positive", "negative")).tolist()
+    return tuple(
+        ShownResult(place, ranking.index_names[number], float(ranking.scores[row, place - 1]), kind)
+        for place, (number, kind) in enumerate(zip(numbers, kinds), start=1)
+    )

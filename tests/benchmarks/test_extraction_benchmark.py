@@ -1,0 +1,33 @@
+"""tools/benchmarks/run.py extract, and the drift that it prints."""
+
+import cv2
+import numpy as np
+import pytest
+from runs import run
+
+from src.records import LocalFeatures
+from tools.benchmarks.extraction_processes import draw_photo, drift
+
+
+def features(keypoints, descriptors):
+    count = len(keypoints)
+    return LocalFeatures(keypoints, np.ones(count), np.ones(count), descriptors, (100, 100))
+
+
+def test_drift_by_hand():
+    first = features([[0, 32], [64, 0], [32, 32], [96, 96]], [[1, 0], [0, 1], [1, 0], [0.6, 0.8]])
+    second = features([[96, 96], [0, 32], [32, 0]], [[0.8, 0.6], [1, 0], [1, 0]])
+    found = drift(second, first)  # (0, 32) and (96, 96) of the first one's four
+    np.testing.assert_allclose(found, (0.5, (1 + 0.96) / 2, 0.96), rtol=1e-6)
+    assert drift(first, features([[1, 1]], [[1, 0]])).shared == 0
+
+
+def test_the_command_compares_the_engines_installed(onnx_file, tmp_path):
+    for engine in ("onnxruntime", "openvino"):
+        pytest.importorskip(engine)
+    cv2.imwrite(str(tmp_path / "a.png"), draw_photo(96, 64))
+    output = run("tools/benchmarks/run.py", "extract", "--checkpoint_path", onnx_file, "--image", "a.png", "--turns", 1,
+                 cwd=tmp_path)  # fmt: skip
+    assert "a photo of 96 x 64 pixels at 7 scales" in output
+    assert "ONNX Runtime float32" in output and "OpenVINO float32" in output
+    assert "100.0% of ONNX Runtime float32's keypoints" in output and "peak memory" in output

@@ -1,0 +1,190 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from report.report_cases import (
+    EMPTY,
+    GOOD,
+    NAMES,
+    WORSE,
+    make_judgement,
+    make_ranking,
+    write_features,
+    write_photos,
+)
+from runs import run
+
+from src.errors import UserError
+from src.records import Ranking
+from src.report import report
+from src.report.report import write_report
+from src.retrieval.ranking_file import save_ranking
+
+
+@pytest.fixture
+def images(tmp_path):
+    write_photos(tmp_path / "photos" / "jpg")
+    return [tmp_path / "photos"]
+
+
+def section(page, name):
+    start = page.index(f"<h2>{name}")
+    return page[start : page.index("</section>", start)]
+
+
+class Nesting(HTMLParser):
+    """Fails where a tag is closed that is not the last one opened."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.stack, self.ids, self.links = [], [], []
+        self.feed(page)
+        assert not self.stack
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "br"):
+            self.stack.append(tag)
+        self.ids += [value for name, value in attributes if name == "id"]
+        self.links += [value for name, value in attributes if name == "href"]
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+
+def test_page(tmp_path, images):
+    path = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement())
+    page = path.read_text(encoding="utf-8")
+    assert [page.index(f"<h2>{name}") for name in (WORSE, GOOD, EMPTY)] == sorted(
+        page.index(f"<h2>{name}") for name in (WORSE, GOOD, EMPTY)
+    )
+    assert "tiny &amp; small" in page and "no positives" in page and '<td class="map">' in page
+    good = section(page, GOOD)
+    assert re.findall(r'<details class="(\w+)"', good) == ["positive", "negative", "junk"] + ["negative"] * 7
+    assert '<span>1</span><span>12.50</span></span><span class="name">photo_a<' in good
+    assert "photo_k" not in good and len(re.findall("<details", good)) == 10
+    # the box, in percent of the photo, ends at its border
+    assert "left:25.00%;top:25.00%;width:50.00%;height:75.00%" in good and 'class="box"' in good
+    assert "AP 100.00 &#183; 1 to find, the first at rank 1" in good
+    worse = section(page, WORSE)
+    assert "2 to find, the first at rank 2" in worse and 'class="box' not in worse
+    assert worse.count("no such photo") == 2 and worse.count("cannot be read") == 2  # each closed and opened
+
+
+def test_self_contained_and_well_formed(tmp_path, images):
+    features = write_features(tmp_path)
+    page = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement(), features).read_text("utf-8")
+    assert "default-src 'none'" in page
+    assert not re.search(r"<script|@import|\bsrc=|url\((?!data:image/jpeg;base64,)|https?://", page)
+    nesting = Nesting(page)
+    assert {link[1:] for link in nesting.links} == set(nesting.ids) and len(set(nesting.ids)) == len(nesting.ids)
+    assert page.count("data:image/jpeg") == len(NAMES) - 2  # each photo once
+
+
+def test_opened_result_holds_its_inliers(tmp_path, images):
+    features = write_features(tmp_path)
+    page = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement(), features).read_text("utf-8")
+    second, third = section(page, GOOD).split("<details")[2:4]
+    assert "30 inliers of" in second and "the result has no features" in third
+    lines = re.findall(r"M(\d+) (\d+)L(\d+) (\d+)", second)
+    assert len(lines) == 30 and len(re.findall(r"h0", second)) == 60
+    assert "<path" not in third
+    # photos of 2:1, 300 units high with 12 between them: lines begin in the left one and end in the right one
+    starts, ends = np.array(lines, int)[:, 0], np.array(lines, int)[:, 2]
+    assert starts.max() <= 600 and ends.min() >= 612 and ends.max() <= 1212
+
+
+def test_gallery_without_ground_truth(tmp_path, images):
+    page = write_report(tmp_path / "r.html", make_ranking(), images, num_results=3).read_text(encoding="utf-8")
+    assert "Search results" in page and page.count('<details class="plain">') == 9
+    assert [page.index(f"<h2>{name}") for name in (EMPTY, GOOD, WORSE)] == sorted(
+        page.index(f"<h2>{name}") for name in (EMPTY, GOOD, WORSE)
+    )
+    body = page[page.index("<body") :]
+    assert not re.search(r"positive|negative|mAP|AP |<table|class=\"box", body)
+
+
+def test_names_and_provenance_are_escaped(tmp_path, images):
+    ranking = make_ranking()
+    names = ["<b>&\"'", *NAMES[1:]]
+    odd = Ranking(["<i>q", GOOD, WORSE], names, ranking.ranks, ranking.scores)
+    provenance = {"index": {"checkpoint_sha256": "<u>c"}, "retrieval": {"way<s>": "<em>"}}
+    page = write_report(tmp_path / "r.html", odd, images, provenance=provenance).read_text(encoding="utf-8")
+    assert not re.search(r"<b>&|<i>q|<u>|<em>\W*<|<s>", page)
+    assert "&lt;b&gt;&amp;&quot;&#x27;" in page and "&lt;u&gt;c" in page
+    Nesting(page)
+
+
+def test_three_settings(tmp_path, images):
+    page = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement("modelzoo")).read_text("utf-8")
+    assert "AP easy" in page and "Setting medium" in page
+    assert page.count('<polyline class="curve c') == 2  # no query has positives in the setting hard
+    assert 'class="box unused"' in page and 'class="box"' not in page
+
+
+def test_same_input_same_page(tmp_path, images):
+    features = write_features(tmp_path)
+    pages = [
+        write_report(tmp_path / name, make_ranking(), images, make_judgement(), features).read_bytes()
+        for name in ("a.html", "b.html")
+    ]
+    assert pages[0] == pages[1]
+
+
+def test_finished_page_is_kept_and_another_refused(tmp_path, images):
+    judgement, ranking = make_judgement(), make_ranking()
+    path = write_report(tmp_path / "r.html", ranking, images, judgement)
+    before = path.stat().st_mtime_ns
+    write_report(path, ranking, images, judgement)
+    assert path.stat().st_mtime_ns == before
+    other = Ranking(ranking.query_names, ranking.index_names, ranking.ranks[:, ::-1], ranking.scores)
+    features = write_features(tmp_path)
+    for changed in (
+        {"ranking": other},
+        {"judgement": None},
+        {"features": features},
+        {"num_results": 3},
+        {"provenance": {"retrieval": {"seed": 1}}},
+    ):
+        arguments = {"ranking": ranking, "images_path": images, "judgement": judgement, **changed}
+        with pytest.raises(UserError, match="--overwrite"):
+            write_report(path, **arguments)
+    (images[0] / "jpg" / f"{NAMES[3]}.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match="--overwrite"):
+        write_report(path, ranking, images, judgement)
+    write_report(path, ranking, images, judgement, overwrite=True)
+    assert path.stat().st_mtime_ns != before
+
+
+def test_budget_is_kept_and_said(tmp_path, images, monkeypatch):
+    whole = write_report(tmp_path / "a.html", make_ranking(), images, make_judgement())
+    assert "360 pixels, JPEG quality 82" in whole.read_text(encoding="utf-8")
+    budget = whole.stat().st_size - 10_000
+    monkeypatch.setattr(report, "PAGE_BUDGET", budget)
+    monkeypatch.setattr(report, "_RESERVE", 16_000)
+    small = write_report(tmp_path / "b.html", make_ranking(), images, make_judgement())
+    assert small.stat().st_size <= budget and "360 pixels" not in small.read_text(encoding="utf-8")
+
+
+def test_command(tmp_path, images):
+    save_ranking(tmp_path / "ranks.npz", make_ranking(), {"retrieval": {"seed": 7}, "index": {}})
+    features = write_features(tmp_path)
+    options = ("eval/report.py", "--ranks", "ranks.npz", "--images_path", images[0])
+    both = ("--index_features", *features.index, "--query_features", features.queries)
+    assert "report.html" in run(*options, *both, cwd=tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "30 inliers of" in page and "seed 7" in page
+    assert "finished earlier" in run(*options, *both, cwd=tmp_path)
+    assert "--overwrite" in run(*options, cwd=tmp_path, status=2)
+    assert "--query_features" in run(*options, *both[:2], cwd=tmp_path, status=2)
+    assert "--num_results" in run(*options, "--num_results", 0, cwd=tmp_path, status=2)
+    assert "--gt_path" in run(*options, "--protocol", "classic", cwd=tmp_path, status=2)
+
+
+def test_index_smaller_than_a_row_of_results(tmp_path, images):
+    ranking = Ranking(["photo_b"], ["photo_a"], np.zeros((1, 1), int), np.full((1, 1), 0.25))
+    page = write_report(tmp_path / "r.html", ranking, images).read_text(encoding="utf-8")
+    assert page.count("<details") == 1 and "0.2500" in page
