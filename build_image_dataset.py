@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 from src.errors import UserError
 
 INPUTS = ("train_clean_csv_path", "train_directory", "train_csv_path", "image_folder", "csv")

@@ -1,7 +1,6 @@
 """Train one stage of DELF: `tuning` (backbone and descriptor head), then `attn` (attention on the frozen backbone)."""
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 
 
 def main() -> None:

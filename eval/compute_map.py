@@ -5,9 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.commands.command_line import run_command
+from src.commands.command_line import parse_command_line, run_command
 from src.commands.judging import add_judging_arguments, judge
-from src.config import parse_command_line
 from src.evaluation.result_files import format_table, save_results
 from src.evaluation.summaries import format_summary, summarise
 

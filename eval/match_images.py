@@ -8,8 +8,7 @@ from typing import Tuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.artifacts import require_file
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 from src.errors import UserError
 
 
@@ -31,7 +30,7 @@ def _photo_names(arguments) -> Tuple[str, str]:
         return arguments.image_a, arguments.image_b
     if arguments.image_a or arguments.image_b:
         raise UserError("--image_a and --image_b go together")
-    path = require_file(arguments.list_images_path, "--list_images_path")
+    path = require_file(arguments.list_images_path, "list_images_path")
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if len(lines) != 2:
         raise UserError(f"{path}: {len(lines)} lines; it must name two photos, one a line")

@@ -1,8 +1,9 @@
-"""What lies on disk: atomic files and folders, locks, checksums, what stands already, and what made it."""
+"""What lies on disk: atomic files and folders, locks, checksums, required inputs, and "made / refuse / overwrite"."""
 
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -10,11 +11,47 @@ import subprocess
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Union
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Union
 
 from .errors import UserError
+from .records import Provenance
+
+logger = logging.getLogger(__name__)
 
 PathLike = Union[str, Path]
+PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "faiss-cpu", "scikit-image")
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def is_made(
+    path: PathLike, wanted: Provenance, read: Callable[[Path], Provenance], overwrite: bool, name: str = "output"
+) -> bool:
+    """Whether what ``wanted`` describes stands finished at ``path``: the one rule of every step.
+
+    Args:
+        path: file or folder; an empty folder counts as nothing.
+        wanted: what the step is about to make.
+        read: gives the provenance of what stands there, and raises a UserError when it is something else. A folder is
+            read even with ``overwrite``: replacing a folder deletes what is in it, and this one may be the user's.
+        overwrite: what stands there may be replaced.
+        name: of the argument that gave ``path``, for messages.
+
+    Raises:
+        UserError: something else stands there and may not be replaced.
+    """
+    path = Path(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return False
+    if overwrite and not path.is_dir():
+        return False
+    different = wanted.differences(read(path))
+    if overwrite:
+        return False
+    if different:
+        reason = ", ".join(different)
+        raise UserError(f"{path}: made under other settings ({reason}); give `overwrite`, or another `{name}`")
+    logger.info("%s: already made", path)
+    return True
 
 
 @contextmanager
@@ -28,11 +65,16 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())  # else a power cut could leave the new name with no content
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: PathLike, target: PathLike) -> None:
+    """Rename a finished file; its content is on the disk first, else a power cut could leave the name without it."""
+    with open(temporary, "rb") as written:
+        os.fsync(written.fileno())
+    os.replace(temporary, target)
 
 
 def atomic_write_bytes(path: PathLike, data: bytes) -> None:
@@ -51,53 +93,53 @@ def atomic_write_json(path: PathLike, value: Any) -> None:
     atomic_write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def sha256_of(path: PathLike) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+@contextmanager
+def locked_folder(folder: PathLike, target: PathLike, name: str = "output") -> Iterator[Path]:
+    """Make or take over ``folder``, in which ``target`` is being made, for this process alone.
+
+    The lock ends with the process, however it ends. A file system without locks is used without.
+
+    Raises:
+        UserError: another process has it.
+    """
+    folder = Path(folder)
+    descriptor = _lock(folder, target, name)
+    try:
+        yield folder
+    finally:
+        os.close(descriptor)
 
 
-def require_file(path: PathLike, option: str) -> Path:
-    """Return ``path`` if it is a file; otherwise raise a UserError that names the ``option`` which gave it."""
-    if not str(path):
-        raise UserError(f"{option} is not set: give the path of a file")
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file ({option})")
-    return Path(path)
-
-
-def require_folder(path: PathLike, option: str) -> Path:
-    """Return ``path`` if it is a folder; otherwise raise a UserError that names the ``option`` which gave it."""
-    if not str(path):
-        raise UserError(f"{option} is not set: give the path of a folder")
-    if not Path(path).is_dir():
-        raise UserError(f"{path}: no such folder ({option})")
-    return Path(path)
-
-
-def _claim(temporary: Path, target: Path) -> int:
-    """Make or take over the temporary folder; returns its open descriptor, whose lock ends with the process."""
+def _lock(folder: Path, target: PathLike, name: str) -> int:
+    """The open descriptor that holds the lock."""
     while True:
-        temporary.mkdir(exist_ok=True)
-        descriptor = os.open(temporary, os.O_RDONLY)
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
-            raise UserError(f"{target}: another process is making it; wait for it, or give another folder") from error
+            raise UserError(f"{target}: another process is making it; wait for it, or give another `{name}`") from error
         except OSError:
-            pass  # a file system without locks
-        if temporary.exists() and os.path.samestat(os.fstat(descriptor), os.stat(temporary)):
+            pass
+        if folder.exists() and os.path.samestat(os.fstat(descriptor), os.stat(folder)):
             return descriptor
         os.close(descriptor)  # its maker moved it into place in between
 
 
-def _clear(folder: Path) -> None:
+def clear_folder(folder: PathLike) -> None:
+    """Delete all that is in a folder."""
     for entry in os.scandir(folder):
         shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def restore_folder(path: PathLike) -> Path:
+    """``path``, after bringing back the old folder of a run killed between moving it aside and the new one in."""
+    target = Path(path).absolute()
+    aside = target.with_name(f".{target.name}.old")
+    if aside.exists() and not target.exists():
+        os.replace(aside, target)
+    return Path(path)
 
 
 @contextmanager
@@ -111,26 +153,52 @@ def build_folder_for(path: PathLike) -> Iterator[Path]:
         UserError: another process is making ``path``.
     """
     target = Path(path).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary, replaced = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
-    lock = _claim(temporary, target)
-    try:
-        _clear(temporary)
-        shutil.rmtree(replaced, ignore_errors=True)
-        yield temporary
-        if target.exists():
-            os.replace(target, replaced)
-        os.replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
+    with locked_folder(temporary, target):
+        try:
+            clear_folder(temporary)
+            shutil.rmtree(replaced, ignore_errors=True)
+            yield temporary
+            if target.exists():
+                os.replace(target, replaced)
+            os.replace(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "faiss-cpu", "scikit-image")
-_REPOSITORY = Path(__file__).resolve().parents[1]
+def sha256_of(path: PathLike) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    state = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            state.update(block)
+    return state.hexdigest()
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Twelve hex digits that change when any JSON value does."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def require_file(path: PathLike, name: str) -> Path:
+    """``path`` if it is a file; otherwise a UserError that says what gave it: ``name`` is a key or a few words."""
+    return _require(path, name, "file", Path.is_file)
+
+
+def require_folder(path: PathLike, name: str) -> Path:
+    """``path`` if it is a folder; otherwise a UserError as of ``require_file``."""
+    return _require(path, name, "folder", Path.is_dir)
+
+
+def _require(path: PathLike, name: str, kind: str, is_there: Callable[[Path], bool]) -> Path:
+    given_by = f"`{name}`" if name.isidentifier() else name
+    if not str(path):
+        raise UserError(f"{given_by} is not set: give the path of a {kind}")
+    if not is_there(Path(path)):
+        raise UserError(f"{path}: no such {kind} ({given_by})")
+    return Path(path)
 
 
 def versions() -> Dict[str, Optional[str]]:

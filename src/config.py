@@ -1,131 +1,237 @@
-"""The recipe: one flat dataclass, filled from its defaults, then a YAML file, then the command line.
+"""The recipe: nested sections of keys, each with its default, help, choices and range, checked on construction.
 
-The defaults are the published recipe (`configs/delf_gldv2.yaml` spells them out with a comment on every key). Key names
-are the model zoo's where it has one.
+A room of the library receives its own section. Recipe files (YAML) and command lines name the keys flat, as the model
+zoo does; no name stands in two sections. The defaults are the published recipe (`configs/delf_gldv2.yaml`).
 """
 
-import argparse
 import dataclasses
 import difflib
-import hashlib
-import json
-import sys
+import math
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 import yaml
 
 from .errors import UserError
 
 DELF_SCALES = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)
+_Self = TypeVar("_Self", bound="Section")
 
 
-def key(section: str, default: Any, help_text: str, choices: Optional[Sequence[str]] = None) -> Any:
-    """A field of the recipe with the section it belongs to, its help and the values it may take."""
-    return field(default=default, metadata={"section": section, "help": help_text, "choices": choices})
+def key(
+    default: Any,
+    help_text: str,
+    choices: Optional[Sequence[str]] = None,
+    above: Optional[float] = None,
+    least: Optional[float] = None,
+    most: Optional[float] = None,
+) -> Any:
+    """A key of the recipe: its default, its help, and the values it may take.
+
+    Args:
+        default: value of a recipe that does not name the key.
+        help_text: what it is, with its unit.
+        choices: the only values, for a text.
+        above, least, most: bounds of a number, or of each number of a list; ``above`` itself is refused.
+    """
+    limits = {"above": above, "least": least, "most": most}
+    return field(default=default, metadata={"help": help_text, "choices": choices, **limits})
 
 
 @dataclass(frozen=True)
-class Config:
-    """Every key of the recipe; `metadata` of each field holds its section and help."""
+class Section:
+    """Some keys; the base of the sections below.
 
-    device_target: str = key("run", "auto", "device; auto takes the best one present", ("auto", "CPU", "GPU", "Ascend"))
-    seed: int = key("run", 0, "seed of initial weights, shuffling, crops and RANSAC")
-    num_workers: int = key("run", 2, "threads (the data set builder: processes) that read photos")
-    overwrite: bool = key("run", False, "make again what an earlier run has finished")
+    Raises:
+        UserError: a value of another type, or outside its choices or range.
+    """
 
-    imagenet_checkpoint: str = key("model", "", "Keras ResNet-50 weights (.h5) or checkpoint that tuning starts from")
-    load_stem: bool = key("model", True, "load conv1 of imagenet_checkpoint too (the reference does not)")
-    checkpoint_path: str = key("model", "", "checkpoint: the tuning one for stage attn, the attn one for extraction")
-    kernel_init: str = key("model", "glorot", "initial convolution kernels", ("glorot", "he"))
+    def __post_init__(self) -> None:
+        for definition in dataclasses.fields(self):
+            object.__setattr__(self, definition.name, _checked(definition, getattr(self, definition.name)))
+
+    def values(self) -> Dict[str, Any]:
+        """The keys with their values as JSON has them."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+
+    def replace(self: _Self, **values: Any) -> _Self:
+        """The same section with other values of some keys."""
+        return dataclasses.replace(self, **values)
+
+
+@dataclass(frozen=True)
+class RunConfig(Section):
+    """Where and how a command runs."""
+
+    device_target: str = key(
+        "auto", "device; auto takes the best one present", choices=("auto", "CPU", "GPU", "Ascend")
+    )
+    seed: int = key(0, "seed of initial weights, shuffling, crops and RANSAC", least=0)
+    num_workers: int = key(2, "threads (the data set builder: processes) that read photos", above=0)
+    overwrite: bool = key(False, "make again what an earlier run has finished")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Section):
+    """The network: where its weights come from, and how it starts without them."""
+
+    imagenet_checkpoint: str = key("", "Keras ResNet-50 weights (.h5) or checkpoint that tuning starts from")
+    load_stem: bool = key(True, "load conv1 of imagenet_checkpoint too (the reference does not)")
+    checkpoint_path: str = key("", "checkpoint: the tuning one for stage attn, the attn one for extraction")
+    kernel_init: str = key("glorot", "initial convolution kernels", choices=("glorot", "he"))
     kernel_init_gain: float = key(
-        "model", 1.0, "factor of the initial kernels; smaller ones turn faster under BatchNorm"
+        1.0, "factor of the initial kernels; smaller ones turn faster under BatchNorm", above=0
     )
-    residual_gamma: float = key("model", 1.0, "initial BatchNorm gamma at the end of each residual branch")
-    attention_init: str = key("model", "glorot", "initial attention head (normal: model zoo)", ("glorot", "normal"))
-    batch_norm_momentum: float = key("model", 0.99, "share of the old BatchNorm moving statistics kept at each step")
-
-    train_state: str = key(
-        "training", "tuning", "stage: backbone, attention, or both at once", ("tuning", "attn", "joint")
+    residual_gamma: float = key(1.0, "initial BatchNorm gamma at the end of each residual branch", least=0)
+    attention_init: str = key("glorot", "initial attention head (normal: model zoo)", choices=("glorot", "normal"))
+    batch_norm_momentum: float = key(
+        0.99, "share of the old BatchNorm moving statistics kept at each step", least=0, most=1
     )
-    traindata_path: str = key("training", "", "first MindRecord shard of the training set (train.mindrecord000)")
-    save_ckpt: str = key("training", "ckpt", "run folder: checkpoints, log, metrics")
-    save_ckpt_step: int = key("training", 5000, "steps between checkpoints")
-    keep_checkpoint_max: int = key("training", 10, "checkpoints kept, newest first; the best one stays besides")
-    resume: bool = key("training", True, "go on where a stopped run of the same settings was; false = from step 0")
-    eval_steps: int = key("training", 5000, "steps between two validations")
-    eval_photos: int = key("training", 5000, "validation photos looked at each time, at most; 0 = no validation")
-    tensorboard: bool = key("training", False, "write TensorBoard events too (requirements-extras.txt)")
-    amp_level: str = key("training", "O0", "precision: float32, or float16 convolutions (Ascend, GPU)", ("O0", "O2"))
-    overfit_batches: int = key("training", 0, "learn these first batches over and over, a sanity check; 0 = off")
-    batch_size: int = key("training", 32, "photos a step on each device")
-    max_iters: int = key("training", 500000, "steps; the learning rate reaches 0 at the last")
-    image_size: int = key("training", 321, "side of the training crop, pixels")
-    use_augmentation: bool = key("training", True, "random crop of the photo; false = the whole photo")
-    min_crop_area: float = key("training", 0.08, "least share of the photo in a random crop")
-    initial_lr: float = key("training", 0.01, "learning rate of step 0; falls linearly to 0")
-    momentum: float = key("training", 0.9, "momentum of SGD")
-    clip_norm: float = key("training", 10.0, "global norm the gradients are clipped to")
-    attention_loss_weight: float = key("training", 1.0, "factor of the attention head's loss")
-    report_steps: int = key("training", 100, "steps between two lines of the log and of metrics.jsonl")
 
-    image_scales: Tuple[float, ...] = key("extraction", DELF_SCALES, "pyramid scales, separated by commas")
-    max_feature_num: int = key("extraction", 1000, "features a photo at most")
+
+@dataclass(frozen=True)
+class TrainingConfig(Section):
+    """A stage of training."""
+
+    train_state: str = key("tuning", "stage: backbone, attention, or both at once", choices=("tuning", "attn", "joint"))
+    traindata_path: str = key("", "first MindRecord shard of the training set (train.mindrecord000)")
+    save_ckpt: str = key("ckpt", "run folder: checkpoints, log, metrics")
+    save_ckpt_step: int = key(5000, "steps between checkpoints", above=0)
+    keep_checkpoint_max: int = key(10, "checkpoints kept, newest first; the best one stays besides", above=0)
+    resume: bool = key(True, "go on where a stopped run of the same settings was; false = from step 0")
+    eval_steps: int = key(5000, "steps between two validations", above=0)
+    eval_photos: int = key(5000, "validation photos looked at each time, at most; 0 = no validation", least=0)
+    tensorboard: bool = key(False, "write TensorBoard events too (requirements-extras.txt)")
+    amp_level: str = key("O0", "precision: float32, or float16 convolutions (Ascend, GPU)", choices=("O0", "O2"))
+    overfit_batches: int = key(0, "learn these first batches over and over, a sanity check; 0 = off", least=0)
+    batch_size: int = key(32, "photos a step on each device", above=0)
+    max_iters: int = key(500000, "steps; the learning rate reaches 0 at the last", above=0)
+    image_size: int = key(321, "side of the training crop, pixels", least=5)
+    use_augmentation: bool = key(True, "random crop of the photo; false = the whole photo")
+    min_crop_area: float = key(0.08, "least share of the photo in a random crop", above=0, most=1)
+    initial_lr: float = key(0.01, "learning rate of step 0; falls linearly to 0", above=0)
+    momentum: float = key(0.9, "momentum of SGD", least=0)
+    clip_norm: float = key(10.0, "global norm the gradients are clipped to", above=0)
+    attention_loss_weight: float = key(1.0, "factor of the attention head's loss", least=0)
+    report_steps: int = key(100, "steps between two lines of the log and of metrics.jsonl", above=0)
+
+
+@dataclass(frozen=True)
+class ExtractionConfig(Section):
+    """How features are taken from a photo."""
+
+    image_scales: Tuple[float, ...] = key(DELF_SCALES, "pyramid scales, separated by commas", above=0)
+    max_feature_num: int = key(1000, "features a photo at most", above=0)
     score_threshold: Optional[float] = key(
-        "extraction", None, "least attention score; none = the one saved beside the checkpoint, if any; 0 = all scores"
+        None, "least attention score; none = the one saved beside the checkpoint, if any; 0 = all scores", least=0
     )
-    iou_threshold: float = key("extraction", 1.0, "receptive boxes overlapping more are suppressed; 1 = none")
-    max_image_size: int = key("extraction", -1, "longer photos are shrunk to this, pixels; -1 = no limit")
-    min_image_size: int = key("extraction", -1, "shorter photos are enlarged to this, pixels; -1 = no limit")
-    use_square_images: bool = key("extraction", False, "stretch photos to squares of their longer side")
-    resize_factor: float = key("extraction", 1.0, "factor of max_image_size and min_image_size")
-    half: bool = key("extraction", False, "store descriptors and scores as float16")
+    iou_threshold: float = key(1.0, "receptive boxes overlapping more are suppressed; 1 = none", least=0, most=1)
+    max_image_size: int = key(-1, "longer photos are shrunk to this, pixels; -1 = no limit")
+    min_image_size: int = key(-1, "shorter photos are enlarged to this, pixels; -1 = no limit")
+    use_square_images: bool = key(False, "stretch photos to squares of their longer side")
+    resize_factor: float = key(1.0, "factor of max_image_size and min_image_size", above=0)
+    half: bool = key(False, "store descriptors and scores as float16")
     engine: str = key(
-        "extraction",
         "auto",
         "what runs the network; auto takes the fastest installed",
-        ("auto", "mindspore", "onnxruntime", "openvino"),
+        choices=("auto", "mindspore", "onnxruntime", "openvino"),
     )
-    precision: str = key("extraction", "float32", "arithmetic of the network", ("float32", "bfloat16"))
-    pca_path: str = key("extraction", "", "PCA file (.npz) or the model zoo's folder; '' = raw descriptors")
-    force_pca: bool = key("extraction", False, "use a PCA that was fitted on another checkpoint")
-    pca_dim: int = key("extraction", 40, "descriptor dimensions kept by the PCA")
-    use_whitening: bool = key("extraction", False, "divide by the square root of the PCA's variances")
+    precision: str = key("float32", "arithmetic of the network", choices=("float32", "bfloat16"))
+    pca_path: str = key("", "PCA file (.npz) or the model zoo's folder; '' = raw descriptors")
+    force_pca: bool = key(False, "use a PCA that was fitted on another checkpoint")
+    pca_dim: int = key(40, "descriptor dimensions kept by the PCA", above=0)
+    use_whitening: bool = key(False, "divide by the square root of the PCA's variances")
 
-    match_distance: float = key("matching", 0.8, "descriptor distance below which a nearest neighbour counts")
-    match_ratio: Optional[float] = key("matching", None, "nearest must be below this times the second; none = no test")
-    mutual_check: bool = key("matching", False, "keep a match only if each is the nearest of the other")
-    ransac_method: str = key("matching", "opencv", "estimator of the affine map", ("opencv", "magsac", "skimage"))
-    ransac_residual: float = key("matching", 20.0, "distance to the affine map of an inlier, pixels")
-    ransac_trials: int = key("matching", 1000, "RANSAC trials")
 
-    index_type: str = key("retrieval", "", "faiss factory string such as Flat or IVF1024,PQ20; '' = chosen by size")
-    num_neighbors: int = key("retrieval", 60, "index descriptors looked up for each query descriptor")
-    search_distance: float = key("retrieval", 0.9, "descriptor distance below which a neighbour votes")
-    num_rerank: int = key("retrieval", 100, "best-voted photos verified by RANSAC; 0 = all with enough votes")
+@dataclass(frozen=True)
+class MatchingConfig(Section):
+    """Correspondences of two photos, and their verification."""
+
+    match_distance: float = key(0.8, "descriptor distance below which a nearest neighbour counts", above=0)
+    match_ratio: Optional[float] = key(
+        None, "nearest must be below this times the second; none = no test", above=0, most=1
+    )
+    mutual_check: bool = key(False, "keep a match only if each is the nearest of the other")
+    ransac_method: str = key("opencv", "estimator of the affine map", choices=("opencv", "magsac", "skimage"))
+    ransac_residual: float = key(20.0, "distance to the affine map of an inlier, pixels", above=0)
+    ransac_trials: int = key(1000, "RANSAC trials", above=0)
+
+
+@dataclass(frozen=True)
+class RetrievalConfig(Section):
+    """Index and search."""
+
+    index_type: str = key("", "faiss factory string such as Flat or IVF1024,PQ20; '' = chosen by size")
+    num_neighbors: int = key(60, "index descriptors looked up for each query descriptor", above=0)
+    search_distance: float = key(0.9, "descriptor distance below which a neighbour votes", above=0)
+    num_rerank: int = key(100, "best-voted photos verified by RANSAC; 0 = all with enough votes", least=0)
     correspondences: str = key(
-        "retrieval",
         "index",
         "verified are the neighbours found by the search, or each pair matched anew",
-        ("index", "exact"),
+        choices=("index", "exact"),
     )
-    nprobe: int = key("retrieval", 0, "inverted lists searched for each descriptor; 0 = chosen by their number")
-    search_threads: int = key("retrieval", 0, "threads of search and verification; 0 = one for each core")
+    nprobe: int = key(0, "inverted lists searched for each descriptor; 0 = chosen by their number", least=0)
+    search_threads: int = key(0, "threads of search and verification; 0 = one for each core", least=0)
 
 
-SECTIONS = ("run", "model", "training", "extraction", "matching", "retrieval")
+@dataclass(frozen=True, init=False)
+class Config:
+    """The whole recipe; ``Config(max_iters=600, seed=1)`` takes the keys of all sections by their names.
+
+    Raises:
+        TypeError: a keyword that is no key; it names the nearest one.
+        UserError: a value that the key cannot have.
+    """
+
+    run: RunConfig
+    model: ModelConfig
+    training: TrainingConfig
+    extraction: ExtractionConfig
+    matching: MatchingConfig
+    retrieval: RetrievalConfig
+
+    def __init__(self, **values: Any) -> None:
+        for name in values:
+            if name not in KEYS:
+                raise TypeError(f"{name!r} is no key of the recipe{nearest(name, KEYS)}")
+        for section, kind in SECTIONS.items():
+            own = {name: value for name, value in values.items() if KEYS[name] == section}
+            object.__setattr__(self, section, kind(**own))
+
+    def values(self) -> Dict[str, Any]:
+        """Every key with its value as JSON has it."""
+        return {name: value for section in SECTIONS for name, value in getattr(self, section).values().items()}
+
+    def replace(self, **values: Any) -> "Config":
+        """The same recipe with other values of some keys."""
+        return Config(**{**self.values(), **values})
+
+    def __getattr__(self, name: str) -> Any:  # transitional: goes when every room takes its section
+        if name in KEYS:
+            return getattr(getattr(self, KEYS[name]), name)
+        raise AttributeError(name)
 
 
-def section_values(config: Config, *sections: str) -> Dict[str, Any]:
-    """The keys of some sections as a plain dictionary (what a file made with them records)."""
-    return {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.metadata["section"] in sections}
+SECTIONS: Mapping[str, Type[Section]] = {f.name: f.type for f in dataclasses.fields(Config)}
+KEYS: Mapping[str, str] = {f.name: section for section, kind in SECTIONS.items() for f in dataclasses.fields(kind)}
 
 
-def digest(values: Dict[str, Any]) -> str:
-    """Twelve hex digits that change when any value does."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+def definition_of(name: str) -> Any:
+    """The dataclass field of a key."""
+    return SECTIONS[KEYS[name]].__dataclass_fields__[name]
+
+
+def keys_of(*sections: Type[Section], but: Sequence[str] = ()) -> Tuple[str, ...]:
+    """The keys of some sections, without those of ``but``."""
+    return tuple(f.name for section in sections for f in dataclasses.fields(section) if f.name not in but)
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """'; did you mean ...?' with the one of ``known`` that is near ``name``, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def parse_bool(text: str) -> bool:
@@ -137,170 +243,81 @@ def parse_bool(text: str) -> bool:
 
 
 def _coerce(value: Any, kind: Any) -> Any:
-    """``value`` (from YAML or the command line) as the field's type; ValueError when it is not one."""
+    """``value`` (of Python, YAML or the command line) as the key's type; ValueError when it is not one."""
     if typing.get_origin(kind) is typing.Union:  # Optional[float]
         if value is None or str(value).lower() == "none":
             return None
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) is tuple:
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        return tuple(float(item) for item in items)
+        return tuple(_coerce(item, float) for item in items)
     if kind is bool:
         return value if isinstance(value, bool) else parse_bool(str(value))
     if kind is str:
-        if value is not None and not isinstance(value, (str, int, float)):
+        if value is not None and not isinstance(value, (str, int, float, Path)):
             raise ValueError(f"{value!r} is not text")
         return "" if value is None else str(value)
     if isinstance(value, bool) or value is None:
         raise ValueError(f"{value!r} is not a number")
-    if kind is int and float(value) != int(float(value)):
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is not a finite number")
+    if kind is int and number != int(number):
         raise ValueError(f"{value!r} is not a whole number")
-    return int(float(value)) if kind is int else float(value)
+    return int(number) if kind is int else number
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _set(values: Dict[str, Any], name: str, value: Any, origin: str) -> None:
-    """Coerce and check one key; UserError names where it came from."""
-    definition = Config.__dataclass_fields__[name]
+def _checked(definition: Any, value: Any) -> Any:
+    """The value of a key in its type; UserError where it cannot have it."""
+    name, limits = definition.name, definition.metadata
     try:
-        values[name] = _coerce(value, definition.type)
+        value = _coerce(value, definition.type)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{origin}: {name}: {error}") from error
-    choices = definition.metadata["choices"]
-    if choices and values[name] not in choices:
-        raise UserError(f"{origin}: {name} is {values[name]!r}; it must be one of {', '.join(choices)}")
+        raise UserError(f"{name}: {error}") from error
+    if limits["choices"] and value not in limits["choices"]:
+        raise UserError(f"{name} is {value!r}; it must be one of {', '.join(limits['choices'])}")
+    numbers = value if isinstance(value, tuple) else () if value is None or isinstance(value, str) else (value,)
+    within = all(_is_within(number, limits) for number in numbers)
+    if not within or value == ():
+        words = {"above": "above", "least": "at least", "most": "at most"}
+        ranges = [f"{word} {limits[limit]:g}" for limit, word in words.items() if limits[limit] is not None]
+        raise UserError(f"{name} is {value!r}; it must be {' and '.join(ranges)}")
+    return value
+
+
+def _is_within(number: float, limits: Mapping[str, Any]) -> bool:
+    return (
+        (limits["above"] is None or number > limits["above"])
+        and (limits["least"] is None or number >= limits["least"])
+        and (limits["most"] is None or number <= limits["most"])
+    )
 
 
 def load_yaml(path: str) -> Dict[str, Any]:
-    """The keys of a recipe file, checked and typed; UserError for a missing file, bad YAML, or an unknown key."""
+    """The keys of a recipe file, checked; UserError for a missing file, bad YAML, an unknown key or a bad value."""
     try:
         loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give --config the path of a recipe") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give `config` the path of a recipe") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: a recipe is a list of 'key: value' lines")
-    values: Dict[str, Any] = {}
-    for name, value in loaded.items():
-        if name not in Config.__dataclass_fields__:
-            raise UserError(f"{path}: unknown key {name!r}{_nearest(str(name), list(Config.__dataclass_fields__))}")
-        _set(values, name, value, path)
-    return values
-
-
-def _check_ranges(config: Config) -> Config:
-    positive = (
-        "num_workers",
-        "save_ckpt_step",
-        "eval_steps",
-        "keep_checkpoint_max",
-        "batch_size",
-        "max_iters",
-        "initial_lr",
-        "clip_norm",
-        "report_steps",
-        "max_feature_num",
-        "pca_dim",
-        "match_distance",
-        "ransac_residual",
-        "ransac_trials",
-        "num_neighbors",
-        "search_distance",
-        "resize_factor",
-        "kernel_init_gain",
-    )
-    for name in positive:
-        if not getattr(config, name) > 0:
-            raise UserError(f"{name} is {getattr(config, name)}; it must be above 0")
-    for name in ("seed", "num_rerank", "eval_photos", "overfit_batches", "nprobe", "search_threads"):
-        if getattr(config, name) < 0:
-            raise UserError(f"{name} is {getattr(config, name)}; it must be 0 or more")
-    if not 0 < config.min_crop_area <= 1:
-        raise UserError(f"min_crop_area is {config.min_crop_area}; it must be above 0 and at most 1")
-    if config.match_ratio is not None and not 0 < config.match_ratio <= 1:
-        raise UserError(f"match_ratio is {config.match_ratio}; it must be above 0 and at most 1, or none")
-    if config.image_size < 5:
-        raise UserError(f"image_size is {config.image_size}; the network needs at least 5 pixels")
-    if not config.image_scales or min(config.image_scales) <= 0:
-        raise UserError(f"image_scales is {config.image_scales}; give one or more numbers above 0")
-    return config
-
-
-def _show_default(value: Any) -> str:
-    return ",".join(f"{item:g}" for item in value) if isinstance(value, tuple) else "''" if value == "" else str(value)
-
-
-def _build_parser(description: str, shown: Sequence[str], add_arguments: Optional[Callable]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=description,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Every other key of configs/*.yaml is accepted as an option too.",
-    )
-    if add_arguments:
-        add_arguments(parser)
-    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); options win over it")
-    for section in SECTIONS:
-        group = parser.add_argument_group(section) if section in shown else parser
-        for f in dataclasses.fields(Config):
-            if f.metadata["section"] != section:
-                continue
-            text = f"{f.metadata['help']} (default: {_show_default(f.default)})".replace("%", "%%")
-            choices = f.metadata["choices"]
-            group.add_argument(
-                f"--{f.name}",
-                default=argparse.SUPPRESS,
-                help=text if section in shown else argparse.SUPPRESS,
-                metavar="|".join(choices) if choices else f.name.split("_")[-1].upper(),
-                **({"nargs": "?", "const": "true"} if f.type is bool else {}),
-            )
-    return parser
-
-
-def parse_command_line(
-    description: str,
-    sections: Sequence[str],
-    add_arguments: Optional[Callable[[argparse.ArgumentParser], None]] = None,
-    argv: Optional[List[str]] = None,
-) -> Tuple[Config, argparse.Namespace]:
-    """Parse a command: its own arguments plus every key of the recipe.
-
-    Args:
-        description: first line of ``--help``.
-        sections: sections whose keys ``--help`` shows; keys of the others are accepted without being shown, so that a
-            script can hand the same options to several commands.
-        add_arguments: adds the command's own arguments to the parser.
-        argv: arguments; None takes the process's own.
-
-    Returns:
-        The recipe (defaults, then ``--config``, then options) and the command's own arguments.
-
-    Raises:
-        UserError: unknown key, or a value of the wrong type or range.
-    """
-    argv = sys.argv[1:] if argv is None else argv
-    parser = _build_parser(description, sections, add_arguments)
-    known = sorted(option for action in parser._actions for option in action.option_strings)
-    for argument in argv:
-        option = argument.split("=")[0]
-        if option.startswith("--") and len(option) > 2 and option not in known:
-            raise UserError(f"unknown option {option}{_nearest(option, known)}")
-    arguments = parser.parse_args(argv)
-    values = load_yaml(arguments.config) if arguments.config else {}
-    for name in Config.__dataclass_fields__:
-        if hasattr(arguments, name):
-            _set(values, name, getattr(arguments, name), "command line")
-            delattr(arguments, name)
-    return _check_ranges(Config(**values)), arguments
+    for name in loaded:
+        if name not in KEYS:
+            raise UserError(f"{path}: unknown key {name!r}{nearest(str(name), KEYS)}")
+    try:
+        Config(**loaded)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return loaded
 
 
 def to_yaml(config: Config) -> str:
     """The resolved recipe as YAML that ``load_yaml`` reads back to the same values."""
-    plain = dataclasses.asdict(config)
-    plain["image_scales"] = list(config.image_scales)
-    return yaml.safe_dump(plain, sort_keys=False)
+    return yaml.safe_dump(config.values(), sort_keys=False)
+
+
+def section_values(config: Config, *sections: str) -> Dict[str, Any]:  # transitional: goes with the flat names
+    """The keys of some sections as a plain dictionary (what a file made with them records)."""
+    return {name: getattr(config, name) for name, section in KEYS.items() if section in sections}

@@ -58,8 +58,8 @@ def choose_target(requested: str) -> str:
     if requested == "auto":
         return present[0]
     if requested not in present:
-        fix = "use --device_target CPU, or install the driver and the MindSpore build for it"
-        raise UserError(f"--device_target {requested}: no such device here (present: {', '.join(present)}); {fix}")
+        fix = "use `device_target` CPU, or install the driver and the MindSpore build for it"
+        raise UserError(f"`device_target` {requested}: no such device here (present: {', '.join(present)}); {fix}")
     return requested
 
 
@@ -91,7 +91,7 @@ def set_up_device(device_target: str, seed: int, device_id: int = 0) -> str:
 def parse_devices(text: str) -> List[int]:
     """Device ids from digits such as '03'; UserError for anything else."""
     if not (text.isascii() and text.isdigit()):
-        raise UserError(f"--devices is {text!r}; give digits such as 0, 01 or 03")
+        raise UserError(f"`devices` is {text!r}; give digits such as 0, 01 or 03")
     return [int(digit) for digit in text]
 
 
@@ -149,8 +149,8 @@ def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Opt
     target = set_up_device(device_target, seed, int(os.environ.get("DEVICE_ID", 0)))
     if target == "CPU" and amp_level != "O0":
         raise UserError(
-            f"--amp_level {amp_level} is for Ascend and GPU: on a CPU MindSpore has no dynamic loss scaling, and "
-            "float16 is slower than float32; leave --amp_level O0"
+            f"`amp_level` {amp_level} is for Ascend and GPU: on a CPU MindSpore has no dynamic loss scaling, and "
+            "float16 is slower than float32; leave `amp_level` O0"
         )
     role = os.environ.get("MS_ROLE")
     if not role:

@@ -1,7 +1,9 @@
 """What the rooms hand to each other: typed, validated, immutable records."""
 
-from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -9,6 +11,64 @@ import numpy as np
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What something was made with; all mappings hold JSON values.
+
+    Attributes:
+        weights: SHA-256 in hex of the network's weights; '' where no network took part.
+        encoder: what a descriptor means: the encoder's name, its architecture, PCA, dimensions and precision.
+        settings: what else the content depends on.
+        sources: identities of what it was made from.
+        notes: worth recording, without any effect on the content.
+    """
+
+    weights: str = ""
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("encoder", "settings", "sources", "notes"):  # as they come back from JSON: no tuples
+            object.__setattr__(self, name, json.loads(json.dumps(dict(getattr(self, name)))))
+
+    def compatible_with(self, other: "Provenance") -> bool:
+        """Whether descriptors of both may be compared: same weights, and they mean the same."""
+        return not self.differences(other, ("weights", "encoder"))
+
+    def same_run(self, other: "Provenance") -> bool:
+        """Whether both describe the same content, so that what is made need not be made again."""
+        return not self.differences(other)
+
+    def differences(
+        self, other: "Provenance", parts: Sequence[str] = ("weights", "encoder", "settings", "sources")
+    ) -> List[str]:
+        """Names of what differs in some ``parts``, for messages."""
+        names = []
+        for part in parts:
+            ours, theirs = getattr(self, part), getattr(other, part)
+            if part == "weights":
+                names += ["weights"] if ours != theirs else []
+            else:
+                names += sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+        return names
+
+    def as_json(self) -> Dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Provenance":
+        """What ``as_json`` gave; ValueError for anything else."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(value, dict) or not set(value) <= names or not isinstance(value.get("weights"), str):
+            raise ValueError("no provenance")
+        if not all(isinstance(part, dict) for name, part in value.items() if name != "weights"):
+            raise ValueError("no provenance")
+        return cls(**value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +81,7 @@ class LocalFeatures:
         scores: [N] float32, attention, best first.
         descriptors: [N, D] float32, rows of unit L2 norm.
         image_size: (width, height) of the original photo in pixels.
+        resize_factor: longer side of what the network saw at scale 1 / longer side of the photo, or of its cut-out.
 
     Raises:
         ValueError: shapes disagree or a number is not finite.
@@ -31,6 +92,7 @@ class LocalFeatures:
     scores: np.ndarray
     descriptors: np.ndarray
     image_size: Tuple[int, int]
+    resize_factor: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("keypoints", "scales", "scores", "descriptors"):
@@ -44,12 +106,45 @@ class LocalFeatures:
             self.descriptors.ndim == 2 and len(self.descriptors) == count,
             f"descriptors are {self.descriptors.shape}, not [{count}, D]",
         )
-        width, height = (int(side) for side in self.image_size)
-        _require(width > 0 and height > 0, f"image_size is {self.image_size}, not positive (width, height)")
-        object.__setattr__(self, "image_size", (width, height))
+        object.__setattr__(self, "image_size", _checked_size(self.image_size))
+        factor = float(self.resize_factor)
+        _require(np.isfinite(factor) and factor > 0, f"resize_factor is {factor}, not above 0")
+        object.__setattr__(self, "resize_factor", factor)
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        return f"LocalFeatures({len(self)} of {self.descriptors.shape[1]} numbers, photo {width} x {height})"
+
+
+@dataclass(frozen=True, eq=False)
+class GlobalDescriptor:
+    """One vector for a whole photo.
+
+    Attributes:
+        vector: [D] float32 of unit L2 norm.
+        image_size: (width, height) of the original photo in pixels.
+
+    Raises:
+        ValueError: not such a vector.
+    """
+
+    vector: np.ndarray
+    image_size: Tuple[int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vector", np.asarray(self.vector, dtype=np.float32))
+        _require(self.vector.ndim == 1, f"vector is {self.vector.shape}, not [D]")
+        _require(bool(abs(np.linalg.norm(self.vector) - 1) < 1e-3), "vector is not of unit L2 norm")
+        object.__setattr__(self, "image_size", _checked_size(self.image_size))
+
+
+def _checked_size(image_size: Sequence[int]) -> Tuple[int, int]:
+    width, height = (int(side) for side in image_size)
+    _require(width > 0 and height > 0, f"image_size is {image_size}, not positive (width, height)")
+    return width, height
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +191,8 @@ class Ranking:
     Attributes:
         query_names: Q names, as in the ground truth.
         index_names: N names of the index, without extension.
-        ranks: [Q, N] int32, each row a permutation of the index numbers, best first.
-        scores: [Q, N] float32 in rank order, falling.
+        ranks: [Q, K] int32, index numbers, best first, each at most once in a row; K <= N.
+        scores: [Q, K] float32 in rank order, falling.
     """
 
     query_names: Sequence[str]
@@ -110,19 +205,23 @@ class Ranking:
         object.__setattr__(self, "index_names", [str(name) for name in self.index_names])
         object.__setattr__(self, "ranks", np.asarray(self.ranks, dtype=np.int32))
         object.__setattr__(self, "scores", np.asarray(self.scores, dtype=np.float32))
-        shape = (len(self.query_names), len(self.index_names))
-        _require(self.ranks.shape == shape, f"ranks are {self.ranks.shape}, not {shape}")
-        _require(self.scores.shape == shape, f"scores are {self.scores.shape}, not {shape}")
-        _require(len(set(self.query_names)) == shape[0], "query names are not unique")
-        _require(len(set(self.index_names)) == shape[1], "index names are not unique")
-        _require(all(map(_is_permutation, self.ranks)), "each row of ranks must hold every index number once")
+        queries, photos = len(self.query_names), len(self.index_names)
+        _require(
+            self.ranks.ndim == 2 and len(self.ranks) == queries, f"ranks are {self.ranks.shape}, not [{queries}, K]"
+        )
+        _require(self.scores.shape == self.ranks.shape, f"scores are {self.scores.shape}, ranks {self.ranks.shape}")
+        _require(len(set(self.query_names)) == queries, "query names are not unique")
+        _require(len(set(self.index_names)) == photos, "index names are not unique")
+        _require(
+            all(_holds_once(row, photos) for row in self.ranks), "each row of ranks must hold a photo at most once"
+        )
         _require(bool((self.scores[:, 1:] <= self.scores[:, :-1]).all()), "scores must fall along each row")
 
 
-def _is_permutation(row: np.ndarray) -> bool:
-    """Whether ``row`` holds each of 0 .. N - 1 once; much quicker than sorting it."""
-    seen = np.zeros(len(row), dtype=bool)
-    if row.size and (row.min() < 0 or row.max() >= len(row)):
+def _holds_once(row: np.ndarray, count: int) -> bool:
+    """Whether ``row`` holds numbers of 0 .. count - 1, each at most once; much quicker than sorting it."""
+    if row.size > count or (row.size and (row.min() < 0 or row.max() >= count)):
         return False
+    seen = np.zeros(count, dtype=bool)
     seen[row] = True
-    return bool(seen.all())
+    return int(seen.sum()) == row.size

@@ -1,24 +1,24 @@
 """The recipe: defaults, YAML, command line, and what it says to bad input."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
-from src.config import Config, load_yaml, parse_command_line, section_values, to_yaml
+from src.commands.command_line import Command
+from src.config import KEYS, Config, MatchingConfig, keys_of, load_yaml, to_yaml
 from src.errors import UserError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 
 
 def parse(*argv):
-    return parse_command_line("A test.", ["run", "training"], None, list(argv))[0]
+    return Command("A test.", "", tuple(KEYS)).parse(argv)[0]
 
 
 def test_published_recipe_spells_out_the_defaults():
     recipe = next(path for path in RECIPES if path.name == "delf_gldv2.yaml")
     assert Config(**load_yaml(str(recipe))) == Config()
-    assert set(load_yaml(str(recipe))) == {f.name for f in dataclasses.fields(Config)}
+    assert set(load_yaml(str(recipe))) == set(KEYS)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
@@ -31,8 +31,12 @@ def test_command_line_wins_over_yaml_and_yaml_over_defaults(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("batch_size: 8\ninitial_lr: 1e-3\nimage_scales: [0.5, 1]\nscore_threshold: null\n")
     config = parse("--config", str(recipe), "--batch_size=4", "--overwrite", "--use_augmentation", "false")
-    assert (config.batch_size, config.initial_lr, config.image_scales) == (4, 0.001, (0.5, 1.0))
-    assert config.overwrite and not config.use_augmentation and config.max_iters == 500000
+    assert (config.training.batch_size, config.training.initial_lr, config.extraction.image_scales) == (
+        4,
+        0.001,
+        (0.5, 1.0),
+    )
+    assert config.run.overwrite and not config.training.use_augmentation and config.training.max_iters == 500000
     again = tmp_path / "again.yaml"
     again.write_text(to_yaml(config))
     assert Config(**load_yaml(str(again))) == config
@@ -77,7 +81,30 @@ def test_unknown_option_and_missing_recipe():
         parse("--config", "none.yaml")
 
 
-def test_section_values():
-    assert set(section_values(Config(), "matching")) == {
-        "match_distance", "match_ratio", "mutual_check", "ransac_method", "ransac_residual", "ransac_trials",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    "values,said",
+    [
+        ({"max_iters": -3}, "max_iters is -3; it must be above 0"),
+        ({"train_state": "foo"}, "train_state is 'foo'; it must be one of tuning"),
+        ({"match_ratio": 1.5}, "match_ratio is 1.5; it must be above 0 and at most 1"),
+        ({"initial_lr": float("nan")}, "initial_lr: nan is not a finite number"),
+        ({"image_scales": (1, float("inf"))}, "image_scales: inf is not a finite number"),
+        ({"image_scales": (1, 0)}, "image_scales is .1.0, 0.0.; it must be above 0"),
+        ({"momentum": True}, "momentum: True is not a number"),
+    ],
+)
+def test_values_are_checked_on_construction(values, said):
+    for make in (Config, Config(seed=3).replace):
+        with pytest.raises(UserError, match=said):
+            make(**values)
+
+
+def test_keys_stand_in_sections_and_are_given_flat():
+    config = Config(max_iters=600, image_scales="0.5,1", match_ratio=0.9)
+    assert config.training.max_iters == 600 and config.extraction.image_scales == (0.5, 1.0)
+    assert config.replace(seed=4, match_ratio=None) == Config(max_iters=600, image_scales=[0.5, 1], seed=4)
+    assert keys_of(MatchingConfig, but=["match_ratio"]) == (
+        "match_distance", "mutual_check", "ransac_method", "ransac_residual", "ransac_trials",
+    )  # fmt: skip
+    with pytest.raises(TypeError, match="'max_itrs' is no key of the recipe; did you mean max_iters"):
+        Config(max_itrs=3)

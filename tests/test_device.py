@@ -11,7 +11,7 @@ def test_auto_finds_the_cpu_at_least():
 
 
 def test_absent_device_is_one_sentence():
-    with pytest.raises(UserError, match="--device_target Ascend: no such device here") as caught:
+    with pytest.raises(UserError, match="`device_target` Ascend: no such device here") as caught:
         device.set_up_device("Ascend", 0)
     assert "\n" not in str(caught.value)
 

@@ -3,14 +3,12 @@
 Photos longer than 1024 pixels are shrunk to that, unless --max_image_size says otherwise.
 """
 
-import dataclasses
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 from src.device import parse_devices
 
 _MAX_IMAGE_SIZE = 1024  # of the reference's DELG recipes; cameras take photos that scale 2 of the pyramid cannot hold
@@ -28,7 +26,7 @@ def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, ("run", "model", "extraction", "retrieval"), _arguments, argv)
     devices = parse_devices(arguments.devices)
     if config.max_image_size < 0:
-        config = dataclasses.replace(config, max_image_size=_MAX_IMAGE_SIZE)
+        config = config.replace(max_image_size=_MAX_IMAGE_SIZE)
     from src.retrieval.build_collection import build_collection
     from src.retrieval.index import describe_size
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 from src.errors import UserError
 
 

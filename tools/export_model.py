@@ -10,8 +10,7 @@ from typing import List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +25,7 @@ def main(argv: Optional[List[str]] = None) -> None:
     from src.artifacts import require_file
     from src.engines.export import SUFFIX_OF_FORMAT, TOLERANCE, export_model
 
-    checkpoint = require_file(config.checkpoint_path, "--checkpoint_path")
+    checkpoint = require_file(config.checkpoint_path, "checkpoint_path")
     output = arguments.output or checkpoint.with_suffix(SUFFIX_OF_FORMAT[arguments.format])
     differences = export_model(config, output, arguments.format, arguments.pca)
     print("largest difference from the checkpoint, relative to the largest number")

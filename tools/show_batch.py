@@ -12,8 +12,7 @@ from typing import List, Optional
 import numpy as np
 
 from src.artifacts import atomic_path
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 from src.errors import UserError
 
 

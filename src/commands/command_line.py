@@ -1,17 +1,129 @@
-"""What every command line shares: logging, one-sentence errors, exit status."""
+"""What every command shares: its options and help, logging, one-sentence errors, exit status."""
 
+import argparse
 import logging
 import os
+import re
 import sys
-from typing import Callable, NoReturn
+from dataclasses import dataclass
+from typing import Any, Callable, List, NoReturn, Optional, Sequence, Tuple
 
+from ..config import KEYS, Config, definition_of, load_yaml, nearest
 from ..device import prepare_process
 from ..errors import Interrupted, UserError
 
 
-def run_command(main: Callable[[], None]) -> NoReturn:
+class _Parser(argparse.ArgumentParser):
+    """Answers bad options as every other bad input is answered."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help lists the options")
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command has no arguments beside the recipe's keys."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command line of one verb: its own arguments, and the keys of the recipe that it uses and no others.
+
+    Attributes:
+        summary: what it does, for ``--help``.
+        example: arguments of an example, shown first.
+        keys: keys of the recipe that have an effect; ``--config`` is taken when there are any.
+        shown: own arguments and keys that ``--help`` shows, about ten; ``--help_all`` shows the rest.
+        add_arguments: adds the command's own arguments to the parser.
+    """
+
+    summary: str
+    example: str
+    keys: Sequence[str] = ()
+    shown: Sequence[str] = ()
+    add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
+
+    def parse(self, argv: Optional[Sequence[str]] = None) -> Tuple[Config, argparse.Namespace]:
+        """The recipe (defaults, then ``--config``, then options) and the command's own arguments.
+
+        Args:
+            argv: arguments; None takes the process's own.
+
+        Raises:
+            UserError: an option that is unknown or has no effect here, or a value of the wrong type or range.
+        """
+        argv = list(sys.argv[1:] if argv is None else argv)
+        parser = self._parser("--help_all" in argv)
+        self._refuse_strangers(parser, argv)
+        arguments = parser.parse_args(argv)
+        values = load_yaml(arguments.config) if getattr(arguments, "config", None) else {}
+        for name in self.keys:
+            if hasattr(arguments, name):
+                values[name] = getattr(arguments, name)
+                delattr(arguments, name)
+        return Config(**values), arguments
+
+    def _parser(self, everything: bool) -> argparse.ArgumentParser:
+        parser = _Parser(
+            description=f"example: %(prog)s {self.example}\n\n{self.summary}".replace("%%", "%"),
+            allow_abbrev=False,
+            add_help=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_arguments(parser)
+        if self.keys:
+            parser.add_argument("--config", metavar="FILE", help="recipe (YAML); options win over it")
+        for name in self.keys:
+            _add_key(parser, name)
+        if not everything:
+            for action in parser._actions:
+                if not (action.dest in self.shown or action.required or not action.option_strings):
+                    action.help = argparse.SUPPRESS
+        parser.add_argument("-h", "--help", action="help", help="show the options most used")
+        parser.add_argument("--help_all", action="help", help="show every option")
+        return parser
+
+    def _refuse_strangers(self, parser: argparse.ArgumentParser, argv: List[str]) -> None:
+        known = [option for action in parser._actions for option in action.option_strings]
+        for argument in argv:
+            option = argument.split("=")[0]
+            if not option.startswith("--") or len(option) == 2 or option in known:
+                continue
+            if option[2:] in KEYS:
+                raise UserError(f"{option} has no effect on {parser.prog}: leave it out")
+            raise UserError(f"unknown option {option}{nearest(option, known) or '; --help_all lists the options'}")
+
+
+def _add_key(parser: argparse.ArgumentParser, name: str) -> None:
+    definition = definition_of(name)
+    choices, default = definition.metadata["choices"], definition.default
+    if isinstance(default, tuple):
+        default = ",".join(f"{item:g}" for item in default)
+    parser.add_argument(
+        f"--{name}",
+        default=argparse.SUPPRESS,
+        help=f"{definition.metadata['help']} (default: {default if default != '' else repr('')})".replace("%", "%%"),
+        metavar="|".join(choices) if choices else name.split("_")[-1].upper(),
+        **({"nargs": "?", "const": "true"} if definition.type is bool else {}),
+    )
+
+
+def with_dashes(message: str) -> str:
+    """A library's error for the command line: the `key` it names becomes --key."""
+    return re.sub(r"`(\w+)`", r"--\1", message)
+
+
+class _Formatter(logging.Formatter):
+    """Log lines name options as errors do."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return with_dashes(super().format(record))
+
+
+def run_command(main: Callable[[], Any]) -> NoReturn:
     """Run ``main`` as a process: log to stderr, UserError as one sentence, exit 0, 2 (bad input) or 128 + signal."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     prepare_process()
     try:
         main()
@@ -20,10 +132,10 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at exit
         sys.exit(141)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_dashes(str(error))}", file=sys.stderr)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        if (error.name or "src").split(".")[0] == "src":
+        if (error.name or "src").split(".")[0] in ("src", __package__.split(".")[0]):
             raise
         print(f"error: {error.name} is not installed: run 'pip install -r requirements.txt'", file=sys.stderr)
         sys.exit(2)
@@ -34,3 +146,13 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         print("interrupted: run the same command again", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def parse_command_line(  # transitional: goes when every command is a Command
+    description: str,
+    sections: Sequence[str],
+    add_arguments: Optional[Callable[[argparse.ArgumentParser], None]] = None,
+    argv: Optional[Sequence[str]] = None,
+) -> Tuple[Config, argparse.Namespace]:
+    """Every key of the recipe, whatever the command uses."""
+    return Command(description, "", tuple(KEYS), tuple(KEYS), add_arguments or _no_arguments).parse(argv)

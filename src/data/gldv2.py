@@ -26,7 +26,7 @@ def _parse_row(line: str, separator: str, where: str) -> Tuple[int, List[str]]:
 
 
 def _clean_rows(path: PathLike) -> Iterator[Tuple[int, str]]:
-    with open(require_file(path, "--train_clean_csv_path"), encoding="utf-8-sig", errors="surrogateescape") as stream:
+    with open(require_file(path, "train_clean_csv_path"), encoding="utf-8-sig", errors="surrogateescape") as stream:
         header = stream.readline().strip().replace('"', "")
         separator = header[len("landmark_id") : -len("images")]
         if separator not in (",", ";") or header != f"landmark_id{separator}images":
@@ -57,7 +57,7 @@ def count_known(train_csv_path: PathLike, catalogue: Catalogue) -> int:
     """
     wanted = np.sort(catalogue.file_ids.packed)
     known = np.zeros(len(wanted), bool)
-    with open(require_file(train_csv_path, "--train_csv_path"), "rb") as stream:
+    with open(require_file(train_csv_path, "train_csv_path"), "rb") as stream:
         header = stream.readline().decode("utf-8-sig", errors="replace").strip()
         if header.replace('"', "").split(",")[0] != "id":
             raise UserError(f"{train_csv_path}: the header is {header[:60]!r}; it must begin with id,url,landmark_id")
@@ -81,14 +81,14 @@ def image_root(train_directory: Sequence[str]) -> Path:
     if len(train_directory) > 1:
         roots = {Path(folder).absolute().parents[2] for folder in train_directory if Path(folder).is_dir()}
         if len(roots) != 1:
-            raise UserError("--train_directory: these folders have no common root; give the one above a/b/c")
+            raise UserError("`train_directory`: these folders have no common root; give the one above a/b/c")
         return roots.pop()
     root = Path(train_directory[0])
     while root.name == "*":
         root = root.parent
     if any(character in str(root) for character in "*?[") and not root.is_dir():
         raise UserError(f"{train_directory[0]}: give the folder that holds a/b/c, or its glob ending in /*/*/*/")
-    return require_folder(train_directory[0] and root, "--train_directory")
+    return require_folder(train_directory[0] and root, "train_directory")
 
 
 def image_path(root: str, file_id: str) -> str:

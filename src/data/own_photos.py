@@ -21,10 +21,10 @@ def read_image_folder(folder: PathLike) -> Catalogue:
     Raises:
         UserError: no such folder, or no photo in a sub-folder of it.
     """
-    names = list_images(require_folder(folder, "--image_folder"))
+    names = list_images(require_folder(folder, "image_folder"))
     inside = [name for name in names if "/" in name]
     if not inside:
-        raise UserError(f"{folder}: no photo lies in a sub-folder; --image_folder wants one sub-folder for each class")
+        raise UserError(f"{folder}: no photo lies in a sub-folder; `image_folder` wants one sub-folder for each class")
     if len(inside) < len(names):
         logger.warning("%s: %d photos lie in no sub-folder and are left out", folder, len(names) - len(inside))
     return make_catalogue(((name.partition("/")[0], name) for name in inside), below_root, str(folder))
@@ -36,7 +36,7 @@ def _rows(path: Path) -> Iterator[Tuple[str, str]]:
         try:
             missing = {"path", "label"}.difference(reader.fieldnames or ())
             if missing:
-                raise UserError(f"{path}: has no column {sorted(missing)[0]!r}; --csv wants the header path,label")
+                raise UserError(f"{path}: has no column {sorted(missing)[0]!r}; `csv` wants the header path,label")
             for row in reader:
                 photo, label = (row["path"] or "").strip(), (row["label"] or "").strip()
                 if not photo or not label or None in row:
@@ -54,4 +54,4 @@ def read_labelled_csv(path: PathLike) -> Catalogue:
     Raises:
         UserError: no such file, other columns, or a row that is not one (with its line number).
     """
-    return make_catalogue(_rows(require_file(path, "--csv")), below_root, str(path))
+    return make_catalogue(_rows(require_file(path, "csv")), below_root, str(path))

@@ -40,7 +40,7 @@ def _receive(connection: Connection) -> Result:
         result, error = connection.recv()
     except (EOFError, OSError) as lost:
         raise UserError(
-            "a process that reads photos was killed, mostly for lack of memory; give fewer --num_workers"
+            "a process that reads photos was killed, mostly for lack of memory; give fewer `num_workers`"
         ) from lost
     if error is not None:
         raise error

@@ -63,12 +63,12 @@ def _fill(batch: Batch, slot: int, record: Record, prepare: Prepare, info: Datas
     if not 0 <= record.label < info.num_classes:
         raise UserError(
             f"{info.folder}: photo {record.file_id} has label {record.label}, outside 0 to {info.num_classes - 1}; "
-            f"{MAKE_IT} --overwrite"
+            f"{MAKE_IT} `overwrite`"
         )
     try:
         batch.images[slot] = prepare(record)
     except ValueError as error:
-        raise UserError(f"{info.folder}: photo {record.file_id}: {error}; {MAKE_IT} --overwrite") from error
+        raise UserError(f"{info.folder}: photo {record.file_id}: {error}; {MAKE_IT} `overwrite`") from error
     batch.labels[slot] = record.label
     batch.file_ids[slot] = record.file_id
 
@@ -118,9 +118,9 @@ class TrainingStream:
         self.steps_per_epoch = info.num_train // (config.batch_size * ranks)
         if self.steps_per_epoch < max(1, config.overfit_batches):
             several = f" on {ranks} devices" if ranks > 1 else ""
-            batches = f" for --overfit_batches {config.overfit_batches}" if config.overfit_batches else ""
+            batches = f" for `overfit_batches` {config.overfit_batches}" if config.overfit_batches else ""
             raise UserError(
-                f"{info.folder}: {info.num_train} training photos are too few{batches} with --batch_size "
+                f"{info.folder}: {info.num_train} training photos are too few{batches} with `batch_size` "
                 f"{config.batch_size}{several}"
             )
         self.config = config

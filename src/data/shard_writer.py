@@ -120,7 +120,7 @@ class SplitWriter:
 
     def _skip(self, position: int, reason: str) -> None:
         if self.source.on_error == "stop":
-            raise UserError(f"{self.source.path(position)}: {reason} (--on_error skip leaves such photos out)")
+            raise UserError(f"{self.source.path(position)}: {reason} (`on_error` skip leaves such photos out)")
         self.skipped[reason].append(position)
 
     def _records(self, photos: Iterable[Tuple[int, Photo]], shard: Dict[str, Any]) -> Iterator[Dict[str, Any]]:

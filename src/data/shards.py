@@ -128,9 +128,9 @@ def build_dataset(
     """
     output = Path(output)
     if not 1 <= num_shards <= MAX_SHARDS:
-        raise UserError(f"--num_shards is {num_shards}; it must be 1 to {MAX_SHARDS}")
+        raise UserError(f"`num_shards` is {num_shards}; it must be 1 to {MAX_SHARDS}")
     if min_photo_size < 1:
-        raise UserError(f"--min_photo_size is {min_photo_size}; it must be 1 or more")
+        raise UserError(f"`min_photo_size` is {min_photo_size}; it must be 1 or more")
     source = Source(catalogue, str(root), on_error)
     digest, size = fingerprint(source)
     if not size:

@@ -25,9 +25,9 @@ def split_by_label(labels: Sequence[int], validation_size: float, seed: int) -> 
         Positions of the training photos and of the validation photos, int64, each grouped by label.
     """
     if not 0 < validation_size < 1:
-        raise UserError(f"--validation_split_size is {validation_size}; it must be above 0 and below 1")
+        raise UserError(f"`validation_split_size` is {validation_size}; it must be above 0 and below 1")
     if seed < 0:
-        raise UserError(f"--seed is {seed}; it must be 0 or above")
+        raise UserError(f"`seed` is {seed}; it must be 0 or above")
     grouped = np.argsort(labels, kind="stable")
     groups = np.split(grouped, np.cumsum(np.bincount(labels))[:-1])
     generator = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))

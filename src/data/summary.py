@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from ..artifacts import PathLike
-from ..config import digest
+from ..artifacts import PathLike, digest
 from ..errors import UserError
 
 SUMMARY_FILE = "dataset.json"
@@ -53,9 +52,9 @@ def dataset_info(traindata_path: PathLike) -> DatasetInfo:
     """
     path = Path(traindata_path)
     if not str(traindata_path):
-        raise UserError(f"--traindata_path is not set: give the path of train.mindrecord000, or {MAKE_IT}")
+        raise UserError(f"`traindata_path` is not set: give the path of train.mindrecord000, or {MAKE_IT}")
     if not path.exists():
-        raise UserError(f"{path}: no such data set (--traindata_path); {MAKE_IT}")
+        raise UserError(f"{path}: no such data set (`traindata_path`); {MAKE_IT}")
     folder = path if path.is_dir() else path.parent
     try:
         summary = read_summary(folder)
@@ -72,11 +71,11 @@ def dataset_info(traindata_path: PathLike) -> DatasetInfo:
     except FileNotFoundError as error:
         raise UserError(f"{folder}: has no {SUMMARY_FILE}; {MAKE_IT}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SUMMARY_FILE}: damaged; {MAKE_IT} --overwrite") from error
+        raise UserError(f"{folder / SUMMARY_FILE}: damaged; {MAKE_IT} `overwrite`") from error
     for shard in info.train_shards + info.validation_shards:
         for name in (shard, f"{shard}.db"):
             if not os.path.isfile(name):
-                raise UserError(f"{name}: missing; copy the whole folder, or {MAKE_IT} --overwrite")
+                raise UserError(f"{name}: missing; copy the whole folder, or {MAKE_IT} `overwrite`")
     return info
 
 
@@ -89,12 +88,12 @@ def is_finished(output: Path, made_with: Dict[str, Any], overwrite: bool) -> boo
     if not output.exists():
         return False
     if not output.is_dir():
-        raise UserError(f"{output}: is a file; give --output_directory a folder")
+        raise UserError(f"{output}: is a file; give `output_directory` a folder")
     names = sorted(os.listdir(output))
     foreign = [name for name in names if not OWN_FILE.fullmatch(name)]
     if foreign or (names and SUMMARY_FILE not in names):
         odd = (foreign or names)[0]
-        raise UserError(f"{output}: holds {odd}, which is no part of a data set; give --output_directory a new folder")
+        raise UserError(f"{output}: holds {odd}, which is no part of a data set; give `output_directory` a new folder")
     if not names or overwrite:
         return False
     try:
@@ -102,9 +101,9 @@ def is_finished(output: Path, made_with: Dict[str, Any], overwrite: bool) -> boo
         same = summary["made_with"] == made_with
         shards = [name for split in SPLITS for name in summary[split]["shards"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{output / SUMMARY_FILE}: damaged; give --overwrite to make the data set again") from error
+        raise UserError(f"{output / SUMMARY_FILE}: damaged; give `overwrite` to make the data set again") from error
     missing = [name for shard in shards for name in (shard, f"{shard}.db") if name not in names]
     if same and not missing:
         return True
     fact = f"lacks {missing[0]}" if same else "was made from other photos or settings"
-    raise UserError(f"{output}: {fact}; give --overwrite to make it again, or another --output_directory")
+    raise UserError(f"{output}: {fact}; give `overwrite` to make it again, or another `output_directory`")

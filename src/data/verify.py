@@ -14,7 +14,7 @@ from .parallel import OrderedMap, ordered_map
 from .shard_writer import chain_checksum
 from .summary import MAKE_IT, RELABELING_FILE, SPLITS, DatasetInfo, dataset_info, read_summary
 
-AGAIN = f"copy the folder again, or {MAKE_IT} --overwrite"
+AGAIN = f"copy the folder again, or {MAKE_IT} `overwrite`"
 
 
 def _records(shard: Path) -> Iterator[Tuple[str, int, bytes]]:
@@ -63,7 +63,7 @@ def _verify_shard(shard: Path, expected: Dict[str, int], num_classes: int, check
 
 
 def _verify_relabeling(path: Path, num_classes: int) -> None:
-    with open(require_file(path, "--output_directory"), newline="", encoding="utf-8", errors="replace") as stream:
+    with open(require_file(path, "output_directory"), newline="", encoding="utf-8", errors="replace") as stream:
         new_labels: List[str] = [row[0] for row in csv.reader(stream) if row]
     if new_labels != ["new_label", *map(str, range(num_classes))]:
         raise UserError(f"{path}: does not list the labels 0 to {num_classes - 1}; {AGAIN}")

@@ -87,7 +87,7 @@ def _already_made(output: Path, description: dict[str, object], overwrite: bool)
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     if not (output / MANIFEST).is_file():
-        raise UserError(f"{output} exists and is no demo data set (no {MANIFEST}): choose another --output")
+        raise UserError(f"{output} exists and is no demo data set (no {MANIFEST}): choose another `output`")
     if overwrite:
         return False
     try:
@@ -95,7 +95,7 @@ def _already_made(output: Path, description: dict[str, object], overwrite: bool)
     except ValueError:
         manifest = {}
     if {key: manifest.get(key) for key in description} != description:
-        raise UserError(f"{output} holds a demo data set made with other settings: add --overwrite to rebuild it")
+        raise UserError(f"{output} holds a demo data set made with other settings: add `overwrite` to rebuild it")
     return True
 
 
@@ -108,7 +108,7 @@ def make_demo_dataset(output: Path, settings: DemoSettings, workers: int = 2, ov
     """
     settings.check()
     if workers < 1:
-        raise UserError(f"--workers is {workers}: give 1 or more")
+        raise UserError(f"`workers` is {workers}: give 1 or more")
     description = {"generator_version": GENERATOR_VERSION, "settings": asdict(settings)}
     if _already_made(output, description, overwrite):
         _LOG.info("%s: already made", output)

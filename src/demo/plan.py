@@ -92,8 +92,8 @@ class DemoSettings:
         good = evaluation_difficulties(self.photos_per_eval_landmark).count("good")
         if good <= self.queries_per_landmark:
             raise UserError(
-                f"--photos_per_eval_landmark {self.photos_per_eval_landmark} gives {good} clear "
-                f"photos per landmark, too few for --queries_per_landmark {self.queries_per_landmark}: "
+                f"`photos_per_eval_landmark` {self.photos_per_eval_landmark} gives {good} clear "
+                f"photos per landmark, too few for `queries_per_landmark` {self.queries_per_landmark}: "
                 "raise the one or lower the other"
             )
 

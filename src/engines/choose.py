@@ -1,6 +1,5 @@
 """Which engine runs the network, and the network ready to be called."""
 
-import dataclasses
 import importlib.util
 import logging
 from pathlib import Path
@@ -43,7 +42,7 @@ def resolve_engine(config: Config) -> Config:
     left = [NAMES[name] for name in able[: able.index(engine)]]
     faster = f"; {' and '.join(left)} would be faster: {_INSTALL_EXTRAS}" if left else ""
     logger.info("engine %s, %s, on %s%s", NAMES[engine], config.precision, device, faster)
-    return dataclasses.replace(config, engine=engine)
+    return config.replace(engine=engine)
 
 
 def installed_engines(config: Config) -> List[str]:
@@ -81,7 +80,7 @@ def open_model(config: Config, device_id: int = 0, threads: int = 0) -> Model:
         from . import mindspore_engine as inference
 
         return inference.open_model(config, device_id)
-    path = require_file(config.checkpoint_path, "--checkpoint_path")
+    path = require_file(config.checkpoint_path, "checkpoint_path")
     path = path if _suffix(config) == ".onnx" else cached_onnx(config)
     if config.engine == "onnxruntime":
         from . import onnxruntime_engine
@@ -137,17 +136,17 @@ def _require_able(config: Config, engine: str, device: str) -> None:
     """UserError unless ``engine`` is installed, runs on the device, reads the file and does the precision."""
     readers = _READERS.get(_suffix(config), CPU_ENGINES)
     if engine not in readers:
-        others = " or ".join(f"--engine {name}" for name in readers)
+        others = " or ".join(f"`engine` {name}" for name in readers)
         raise UserError(f"{config.checkpoint_path}: {NAMES[engine]} does not run {_suffix(config)} files; use {others}")
     if config.precision not in _precisions(engine, device, config):
         raise UserError(
-            f"{NAMES[engine]} runs {Path(config.checkpoint_path).name} in float32 only here; use --precision float32, "
-            f"or a .ckpt or .onnx file with --engine openvino ({_INSTALL_EXTRAS})"
+            f"{NAMES[engine]} runs {Path(config.checkpoint_path).name} in float32 only here; use `precision` float32, "
+            f"or a .ckpt or .onnx file with `engine` openvino ({_INSTALL_EXTRAS})"
         )
     if engine != "mindspore" and config.device_target not in ("auto", "CPU"):
-        raise UserError(f"--engine {engine} runs on a CPU; --device_target {config.device_target} needs mindspore")
+        raise UserError(f"`engine` {engine} runs on a CPU; `device_target` {config.device_target} needs mindspore")
     if not _is_installed(engine, config):
-        raise UserError(_not_installed(engine, f"--engine {engine}"))
+        raise UserError(_not_installed(engine, f"`engine` {engine}"))
 
 
 def _not_installed(engine: str, wish: str) -> str:

@@ -1,6 +1,5 @@
 """Write a checkpoint's network as ONNX or MindIR, and check what was written against the network as it was trained."""
 
-import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -50,18 +49,18 @@ def export_model(config: Config, output: Path, file_format: str, pca_path: PathL
             ``TOLERANCE``, in which case nothing is written.
     """
     if output.suffix.lower() != SUFFIX_OF_FORMAT[file_format]:
-        raise UserError(f"--output {output}: the name of a {file_format} file ends in {SUFFIX_OF_FORMAT[file_format]}")
+        raise UserError(f"`output` {output}: the name of a {file_format} file ends in {SUFFIX_OF_FORMAT[file_format]}")
     if metadata.is_export(config.checkpoint_path):
         raise UserError(f"{config.checkpoint_path}: an export already; give the checkpoint it was made from")
     checkpoint_sha256 = weights_sha256(config.checkpoint_path)
-    pca = fitting_pca(dataclasses.replace(config, pca_path=str(pca_path)), checkpoint_sha256) if pca_path else None
+    pca = fitting_pca(config.replace(pca_path=str(pca_path)), checkpoint_sha256) if pca_path else None
     texts = describe_export(checkpoint_sha256, pca)
     finished = output.exists() and not config.overwrite
     if finished and metadata.read(output) != texts:
-        raise UserError(f"{output}: another checkpoint's export, or with another PCA; replace it with --overwrite")
+        raise UserError(f"{output}: another checkpoint's export, or with another PCA; replace it with `overwrite`")
     from .mindspore_engine import open_trained_model
 
-    trained = open_trained_model(dataclasses.replace(config, device_target="CPU"))
+    trained = open_trained_model(config.replace(device_target="CPU"))
     if finished:
         logger.info("%s: already made", output)
         return _check(output, trained)
@@ -109,4 +108,4 @@ def _reload(path: Path) -> Dict[str, Model]:
     """The file in every installed engine that runs it, by the engine's name."""
     config = Config(checkpoint_path=str(path), device_target="CPU")
     engines = installed_engines(config) or [resolve_engine(config).engine]  # which says what to install
-    return {NAMES[engine]: open_model(dataclasses.replace(config, engine=engine)) for engine in engines}
+    return {NAMES[engine]: open_model(config.replace(engine=engine)) for engine in engines}

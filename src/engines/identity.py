@@ -25,7 +25,7 @@ def weights_sha256(path: PathLike) -> str:
     Raises:
         UserError: no such file, or an export that does not say what it was made from.
     """
-    path = require_file(path, "--checkpoint_path")
+    path = require_file(path, "checkpoint_path")
     if not metadata.is_export(path):
         return sha256_of(path)
     origin = metadata.read(path).get(CHECKPOINT_KEY)
@@ -40,7 +40,7 @@ def embedded_pca(path: PathLike) -> Optional[Pca]:
     Raises:
         UserError: no such file, or a damaged export.
     """
-    path = require_file(path, "--checkpoint_path")
+    path = require_file(path, "checkpoint_path")
     text = metadata.read(path).get(PCA_KEY) if metadata.is_export(path) else None
     if text is None:
         return None

@@ -128,7 +128,7 @@ def open_trained_model(config: Config) -> Model:
 
 def load_mindir(path: PathLike) -> nn.Cell:
     """The network of a MindIR file; UserError when it is none."""
-    metadata.read(require_file(path, "--checkpoint_path"))
+    metadata.read(require_file(path, "checkpoint_path"))
     try:
         return nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError, TypeError) as error:

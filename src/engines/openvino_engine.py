@@ -26,7 +26,7 @@ def open_model(path: PathLike, precision: str, threads: int = 0) -> Model:
 
     core = openvino.Core()
     if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise UserError("this processor has no bfloat16 arithmetic: use --precision float32")
+        raise UserError("this processor has no bfloat16 arithmetic: use `precision` float32")
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",

@@ -59,12 +59,12 @@ def compare_results(first: PathLike, second: PathLike, seed: int = 0) -> Compari
     if ours["protocol"] != theirs["protocol"]:
         raise UserError(
             f"{first} is of protocol {ours['protocol']}, {second} of {theirs['protocol']}: their figures do not "
-            "compare; judge both by the same --protocol"
+            "compare; judge both by the same `protocol`"
         )
     if ours["ground_truth_digest"] != theirs["ground_truth_digest"]:
         raise UserError(
             f"{first} was judged by {ours['ground_truth']}, {second} by another ground truth "
-            f"({theirs['ground_truth']}): judge both by the same --gt_path"
+            f"({theirs['ground_truth']}): judge both by the same `gt_path`"
         )
     settings = {name: _compare(ours["metrics"][name], theirs["metrics"][name], seed) for name in ours["metrics"]}
     return Comparison(ours["ground_truth"], ours["protocol"], (ours["index_size"], theirs["index_size"]), settings)

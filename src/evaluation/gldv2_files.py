@@ -26,7 +26,7 @@ def read_solution(path: PathLike, task: str) -> Tuple[Dict[str, Dict[str, Set[st
     solution: Dict[str, Dict[str, Set[str]]] = {"Public": {}, "Private": {}}
     ignored: Set[str] = set()
     seen: Set[str] = set()
-    for line, query, values, usage in _rows(path, "--solution", ("id", COLUMNS[task], "Usage"), seen):
+    for line, query, values, usage in _rows(path, "solution", ("id", COLUMNS[task], "Usage"), seen):
         if usage not in USAGES:
             raise UserError(f"{path}: line {line}: Usage is {usage!r}; it must be one of {', '.join(USAGES)}")
         if usage == "Ignored":
@@ -47,7 +47,7 @@ def read_predictions(path: PathLike, task: str) -> Dict[str, Any]:
     """
     parse: Callable[[str], Any] = _parse_recognized if task == "recognition" else str.split
     predictions = {}
-    for line, query, values in _rows(path, "--predictions", ("id", COLUMNS[task]), set()):
+    for line, query, values in _rows(path, "predictions", ("id", COLUMNS[task]), set()):
         try:
             predicted = parse(values)
         except ValueError as error:

@@ -36,7 +36,7 @@ def load_ground_truth(
     if protocol in BY_NAMES and (str(path) or photo_names is not None):
         return BY_NAMES[protocol](list_images(path) if str(path) else photo_names)
     if not str(path):
-        raise UserError(f"--gt_path is not set: {_EXPECTED} (only --protocol holidays and ukbench need none)")
+        raise UserError(f"`gt_path` is not set: {_EXPECTED} (only `protocol` holidays and ukbench need none)")
     path = Path(path)
     if path.is_dir():
         return read_text_folder(path)

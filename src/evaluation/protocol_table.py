@@ -29,7 +29,7 @@ class Protocol:
 
     Attributes:
         kinds: kinds of ground truth it can use.
-        needs: what --gt_path must be.
+        needs: what `gt_path` must be.
         settings: by name, the lists that are positive and those that are ignored.
         pr_ranks: depths of precision and recall.
         crops: whether queries are cropped to their boxes.

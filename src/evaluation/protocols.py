@@ -52,15 +52,15 @@ def choose_protocol(ground_truth: GroundTruth, protocol: Optional[str] = None) -
         if ground_truth.kind != "text":
             return ground_truth.kind
         logger.info(
-            "protocol modelzoo: its figures compare with nothing published; --protocol classic gives the "
+            "protocol modelzoo: its figures compare with nothing published; `protocol` classic gives the "
             "published Oxford / Paris mAP"
         )
         return "modelzoo"
     if protocol not in PROTOCOLS:
-        raise UserError(f"--protocol is {protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
+        raise UserError(f"`protocol` is {protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
     if ground_truth.kind not in TABLE[protocol].kinds:
         raise UserError(
-            f"--protocol {protocol} needs {TABLE[protocol].needs} as --gt_path; {ground_truth.name} is not one"
+            f"`protocol` {protocol} needs {TABLE[protocol].needs} as `gt_path`; {ground_truth.name} is not one"
         )
     return protocol
 
@@ -134,6 +134,6 @@ def _rows_of_queries(ground_truth: GroundTruth, ranking: Ranking) -> np.ndarray:
         detail = f"it has no {lacking[0]}" if lacking else "it has more queries"
         raise UserError(
             f"the ranking holds {len(ranking.query_names)} queries, {ground_truth.name} {len(rows)} ({detail}): "
-            "extract the query features and rank again with this --gt_path"
+            "extract the query features and rank again with this `gt_path`"
         )
     return np.array(rows, dtype=np.int64)

@@ -9,8 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from ..artifacts import PathLike, atomic_write_json, atomic_write_text, git_commit, versions
-from ..config import digest
+from ..artifacts import PathLike, atomic_write_json, atomic_write_text, digest, git_commit, versions
 from ..errors import UserError
 from .ground_truth import GroundTruth
 from .metrics import MeanMetrics, Metrics
@@ -136,7 +135,7 @@ def save_results(
 
 def _refuse_other_figures(path: Path, text: str) -> None:
     if path.exists() and path.read_bytes() != text.encode():
-        raise UserError(f"{path}: holds other figures; give --overwrite to replace them, or another --output")
+        raise UserError(f"{path}: holds other figures; give `overwrite` to replace them, or another `output`")
 
 
 def _refuse_other_results(path: Path, results: Mapping[str, Any]) -> None:
@@ -146,7 +145,7 @@ def _refuse_other_results(path: Path, results: Mapping[str, Any]) -> None:
     except (ValueError, KeyError, TypeError):
         same = False
     if not same:
-        raise UserError(f"{path}: holds other results; give --overwrite to replace them, or --output in another folder")
+        raise UserError(f"{path}: holds other results; give `overwrite` to replace them, or `output` in another folder")
 
 
 def describe(ground_truth: GroundTruth, evaluation: Evaluation, provenance: Mapping[str, Any]) -> Dict[str, Any]:

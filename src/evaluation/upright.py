@@ -36,7 +36,7 @@ def rotate_photos(images_path: PathLike, list_path: PathLike, output: PathLike, 
     names, output = list_images(images_path), Path(output)
     turns = _read_list(list_path, names)
     if output.exists() and not overwrite:
-        raise UserError(f"{output}: exists; give --overwrite to replace it, or another --output")
+        raise UserError(f"{output}: exists; give `overwrite` to replace it, or another `output`")
     with build_folder_for(output) as folder:
         for number, name in enumerate(tqdm(names, desc="rotate", unit="photo", disable=None)):
             source, target = Path(images_path) / name, folder / name
@@ -53,7 +53,7 @@ def _read_list(path: PathLike, names: List[str]) -> Dict[int, int]:
     """Quarter turns by photo number."""
     table, turns = NameTable(names), {}
     try:
-        lines = require_file(path, "--list_path").read_text(encoding="utf-8-sig").splitlines()
+        lines = require_file(path, "list_path").read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file") from error
     for line in filter(str.strip, lines):

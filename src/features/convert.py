@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..artifacts import PathLike, atomic_path, atomic_write_json, build_folder_for, require_folder, sha256_of
-from ..config import digest
+from ..artifacts import PathLike, atomic_path, atomic_write_json, build_folder_for, digest, require_folder, sha256_of
 from ..errors import UserError
 from ..images import list_images
 from ..names import NameTable, bare_name
@@ -36,7 +35,7 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
         UserError: two photos differ by extension only, or something else stands at ``folder``.
     """
     folder = Path(folder)
-    with FeatureFile(features, "--features") as source:
+    with FeatureFile(features, "features") as source:
         origin = {"features_sha256": sha256_of(features), "attributes": source.attributes}
         if _is_converted(folder, origin, overwrite):
             return
@@ -74,11 +73,11 @@ def delf_to_features(
     Raises:
         UserError: no `.delf` file, one that is damaged or has no photo, descriptors of several lengths.
     """
-    files = sorted(require_folder(folder, "--delf_path").rglob(f"*{SUFFIX}"))
+    files = sorted(require_folder(folder, "delf_path").rglob(f"*{SUFFIX}"))
     if not files:
         raise UserError(f"{folder}: no {SUFFIX} file in this folder")
     if not str(images_path):
-        raise UserError(f"{SUFFIX} files do not hold the sizes of the photos: give the photos' folder as --images_path")
+        raise UserError(f"{SUFFIX} files do not hold the sizes of the photos: give the photos' folder as `images_path`")
     photos = _photos_of(files, Path(folder), images_path)
     attributes = _attributes(files, Path(folder), checkpoint_sha256)
     if is_made(output, attributes, overwrite):
@@ -103,11 +102,11 @@ def _is_converted(folder: Path, origin: Dict[str, Any], overwrite: bool) -> bool
         return False
     stored = _read_origin(folder)
     if stored is None:  # said even with overwrite: replacing a folder deletes what is in it
-        raise UserError(f"{folder}: stands there and was not made by this command; give another --output")
+        raise UserError(f"{folder}: stands there and was not made by this command; give another `output`")
     if overwrite:
         return False
     if stored != origin:
-        raise UserError(f"{folder}: converted from other features; give --overwrite, or another --output")
+        raise UserError(f"{folder}: converted from other features; give `overwrite`, or another `output`")
     logger.info("%s: already made", folder)
     return True
 
@@ -133,7 +132,7 @@ def _attributes(files: List[Path], folder: Path, checkpoint_sha256: Optional[str
 
 def _photos_of(files: List[Path], folder: Path, images_path: PathLike) -> List[str]:
     """The photo of each file, relative to ``images_path``."""
-    names = list_images(require_folder(images_path, "--images_path"))
+    names = list_images(require_folder(images_path, "images_path"))
     table = NameTable(names)
     owners: Dict[int, Path] = {}
     for path in files:

@@ -6,7 +6,8 @@ from typing import Any, Callable, Iterable, Optional, Tuple, Union
 import numpy as np
 
 from ..artifacts import PathLike
-from ..config import Config, parse_command_line
+from ..commands.command_line import parse_command_line
+from ..config import Config
 from ..device import prepare_process
 from ..engines.choose import load_network as load_delf
 from ..engines.identity import weights_sha256

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
-from ..artifacts import PathLike, atomic_write_bytes
-from ..config import Config, digest, section_values
+from ..artifacts import PathLike, atomic_write_bytes, digest
+from ..config import Config, section_values
 from ..device import network_threads
 from ..engines import choose
 from ..engines.identity import weights_sha256

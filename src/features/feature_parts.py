@@ -54,11 +54,11 @@ def is_made(output: PathLike, attributes: Dict[str, Any], overwrite: bool) -> bo
     """
     if overwrite or not Path(output).exists():
         return False
-    with FeatureFile(output, "--output") as made:
+    with FeatureFile(output, "output") as made:
         different = different_settings(attributes, made.attributes)
     if different:
         reason = ", ".join(name for name in different if name != "config_hash")
-        raise UserError(f"{output}: made under other settings ({reason}); give --overwrite, or another --output")
+        raise UserError(f"{output}: made under other settings ({reason}); give `overwrite`, or another `output`")
     shutil.rmtree(parts_folder(output), ignore_errors=True)  # of a run killed after its last rename
     return True
 
@@ -89,7 +89,7 @@ def _lock(descriptor: int, output: PathLike) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
     except BlockingIOError as error:
-        raise UserError(f"{output}: another process is making it; wait for it, or give another --output") from error
+        raise UserError(f"{output}: another process is making it; wait for it, or give another `output`") from error
     except OSError:
         pass  # a file system without locks
 

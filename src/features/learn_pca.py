@@ -1,6 +1,5 @@
 """Fit a PCA on raw descriptors: those of a feature file, or of photos as they are extracted."""
 
-import dataclasses
 import logging
 from pathlib import Path
 from typing import Any, Callable, Dict, Sequence
@@ -31,9 +30,9 @@ def learn_pca(features: PathLike, output: PathLike, dim: int, overwrite: bool = 
     Raises:
         UserError: the features are projected already or too few, or another PCA stands at ``output``.
     """
-    with FeatureFile(features, "--features") as source:
+    with FeatureFile(features, "features") as source:
         if source.attributes["pca"]:
-            raise UserError(f"{features}: its descriptors went through a PCA already; extract with --pca_path ''")
+            raise UserError(f"{features}: its descriptors went through a PCA already; extract with `pca_path` ''")
         origin = _origin(source.attributes)
         if _is_made(Path(output), {**origin, "dim": dim}, overwrite):
             return
@@ -58,7 +57,7 @@ def learn_pca_from_photos(
     checkpoint_sha256 = weights_sha256(config.checkpoint_path)
     if embedded_pca(config.checkpoint_path) is not None:
         raise UserError(f"{config.checkpoint_path}: carries a PCA already; give the checkpoint it was exported from")
-    config = resolve(dataclasses.replace(config, pca_path=""), checkpoint_sha256)
+    config = resolve(config.replace(pca_path=""), checkpoint_sha256)
     origin = _origin(describe(config, checkpoint_sha256, None, photos))
     if _is_made(Path(output), {**origin, "dim": dim}, config.overwrite):
         return
@@ -89,6 +88,6 @@ def _is_made(output: Path, wanted: Dict[str, Any], overwrite: bool) -> bool:
         return False
     provenance = load_pca(output).provenance
     if {name: provenance.get(name) for name in wanted} != wanted:
-        raise UserError(f"{output}: a PCA of other features or dimensions; give --overwrite to replace it")
+        raise UserError(f"{output}: a PCA of other features or dimensions; give `overwrite` to replace it")
     logger.info("%s: already made", output)
     return True

@@ -8,8 +8,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 import h5py
 from tqdm import tqdm
 
-from ..artifacts import PathLike
-from ..config import digest
+from ..artifacts import PathLike, digest
 from ..errors import UserError
 from .feature_file import FORMAT_VERSION, FeatureFile, write_attributes
 from .feature_parts import different_settings, is_made
@@ -22,7 +21,7 @@ Attributes = Dict[str, Any]
 def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bool = False) -> None:
     """Copy every photo of ``features`` into ``output``, which appears when it is whole.
 
-    A run that was killed is started again. All shards (``--shard 1/n`` to ``n/n``) give the file, dataset by dataset
+    A run that was killed is started again. All shards (shard 1/n to n/n) give the file, dataset by dataset
     and attribute by attribute, that one machine would have made.
 
     Raises:
@@ -30,7 +29,7 @@ def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bo
     """
     paths = [Path(path) for path in features]
     if Path(output).resolve() in [path.resolve() for path in paths]:
-        raise UserError(f"{output}: is one of the files to merge; give another --output")
+        raise UserError(f"{output}: is one of the files to merge; give another `output`")
     attributes, names = _read_heads(paths)
     merged = _merged_attributes(paths, attributes)
     if is_made(output, merged, overwrite):
@@ -65,7 +64,7 @@ def _read_heads(paths: Sequence[Path]) -> Tuple[List[Attributes], List[List[str]
     attributes, names = [], []
     owners: Dict[str, Path] = {}
     for path in paths:
-        with FeatureFile(path, "--features") as source:
+        with FeatureFile(path, "features") as source:
             attributes.append({name: value for name, value in source.attributes.items() if name != "format_version"})
             names.append(source.names)
         for name in names[-1]:

@@ -67,7 +67,7 @@ def apply_pca(vectors: np.ndarray, pca: Pca, dim: int, use_whitening: bool = Fal
     if vectors.shape[1] != len(pca.mean):
         raise UserError(f"the PCA is for descriptors of {len(pca.mean)} numbers, these have {vectors.shape[1]}")
     if dim > len(pca.components):
-        raise UserError(f"the PCA keeps {len(pca.components)} dimensions; --pca_dim {dim} asks for more")
+        raise UserError(f"the PCA keeps {len(pca.components)} dimensions; `pca_dim` {dim} asks for more")
     projected = (vectors - pca.mean) @ pca.components[:dim].T
     return projected / np.sqrt(np.maximum(pca.variances[:dim], EPSILON)) if use_whitening else projected
 
@@ -115,7 +115,7 @@ class PcaFit:
         if self.count <= dim:
             raise UserError(f"{self.count} descriptors are too few for a PCA of {dim} dimensions: extract more photos")
         if dim > len(self._origin):
-            raise UserError(f"--dim is {dim}; these descriptors have {len(self._origin)} numbers")
+            raise UserError(f"`dim` is {dim}; these descriptors have {len(self._origin)} numbers")
         shift = self._total / self.count
         values, vectors = np.linalg.eigh(self._products / self.count - np.outer(shift, shift))
         components = vectors[:, ::-1].T[:dim]

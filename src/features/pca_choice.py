@@ -27,7 +27,7 @@ def fitting_pca(config: Config, checkpoint_sha256: str) -> Optional[Pca]:
     if len(pca.mean) != RAW_DIMENSION:
         raise UserError(f"{path}: a PCA of {len(pca.mean)} numbers; the network has {RAW_DIMENSION}")
     if config.pca_dim > len(pca.components):
-        raise UserError(f"{path}: keeps {len(pca.components)} dimensions, --pca_dim is {config.pca_dim}")
+        raise UserError(f"{path}: keeps {len(pca.components)} dimensions, `pca_dim` is {config.pca_dim}")
     require_same_checkpoint(pca, path, checkpoint_sha256, config.force_pca)
     return pca
 
@@ -42,5 +42,5 @@ def require_same_checkpoint(pca: Pca, path: PathLike, checkpoint_sha256: str, fo
         return
     fact = f"{path}: fitted on checkpoint {origin[:12]}..., not on this one ({checkpoint_sha256[:12]}...)"
     if not force:
-        raise UserError(f"{fact}; fit one with tools/learn_pca.py, or give --force_pca")
-    logger.warning("%s; used all the same, as --force_pca asks", fact)
+        raise UserError(f"{fact}; fit one with tools/learn_pca.py, or give `force_pca`")
+    logger.warning("%s; used all the same, as `force_pca` asks", fact)

@@ -9,8 +9,7 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike, require_file, require_folder
-from ..config import digest
+from ..artifacts import PathLike, digest, require_file, require_folder
 from ..errors import UserError
 from ..evaluation.ground_truth import load_ground_truth
 from ..evaluation.protocols import choose_protocol, query_box
@@ -35,7 +34,7 @@ class Photo:
 
 def photos_of_folder(images_path: PathLike, num_images: int = 0, seed: int = 0) -> List[Photo]:
     """Every photo of a folder by its relative path, or a random ``num_images`` of them; UserError if there is none."""
-    names = list_images(require_folder(images_path, "--images_path"))
+    names = list_images(require_folder(images_path, "images_path"))
     if 0 < num_images < len(names):
         chosen = np.random.default_rng(seed).choice(len(names), num_images, replace=False)
         names = [names[number] for number in sorted(chosen)]
@@ -48,14 +47,14 @@ def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
     Raises:
         UserError: the list cannot be read or is empty, or names a photo that is not in the folder.
     """
-    root = require_folder(images_path, "--images_path")
+    root = require_folder(images_path, "images_path")
     try:
-        text = require_file(list_path, "--list_images_path").read_text(encoding="utf-8-sig")
+        text = require_file(list_path, "list_images_path").read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{list_path}: not a text file; list one photo a line") from error
     names = sorted({str(PurePosixPath(line.strip())) for line in text.splitlines() if line.strip()})
     if not names:
-        raise UserError(f"{list_path}: lists no photo; list one a line, relative to --images_path")
+        raise UserError(f"{list_path}: lists no photo; list one a line, relative to `images_path`")
     for name in names:
         inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
         if not inside or not (root / name).is_file():
@@ -72,7 +71,7 @@ def photos_of_queries(images_path: PathLike, gt_path: PathLike, protocol: str = 
     Raises:
         UserError: unusable ground truth or protocol, or a query's photo is not in the folder.
     """
-    files = list_images(require_folder(images_path, "--images_path"))
+    files = list_images(require_folder(images_path, "images_path"))
     ground_truth = load_ground_truth(gt_path, protocol, files)
     protocol = choose_protocol(ground_truth, protocol)
     table = NameTable(files)
@@ -93,7 +92,7 @@ def with_prefix(photos: Sequence[Photo], prefix: str) -> List[Photo]:
         UserError: the prefix begins with '/', or holds an empty part, '.' or '..'.
     """
     if prefix and not {"", ".", ".."}.isdisjoint(prefix.rstrip("/").split("/")):
-        raise UserError(f"--name_prefix is {prefix!r}; give text such as distractors/")
+        raise UserError(f"`name_prefix` is {prefix!r}; give text such as distractors/")
     return [dataclasses.replace(photo, name=prefix + photo.name) for photo in photos]
 
 
@@ -107,10 +106,10 @@ def photos_of_shard(photos: Sequence[Photo], shard: str) -> List[Photo]:
         return list(photos)
     numbers = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", shard, re.ASCII)
     if numbers is None or int(numbers[1]) > int(numbers[2]):
-        raise UserError(f"--shard is {shard!r}; give one such as 2/8, the second of eight")
+        raise UserError(f"`shard` is {shard!r}; give one such as 2/8, the second of eight")
     first, count = int(numbers[1]), int(numbers[2])
     if first > len(photos):
-        raise UserError(f"--shard {shard}: there are only {len(photos)} photos; split them into fewer shards")
+        raise UserError(f"`shard` {shard}: there are only {len(photos)} photos; split them into fewer shards")
     return list(photos[first - 1 :: count])
 
 

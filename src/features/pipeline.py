@@ -89,7 +89,7 @@ class Pipeline:
             maps = run_network(read.prepared, self.network)
         except (RuntimeError, MemoryError) as error:  # what MindSpore, ONNX Runtime and OpenVINO raise
             fact = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"{photo.path}: the network failed ({fact}); give a smaller --max_image_size") from error
+            raise UserError(f"{photo.path}: the network failed ({fact}); give a smaller `max_image_size`") from error
         return photo, _Seen(maps, read.prepared.frame, read.orientation, read.truncated)
 
     def _deliver(self, photo: Photo, seen: Union["_Seen", str], deliver: Deliver) -> None:
@@ -134,7 +134,7 @@ def _read(photo: Photo, settings: ExtractionSettings) -> Union[_Read, str]:
     except UnicodeEncodeError:
         return f"{photo.path}: its name is not UTF-8, which feature files need; rename it"
     except MemoryError:
-        return f"{photo.path}: not enough memory to read it; give --max_image_size"
+        return f"{photo.path}: not enough memory to read it; give `max_image_size`"
     return _Read(prepared, loaded.orientation, loaded.truncated)
 
 

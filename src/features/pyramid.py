@@ -80,7 +80,7 @@ def require_affordable(height: int, width: int, scales: Sequence[float]) -> None
         side = int(0.99 * max(height, width) * (MAX_LEVEL_PIXELS / (level[0] * level[1])) ** 0.5)
         raise UserError(
             f"its pyramid level of scale {scale:g} has {level[0]} x {level[1]} pixels, for which the network needs too "
-            f"much memory; give --max_image_size {side} or less"
+            f"much memory; give `max_image_size` {side} or less"
         )
 
 

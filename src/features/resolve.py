@@ -1,6 +1,5 @@
 """What the recipe leaves open, decided: the engine that "auto" stands for, and the score threshold."""
 
-import dataclasses
 import logging
 
 from ..config import Config
@@ -22,4 +21,4 @@ def resolve(config: Config, checkpoint_sha256: str) -> Config:
     threshold = saved_threshold(config.checkpoint_path, checkpoint_sha256)
     if threshold is not None:
         logger.info("score threshold %g, saved beside the checkpoint", threshold)
-    return dataclasses.replace(config, score_threshold=threshold)
+    return config.replace(score_threshold=threshold)

@@ -1,6 +1,5 @@
 """The attention scores of a sample of photos, and the threshold that they suggest."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Callable, List, Sequence, Tuple
 
@@ -58,11 +57,11 @@ def scores_of_file(features: PathLike, max_feature_num: int, num_photos: int = 0
     Raises:
         UserError: the file was made with a threshold already, or holds no features.
     """
-    with FeatureFile(features, "--features") as source:
+    with FeatureFile(features, "features") as source:
         if source.attributes.get("score_threshold"):
             raise UserError(
                 f"{features}: made with score_threshold {source.attributes['score_threshold']:g}, the scores below are "
-                "gone; extract with --score_threshold 0 and a large --max_feature_num"
+                "gone; extract with `score_threshold` 0 and a large `max_feature_num`"
             )
         names = source.names
         if 0 < num_photos < len(names):
@@ -76,7 +75,7 @@ def scores_of_photos(
     photos: Sequence[Photo], config: Config, load_network: Callable[[Config, int], Network] = load_delf
 ) -> ScoreSample:
     """Scores of every cell of ``photos``; UserError for an unusable checkpoint, or when there are no features."""
-    everything = dataclasses.replace(config, pca_path="", score_threshold=0.0, max_feature_num=_EVERY_FEATURE)
+    everything = config.replace(pca_path="", score_threshold=0.0, max_feature_num=_EVERY_FEATURE)
     extractor = DelfExtractor.from_config(everything, load_network)
     scores: List[np.ndarray] = []
     with tqdm(total=len(photos), desc="extract", unit="photo", disable=None) as bar:

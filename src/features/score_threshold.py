@@ -31,8 +31,8 @@ def saved_threshold(checkpoint_path: PathLike, checkpoint_sha256: str) -> Option
     if saved["checkpoint_sha256"] != checkpoint_sha256:
         raise UserError(
             f"{path}: made for checkpoint {saved['checkpoint_sha256'][:12]}..., not for {Path(checkpoint_path).name} "
-            f"({checkpoint_sha256[:12]}...); make it anew with tools/choose_score_threshold.py --save --overwrite, "
-            "delete it, or give --score_threshold"
+            f"({checkpoint_sha256[:12]}...); make it anew with tools/choose_score_threshold.py `save` `overwrite`, "
+            "delete it, or give `score_threshold`"
         )
     return float(saved["score_threshold"])
 
@@ -48,7 +48,7 @@ def read_saved(path: Path) -> Optional[Dict[str, Any]]:
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(
             f"{path}: not a saved score threshold ({error}); delete it, or make it anew with "
-            "tools/choose_score_threshold.py --save --overwrite"
+            "tools/choose_score_threshold.py `save` `overwrite`"
         ) from error
     return saved
 
@@ -61,6 +61,6 @@ def save_threshold(checkpoint_path: PathLike, record: Dict[str, Any], overwrite:
     """
     path = threshold_path(checkpoint_path)
     if not overwrite and read_saved(path) not in (None, record):
-        raise UserError(f"{path}: another threshold is saved there; give --overwrite to replace it")
+        raise UserError(f"{path}: another threshold is saved there; give `overwrite` to replace it")
     atomic_write_json(path, record)
     return path

@@ -41,7 +41,7 @@ def visualize(
     photos = photos_of_folder(images_path, num_images, config.seed)
     count = 0
     with ExitStack() as stack:
-        source = stack.enter_context(FeatureFile(features, "--features")) if str(features) else None
+        source = stack.enter_context(FeatureFile(features, "features")) if str(features) else None
         extractor = DelfExtractor.from_config(config) if config.checkpoint_path else None
         for photo in tqdm(photos, desc="draw", unit="photo", disable=None):
             if source is not None and photo.name not in source:
@@ -57,5 +57,5 @@ def visualize(
             draw_features(image, found, attention, photo.name, Path(output) / f"{photo.name}.png", num_shown)
             count += 1
     if not count:
-        raise UserError(f"{images_path}: none of its {len(photos)} photos is readable and, if given, in --features")
+        raise UserError(f"{images_path}: none of its {len(photos)} photos is readable and, if given, in `features`")
     return count

@@ -150,7 +150,7 @@ class _Supervisor:
             self._suspects.extend(photos)
             self._killers.update(worker.in_work)
         if not self._workers and (self._todo or self._suspects):
-            raise UserError(f"{fact}, the last one; run again with fewer --devices, finished photos are kept")
+            raise UserError(f"{fact}, the last one; run again with fewer `devices`, finished photos are kept")
 
     def _end(self) -> None:
         """Close the pipes, upon which workers finish their parts and end."""

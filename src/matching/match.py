@@ -40,9 +40,9 @@ def match_photos(
     Raises:
         UserError: a photo is missing from the folder or the feature file, or the picture has no known format.
     """
-    folder = require_folder(images_path, "--images_path")
+    folder = require_folder(images_path, "images_path")
     images = [load_image(folder / name) for name in names]
-    with FeatureFile(features, "--features") as source:
+    with FeatureFile(features, "features") as source:
         a, b = (source.read(name) for name in names)
     matches = match_descriptors(a, b, config.match_distance, config.match_ratio, config.mutual_check)
     matches = verify(
@@ -63,6 +63,6 @@ def match_photos(
 def _write_picture(path: PathLike, picture) -> None:
     """Encode an RGB picture by the suffix of ``path`` and write it atomically."""
     if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UserError(f"{path}: a picture's name must end in .png or .jpg (--output_image)")
+        raise UserError(f"{path}: a picture's name must end in .png or .jpg (`output_image`)")
     _, data = cv2.imencode(Path(path).suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     atomic_write_bytes(path, data.tobytes())

@@ -39,7 +39,7 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str]) -> None
     Raises:
         UserError: not a checkpoint, a parameter is missing, or a shape differs.
     """
-    path = require_file(path, "--checkpoint_path")
+    path = require_file(path, "checkpoint_path")
     try:
         stored = ms.load_checkpoint(str(path))
     except (ValueError, TypeError, RuntimeError) as error:

@@ -48,7 +48,7 @@ def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) ->
     Raises:
         UserError: no such file, unreadable, nothing in it matches, or a shape differs; ``network`` is unchanged then.
     """
-    path = require_file(path, "--imagenet_checkpoint or --checkpoint_path")
+    path = require_file(path, "`imagenet_checkpoint` or `checkpoint_path`")
     stored = _read(path, load_stem)
     wanted: Dict[str, Parameter] = dict(network.parameters_and_names())
     dropped = _drop_other_heads(stored, wanted, path)

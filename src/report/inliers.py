@@ -44,8 +44,8 @@ class FeatureFiles(NamedTuple):
     def open(self) -> Iterator[Tuple[List[FeatureFile], FeatureFile]]:
         """The open files; UserError when one is no feature file, or the networks differ."""
         with ExitStack() as stack:
-            index = [stack.enter_context(FeatureFile(path, "--index_features")) for path in self.index]
-            queries = stack.enter_context(FeatureFile(self.queries, "--query_features"))
+            index = [stack.enter_context(FeatureFile(path, "index_features")) for path in self.index]
+            queries = stack.enter_context(FeatureFile(self.queries, "query_features"))
             for source in index:
                 _require_one_network(source, queries)
             yield index, queries

@@ -54,7 +54,7 @@ def find_photos(folders: Sequence[PathLike], names: Sequence[str]) -> Dict[str, 
     """
     files: Dict[str, Optional[Path]] = dict.fromkeys(names)
     for place, folder in enumerate(folders):
-        root = require_folder(folder, "--images_path")
+        root = require_folder(folder, "images_path")
         paths = list_images(root)
         table = NameTable(paths)
         for name in names:
@@ -82,7 +82,7 @@ def read_photos(files: Dict[str, Optional[Path]]) -> Tuple[Dict[str, Photo], Dic
         photos[name] = Photo("" if problem else styles[file], size, problem)
     missing = [name for name, photo in photos.items() if photo.problem == MISSING]
     if missing:
-        logger.warning("%d photos are not in --images_path, first %s", len(missing), missing[0])
+        logger.warning("%d photos are not in `images_path`, first %s", len(missing), missing[0])
     return photos, {styles[file]: copy_and_size[0] for file, copy_and_size in read.items() if copy_and_size}
 
 
@@ -100,7 +100,7 @@ def style_rules(copies: Dict[str, np.ndarray], budget: int) -> Tuple[str, Tuple[
                 break
             logger.info("thumbnails of %d pixels, quality %d, would take %.1f MB: smaller ones", *rung, size / 1e6)
     if size > budget:
-        logger.warning("the page is larger than it should be: %.1f MB of thumbnails; lower --num_results", size / 1e6)
+        logger.warning("the page is larger than it should be: %.1f MB of thumbnails; lower `num_results`", size / 1e6)
     rules = (f".{style}{{background-image:url(data:image/jpeg;base64,{data})}}" for style, data in zip(copies, encoded))
     return "\n".join(rules), rung
 

@@ -7,8 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
-from ..artifacts import PathLike, atomic_write_text
-from ..config import digest
+from ..artifacts import PathLike, atomic_write_text, digest
 from ..errors import UserError
 from ..evaluation.summaries import summarise
 from ..records import Ranking
@@ -76,7 +75,7 @@ def _is_made(path: Path, mark: str) -> bool:
         return False
     with open(path, encoding="utf-8", errors="replace") as stream:
         if mark not in stream.read(_HEAD):
-            raise UserError(f"{path}: not the report of this ranking; give --overwrite to replace it")
+            raise UserError(f"{path}: not the report of this ranking; give `overwrite` to replace it")
     logger.info("%s: finished earlier", path)
     return True
 

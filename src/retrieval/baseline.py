@@ -21,7 +21,7 @@ def rank_randomly(index: PathLike, query_features: PathLike, output: PathLike, c
         UserError: unusable index or features, or another ranking stands at ``output``.
     """
     photos = load_index(index)
-    with FeatureFile(query_features, "--query_features") as queries:
+    with FeatureFile(query_features, "query_features") as queries:
         names = queries.names
     provenance = {
         "baseline": "random",

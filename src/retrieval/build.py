@@ -70,7 +70,7 @@ def add_to_index(features: Union[PathLike, Sequence[PathLike]], output: PathLike
     """
     output = _restore(Path(output))
     old = read_provenance(output)
-    checksums = {path: sha256_of(require_file(path, "--features")) for path in _as_list(features)}
+    checksums = {path: sha256_of(require_file(path, "features")) for path in _as_list(features)}
     checksums = {path: sha256 for path, sha256 in checksums.items() if sha256 not in old["features_sha256"]}
     if not checksums:
         logger.info("%s: holds these photos already", output)
@@ -130,11 +130,11 @@ def _is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
         return False
     if not (output / layout.PROVENANCE_FILE).exists() and (output.is_file() or any(output.iterdir())):
         # Before overwrite is looked at: replacing a folder deletes it, and this one may be the user's photos.
-        raise UserError(f"{output}: stands there and is no index; give another --output")
+        raise UserError(f"{output}: stands there and is no index; give another `output`")
     if overwrite or not any(output.iterdir()):
         return False
     if read_provenance(output) != provenance:
-        raise UserError(f"{output}: an index of other features or settings; give --overwrite to replace it")
+        raise UserError(f"{output}: an index of other features or settings; give `overwrite` to replace it")
     logger.info("%s: already made", output)
     return True
 

@@ -1,6 +1,5 @@
 """Make the collection of a folder of one's own photos, or bring it up to date."""
 
-import dataclasses
 import logging
 import os
 import shutil
@@ -93,7 +92,7 @@ def _open(folder: Path, settings: Dict[str, Any], overwrite: bool) -> Collection
     """The collection at ``folder``, made if there is none; paths in ``settings`` replace older ones."""
     made = (folder / SETTINGS_FILE).exists()
     if not made and folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise UserError(f"{folder}: stands there and is no photo index; give another --output")
+        raise UserError(f"{folder}: stands there and is no photo index; give another `output`")
     if made and not overwrite:
         old = load_collection(folder).settings
         _require_same(folder, old, settings)
@@ -113,7 +112,7 @@ def _require_same(folder: Path, old: Dict[str, Any], new: Dict[str, Any]) -> Non
     names += [name for name, value in new["extraction"].items() if old["extraction"].get(name) != value]
     if names:
         reason = ", ".join(names)
-        raise UserError(f"{folder}: made with other settings ({reason}); give the same options, or --overwrite")
+        raise UserError(f"{folder}: made with other settings ({reason}); give the same options, or `overwrite`")
 
 
 def _provide_pca(
@@ -147,7 +146,7 @@ def _extract_new(
 
     Those that an interrupted run had begun with come first, by themselves, so that what it finished is used.
     """
-    settings, config = collection.settings, dataclasses.replace(config, overwrite=False)
+    settings, config = collection.settings, config.replace(overwrite=False)
     known = _known_photos(collection, photos)
     new = [photo for photo in photos if photo.name not in known]
     begun = set(settings.get("begun", ()))
@@ -191,7 +190,7 @@ def _known_photos(collection: Collection, photos: Sequence[Photo]) -> Set[str]:
     known = set().union(*map(_names_in, collection.feature_files()))
     gone = known.difference(photo.name for photo in photos)
     if gone and len(gone) == len(known):
-        raise UserError(f"{collection.images_path}: not the photos of {collection.folder}; give another --output")
+        raise UserError(f"{collection.images_path}: not the photos of {collection.folder}; give another `output`")
     if gone:
         logger.warning("%d photos are no longer in %s and stay in the index", len(gone), collection.images_path)
     return known.union(collection.settings["left_out"])

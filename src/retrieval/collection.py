@@ -1,6 +1,5 @@
 """A collection: PCA, features and index of a folder of one's own photos, and what they were made with."""
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,17 +50,17 @@ class Collection:
         """
         path = config.checkpoint_path or self.settings["checkpoint_path"]
         if not Path(path).is_file():
-            raise UserError(f"{path}: gone, the checkpoint of {self.folder}; give --checkpoint_path where it is now")
+            raise UserError(f"{path}: gone, the checkpoint of {self.folder}; give `checkpoint_path` where it is now")
         if weights_sha256(path) != self.settings["checkpoint_sha256"]:
             raise UserError(f"{path}: not the checkpoint that {self.folder} was made with; give that one")
         values = {**self.settings["extraction"], "pca_path": str(self.folder / PCA_FILE), "checkpoint_path": str(path)}
         values["image_scales"] = tuple(values["image_scales"])
-        return dataclasses.replace(config, **values)
+        return config.replace(**values)
 
 
 def load_collection(folder: PathLike) -> Collection:
     """Open a collection; UserError when the folder is none."""
-    path = require_folder(folder, "--index") / SETTINGS_FILE
+    path = require_folder(folder, "index") / SETTINGS_FILE
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         version = settings["format_version"]
@@ -69,5 +68,5 @@ def load_collection(folder: PathLike) -> Collection:
         reason = f"not a photo index ({path.name}: {error})"
         raise UserError(f"{folder}: {reason}; make one with tools/build_photo_index.py") from error
     if version != FORMAT_VERSION:
-        raise UserError(f"{folder}: format {version}, this program reads {FORMAT_VERSION}; make it again, --overwrite")
+        raise UserError(f"{folder}: format {version}, this program reads {FORMAT_VERSION}; make it again, `overwrite`")
     return Collection(Path(folder), settings)

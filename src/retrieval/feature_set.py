@@ -36,7 +36,7 @@ class FeatureSet:
         self._files: List[FeatureFile] = []
         try:
             for path in self.paths:
-                self._files.append(FeatureFile(path, "--features"))
+                self._files.append(FeatureFile(path, "features"))
                 require_same_settings(self.attributes, self._files[-1].attributes, path, self.paths[0])
             self._file_of = self._order_photos()
             self.counts, self.dimension = self._measure()

@@ -123,7 +123,7 @@ class PhotoIndex:
 
 def read_provenance(folder: PathLike) -> Dict[str, Any]:
     """What the index folder was made from and how; UserError when the folder is not a finished index."""
-    path = require_folder(folder, "--index") / PROVENANCE_FILE
+    path = require_folder(folder, "index") / PROVENANCE_FILE
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         version = provenance["format_version"]
@@ -134,7 +134,7 @@ def read_provenance(folder: PathLike) -> Dict[str, Any]:
     if version != FORMAT_VERSION:
         raise UserError(
             f"{folder}: an index of format {version}, this program reads {FORMAT_VERSION}; make it again with "
-            "eval/build_index.py --overwrite"
+            "eval/build_index.py `overwrite`"
         )
     return provenance
 
@@ -154,12 +154,12 @@ def load_index(folder: PathLike) -> PhotoIndex:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{folder}: damaged index ({reason}); make it again with eval/build_index.py --overwrite"
+            f"{folder}: damaged index ({reason}); make it again with eval/build_index.py `overwrite`"
         ) from error
     counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), provenance["num_descriptors"]}
     images = {len(index), len(index.image_ids.starts) - 1, provenance["num_images"]}
     if len(counts) > 1 or len(images) > 1:
-        raise UserError(f"{folder}: files of different indexes; make it again with eval/build_index.py --overwrite")
+        raise UserError(f"{folder}: files of different indexes; make it again with eval/build_index.py `overwrite`")
     logger.info("%s: %d photos, %d descriptors, %s", folder, len(index), max(counts), provenance["index_type"])
     return index
 

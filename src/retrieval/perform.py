@@ -35,7 +35,7 @@ def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLik
     """
     output = Path(output)
     index_provenance = read_provenance(index)
-    with FeatureFile(query_features, "--query_features") as queries:
+    with FeatureFile(query_features, "query_features") as queries:
         _require_same_descriptors(index_provenance, queries, query_features)
         provenance = {
             "index": index_provenance,
@@ -66,10 +66,10 @@ def _require_same_descriptors(index_provenance: Dict[str, Any], queries: Feature
 def is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
     """Whether the wanted ranking stands at ``output``; UserError when another does and may not be replaced."""
     if output.suffix != ".npz":  # said before the work, not after it
-        raise UserError(f"{output}: a ranking is a .npz file; give --output a name that ends in .npz")
+        raise UserError(f"{output}: a ranking is a .npz file; give `output` a name that ends in .npz")
     if overwrite or not output.exists():
         return False
     if load_ranking(output)[1] != provenance:
-        raise UserError(f"{output}: a ranking of another index, queries or settings; give --overwrite to replace it")
+        raise UserError(f"{output}: a ranking of another index, queries or settings; give `overwrite` to replace it")
     logger.info("%s: already made", output)
     return True

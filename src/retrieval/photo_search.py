@@ -62,7 +62,7 @@ def query_photos(path: PathLike) -> List[Photo]:
     if Path(path).is_dir():
         return photos_of_folder(path)
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such photo or folder (--query)")
+        raise UserError(f"{path}: no such photo or folder (`query`)")
     return [Photo(Path(path).name, str(path))]
 
 

@@ -29,7 +29,7 @@ def save_ranking(path: PathLike, ranking: Ranking, provenance: Mapping[str, Any]
         UserError: ``path`` does not end in .npz.
     """
     if Path(path).suffix != ".npz":
-        raise UserError(f"{path}: a ranking is a .npz file; give --output a name that ends in .npz")
+        raise UserError(f"{path}: a ranking is a .npz file; give `output` a name that ends in .npz")
     with atomic_path(path) as temporary:
         np.savez(
             temporary,
@@ -48,7 +48,7 @@ def load_ranking(path: PathLike) -> Tuple[Ranking, Dict[str, Any]]:
     Raises:
         UserError: no such file, or not a ranking.
     """
-    require_file(path, "--ranks")
+    require_file(path, "ranks")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             ranking = Ranking(*(arrays[name] for name in _ARRAYS))

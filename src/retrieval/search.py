@@ -42,7 +42,7 @@ def search(index: PhotoIndex, queries: Iterable[Tuple[str, LocalFeatures]], conf
     """Rank all photos of the index for each (name, features) query, one query at a time; see ``rank_photos``."""
     names, ranks, scores = [], [], []
     if config.correspondences == "index" and (config.mutual_check or config.match_ratio is not None):
-        logger.warning("match_ratio and mutual_check need --correspondences exact; this search goes without them")
+        logger.warning("match_ratio and mutual_check need `correspondences` exact; this search goes without them")
     start = time.perf_counter()
     with _open_search(index, config) as pool:
         for name, features in tqdm(queries, desc="retrieval", unit="query", disable=None):

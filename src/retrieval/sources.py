@@ -75,5 +75,5 @@ class FeatureSources:
         fact = "has changed since" if found else "is gone, from which"
         raise UserError(
             f"{(found or places[-1:])[0]}: {fact} the index {self._folder} was made; bring the feature file back, or "
-            "use only what the index holds (--correspondences index)"
+            "use only what the index holds (`correspondences` index)"
         )

@@ -29,7 +29,7 @@ class Events:
 
 
 def open_events(folder: PathLike, purge_step: int = 0) -> Events:
-    """A new event file in ``folder``, where `tensorboard --logdir` finds it.
+    """A new event file in ``folder``, where tensorboard's logdir finds it.
 
     Args:
         folder: made when absent; files of earlier runs stay in it.

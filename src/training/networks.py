@@ -17,7 +17,7 @@ def starting_weights(config: Config) -> Dict[str, str]:
         UserError: stage attn without a checkpoint, or no such file.
     """
     if config.train_state == "attn" and not config.checkpoint_path:
-        raise UserError("stage attn needs the checkpoint that stage tuning wrote: give --checkpoint_path")
+        raise UserError("stage attn needs the checkpoint that stage tuning wrote: give `checkpoint_path`")
     # A checkpoint holds a backbone already; attn never starts from ImageNet's.
     name = "checkpoint_path" if config.checkpoint_path else "imagenet_checkpoint"
     path = getattr(config, name)

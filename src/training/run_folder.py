@@ -62,12 +62,12 @@ class RunFolder:
             stored = json.loads(self._record.read_text(encoding="utf-8"))
             identity, checkpoint = stored["identity"], stored["checkpoint"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self._record}: damaged; give another --save_ckpt, or --overwrite") from error
+            raise UserError(f"{self._record}: damaged; give another `save_ckpt`, or `overwrite`") from error
         names = sorted(k for k, value in self._identity.items() if identity.get(k) != value)
         if names:
             raise UserError(
                 f"{self.path}: holds a {self.stage} run under other settings ({', '.join(names)}): "
-                "give another --save_ckpt, or --overwrite to replace it"
+                "give another `save_ckpt`, or `overwrite` to replace it"
             )
         last = self.path / (checkpoint or "none")
         return last if last.is_file() and self._config.resume else None

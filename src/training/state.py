@@ -26,4 +26,4 @@ def load_state(step_cell: Any, path: PathLike) -> int:
             parameter.set_data(stored[name].value())
         return int(stored["steps_done"].asnumpy())
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged, so the run cannot go on; give --resume false to start anew") from error
+        raise UserError(f"{path}: damaged, so the run cannot go on; give `resume` false to start anew") from error

@@ -133,7 +133,7 @@ class Trainer:
         if not all(map(math.isfinite, figures)) or not (math.isfinite(norm) or overflow_is_normal):
             raise UserError(
                 f"step {self.steps_done}: losses and accuracies {figures}, gradient norm {norm} at learning rate "
-                f"{self._learning_rate():g}, photos {', '.join(batch.file_ids)}: lower --initial_lr"
+                f"{self._learning_rate():g}, photos {', '.join(batch.file_ids)}: lower `initial_lr`"
             )
         self.progress.add(np.array([*figures, norm]))
         return any_asked > 0 or (self.device.ranks == 1 and stop.number != 0)

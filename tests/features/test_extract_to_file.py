@@ -1,6 +1,5 @@
 """From photos to a feature file and a PCA, with a made-up network."""
 
-import dataclasses
 import json
 import logging
 import multiprocessing
@@ -93,7 +92,7 @@ def test_unreadable_photos_are_named_and_the_others_done(photos, config, tmp_pat
     listed = (tmp_path / "features.h5.failed.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in listed] == ["2.png", "query"] and "holds no pixel" in listed[1]
     assert f"2 photos could not be used and were left out; all are listed in {tmp_path}" in caplog.text
-    _extract([photos[0], photos[2]], dataclasses.replace(config, overwrite=True), tmp_path / "features.h5")
+    _extract([photos[0], photos[2]], config.replace(overwrite=True), tmp_path / "features.h5")
     assert not (tmp_path / "features.h5.failed.txt").exists()
 
 
@@ -162,10 +161,10 @@ def test_engine_and_threshold_are_resolved_and_recorded(photos, config, tmp_path
     caplog.set_level(logging.INFO)
     sha256 = sha256_of(config.checkpoint_path)
     (tmp_path / "score_threshold.json").write_text(json.dumps({"checkpoint_sha256": sha256, "score_threshold": 1.5}))
-    config = dataclasses.replace(config, max_feature_num=99)
+    config = config.replace(max_feature_num=99)
     _extract(photos, config, tmp_path / "saved.h5")
     assert "score threshold 1.5, saved beside the checkpoint" in caplog.text
-    _extract(photos, dataclasses.replace(config, score_threshold=0), tmp_path / "all.h5")
+    _extract(photos, config.replace(score_threshold=0), tmp_path / "all.h5")
     with FeatureFile(tmp_path / "saved.h5") as saved, FeatureFile(tmp_path / "all.h5") as every:
         assert saved.attributes["score_threshold"] == 1.5 and every.attributes["score_threshold"] == 0
         assert saved.attributes["engine"] in ("mindspore", "onnxruntime", "openvino")

@@ -1,7 +1,5 @@
 """Extraction against the plain NumPy and Pillow implementation, on photos of real sizes."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,7 +91,7 @@ def test_the_real_network(tmp_path):
         feature_map = numpy_delf.block3(level[0].astype(float), weights)
         return feature_map.transpose(1, 2, 0), numpy_delf.attention(feature_map, weights)[0]
 
-    config = dataclasses.replace(config, checkpoint_path=str(tmp_path / "delf.ckpt"))
+    config = config.replace(checkpoint_path=str(tmp_path / "delf.ckpt"))
     settings, pca, image = ExtractionSettings.from_config(config), made_up_pca(1024), photo(200, 150, seed=1)
     features = extract(image, load_network(config), settings, pca)
     assert_agree(features, numpy_extraction.extract(image, numpy_network, settings, pca))

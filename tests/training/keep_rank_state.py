@@ -1,7 +1,6 @@
 """train.py, but every rank keeps its last state as ``rank<N>.ckpt``: what msrun starts in test_ranks.py."""
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 
 
 def main():

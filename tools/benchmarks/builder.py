@@ -19,8 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 
 PHOTO_HEIGHT, PHOTO_WIDTH, QUALITY = 384, 512, 88  # about 30 kB a photo
 PHOTOS_PER_LANDMARK = 20

@@ -8,7 +8,8 @@ from typing import Callable, Dict, List, NamedTuple
 
 import numpy as np
 
-from src.config import Config, parse_command_line
+from src.commands.command_line import parse_command_line
+from src.config import Config
 from src.errors import UserError
 
 HELP = """Time the extraction of one photo of 1024 x 768 in every engine installed, in turns, a process each.
@@ -80,7 +81,7 @@ def _start_engines(config: Config, photo: np.ndarray, processes: ExitStack) -> L
             print(f"  {label:21} left out: {error}", flush=True)
 
     for precision in ("float32", "bfloat16"):
-        recipe = dataclasses.replace(config, precision=precision, engine="auto")
+        recipe = config.replace(precision=precision, engine="auto")
         for name in sorted(installed_engines(recipe), key=list(NAMES).index):
             own = resolve_engine(dataclasses.replace(recipe, engine=name))
             start(f"{NAMES[name]} {precision}", own)

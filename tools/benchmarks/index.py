@@ -9,8 +9,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Dict, List
 
-from src.commands.command_line import run_command
-from src.config import parse_command_line
+from src.commands.command_line import parse_command_line, run_command
 from src.errors import UserError
 
 TARGETS = (5_000, 100_000, 1_000_000)  # photos

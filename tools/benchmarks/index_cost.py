@@ -1,6 +1,5 @@
 """What an index of drawn photos costs, and what queries would cost in a larger one."""
 
-import dataclasses
 import re
 import resource
 import tempfile
@@ -97,7 +96,7 @@ def _time_queries(
     if lists is not None:
         whole = faiss.try_extract_index_ivf(make_index(index_type, index.provenance["dimension"]))
         wanted = min(config.nprobe, whole.nlist) or default_nprobe(whole.nlist)
-        config = dataclasses.replace(config, nprobe=min(wanted, lists.nlist))
+        config = config.replace(nprobe=min(wanted, lists.nlist))
         share = config.nprobe / wanted
     set_nprobe(index.faiss_index, config.nprobe)
     with search_pool(config.search_threads) as pool:

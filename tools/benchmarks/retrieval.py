@@ -12,8 +12,8 @@ import time
 from statistics import mean
 from typing import Any, List, NamedTuple, Optional
 
-from src.commands.command_line import run_command
-from src.config import Config, parse_command_line
+from src.commands.command_line import parse_command_line, run_command
+from src.config import Config
 from src.errors import UserError
 
 EVAL = Path(__file__).resolve().parents[1] / "eval"

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import dataclasses
 import sys
 import time
 from contextlib import ExitStack
@@ -15,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from src.commands.command_line import run_command
-from src.config import Config, parse_command_line
+from src.commands.command_line import parse_command_line, run_command
+from src.config import Config
 from src.errors import UserError
 from tools.benchmarks.extract import benchmark_extraction
 
@@ -59,7 +58,7 @@ def benchmark_training(argv: List[str]) -> None:
     stages, runners = {}, {}
     with ExitStack() as processes:
         for name in STAGES:
-            stages[name] = StageBenchmark(dataclasses.replace(config, train_state=name), num_classes)
+            stages[name] = StageBenchmark(config.replace(train_state=name), num_classes)
             print(f"  {name:6}  first step, which compiles {stages[name].compile_seconds:8.1f} s", flush=True)
             runners[name] = stages[name].time_step
             if arguments.pytorch:
@@ -108,7 +107,7 @@ def benchmark_reading(argv: List[str]) -> None:
     info = dataset_info(config.traindata_path)
     print(f"{info.num_train} photos, crops of {config.image_size} px, batches of {config.batch_size}")
     for threads in map(int, arguments.threads.split(",")):
-        stream = TrainingStream(dataclasses.replace(config, num_workers=threads), info)
+        stream = TrainingStream(config.replace(num_workers=threads), info)
         batches = stream.batches(arguments.steps + 1)
         next(batches)  # opening the shards
         started = time.monotonic()
