@@ -75,11 +75,17 @@ class RunConfig(Section):
 
 @dataclass(frozen=True)
 class ModelConfig(Section):
-    """The network: where its weights come from, and how it starts without them."""
+    """The network: where its weights come from, what runs it, and how it starts without weights."""
 
     imagenet_checkpoint: str = key("", "Keras ResNet-50 weights (.h5) or checkpoint that tuning starts from")
     load_stem: bool = key(True, "load conv1 of imagenet_checkpoint too (the reference does not)")
     checkpoint_path: str = key("", "checkpoint: the tuning one for stage attn, the attn one for extraction")
+    engine: str = key(
+        "auto",
+        "what runs the network; auto takes the fastest installed",
+        choices=("auto", "mindspore", "onnxruntime", "openvino"),
+    )
+    precision: str = key("float32", "arithmetic of the network", choices=("float32", "bfloat16"))
     kernel_init: str = key("glorot", "initial convolution kernels", choices=("glorot", "he"))
     kernel_init_gain: float = key(
         1.0, "factor of the initial kernels; smaller ones turn faster under BatchNorm", above=0
@@ -133,12 +139,6 @@ class ExtractionConfig(Section):
     use_square_images: bool = key(False, "stretch photos to squares of their longer side")
     resize_factor: float = key(1.0, "factor of max_image_size and min_image_size", above=0)
     half: bool = key(False, "store descriptors and scores as float16")
-    engine: str = key(
-        "auto",
-        "what runs the network; auto takes the fastest installed",
-        choices=("auto", "mindspore", "onnxruntime", "openvino"),
-    )
-    precision: str = key("float32", "arithmetic of the network", choices=("float32", "bfloat16"))
     pca_path: str = key("", "PCA file (.npz) or the model zoo's folder; '' = raw descriptors")
     force_pca: bool = key(False, "use a PCA that was fitted on another checkpoint")
     pca_dim: int = key(40, "descriptor dimensions kept by the PCA", above=0)

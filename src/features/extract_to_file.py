@@ -98,7 +98,7 @@ def describe(
     shard: str = "",
 ) -> Dict[str, Any]:
     """Attributes of the feature file: everything that its numbers depend on, with engine and threshold resolved."""
-    settings = section_values(config, "extraction")
+    settings = {**section_values(config, "extraction"), "engine": config.engine, "precision": config.precision}
     for name in ("pca_path", "force_pca") if pca else ("pca_path", "force_pca", "pca_dim", "use_whitening"):
         del settings[name]
     engine = settings.pop("engine")

@@ -70,8 +70,8 @@ def build_collection(
 def _describe(images_path: PathLike, config: Config) -> Dict[str, Any]:
     """What is recorded: where photos and checkpoint are, and all that features and index depend on."""
     checkpoint_sha256 = weights_sha256(config.checkpoint_path)
-    extraction = section_values(config, "extraction")
-    del extraction["pca_path"], extraction["engine"]  # the one is copied, the other a matter of the machine
+    extraction = {**section_values(config, "extraction"), "precision": config.precision}
+    del extraction["pca_path"]  # the one is copied, the other a matter of the machine
     extraction["image_scales"] = list(config.image_scales)
     if config.score_threshold is None:  # settled now: queries are to be extracted alike wherever the checkpoint is
         extraction["score_threshold"] = saved_threshold(config.checkpoint_path, checkpoint_sha256) or 0.0
