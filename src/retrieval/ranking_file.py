@@ -1,26 +1,131 @@
-"""The ranking file: a ``.npz`` with a Ranking and how it was made. Other programs may write one too."""
+"""The ranking file: a ``.npz`` with a Ranking, how it was made, and the matches that retrieval itself verified.
+
+Other programs may write one too: ``query_names``, ``index_names``, ``ranks`` and ``scores`` are all that it must hold.
+"""
 
 import json
 import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Dict, Iterable, Iterator, Optional, Tuple
 
 import numpy as np
 
 from ..artifacts import PathLike, atomic_path, require_file
 from ..errors import UserError
-from ..records import Ranking
+from ..records import Provenance, Ranking
 
 _ARRAYS = ("query_names", "index_names", "ranks", "scores")
+_MATCH_TYPES = {
+    "queries": np.int32,
+    "photos": np.int32,
+    "correspondences": np.int32,
+    "verified": np.bool_,
+    "starts": np.int64,
+    "points": np.float32,
+}
 
 
-def save_ranking(path: PathLike, ranking: Ranking, provenance: Mapping[str, Any]) -> Path:
-    """Write ``ranking`` atomically.
+@dataclass(frozen=True, eq=False)
+class PairMatches:
+    """What was verified of one query and one photo of the index.
+
+    Attributes:
+        points: [M, 4] float32, (x, y) in the query's photo and (x, y) in the index photo of each inlier; pixels of the
+            original photos.
+        correspondences: putative ones, of which the inliers are some.
+        verified: False where they were too few to be verified; there are no inliers then.
+    """
+
+    points: np.ndarray
+    correspondences: int
+    verified: bool
+
+
+@dataclass(frozen=True, eq=False)
+class RankedMatches:
+    """The matches of the best photos of each query, P pairs in all, as retrieval verified them.
+
+    Attributes:
+        queries: [P] int32, rows of the ranking.
+        photos: [P] int32, photo numbers of the index.
+        correspondences: [P] int32, putative ones.
+        verified: [P] bool, False where these were too few.
+        starts: [P + 1] int64; pair p owns rows ``starts[p]`` to ``starts[p + 1]`` of ``points``.
+        points: [M, 4] float32, see ``PairMatches``.
+
+    Raises:
+        ValueError: shapes disagree.
+    """
+
+    queries: np.ndarray
+    photos: np.ndarray
+    correspondences: np.ndarray
+    verified: np.ndarray
+    starts: np.ndarray
+    points: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, kind in _MATCH_TYPES.items():
+            object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
+        pairs, starts = len(self), self.starts
+        if any(getattr(self, name).shape != (pairs,) for name in ("queries", "photos", "correspondences", "verified")):
+            raise ValueError(f"queries, photos, correspondences and verified of the matches are not all [{pairs}]")
+        if self.points.ndim != 2 or self.points.shape[1] != 4:
+            raise ValueError(f"points of the matches are {self.points.shape}, not [M, 4]")
+        if starts.shape != (pairs + 1,) or starts[0] or starts[-1] != len(self.points) or (np.diff(starts) < 0).any():
+            raise ValueError(f"starts of the matches do not divide {len(self.points)} points among {pairs} pairs")
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[Tuple[int, int, PairMatches]]) -> "RankedMatches":
+        """From (row of the ranking, photo number, matches) of each pair."""
+        pairs = list(pairs)
+        found = [matches for _, _, matches in pairs]
+        return cls(
+            queries=[query for query, _, _ in pairs],
+            photos=[photo for _, photo, _ in pairs],
+            correspondences=[matches.correspondences for matches in found],
+            verified=[matches.verified for matches in found],
+            starts=np.cumsum([0, *(len(matches.points) for matches in found)]),
+            points=np.concatenate([np.zeros((0, 4)), *(matches.points for matches in found)]),
+        )
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return self.queries.size
+
+    def find(self, query_row: int, photo: int) -> Optional[PairMatches]:
+        """The matches of a query, by its row of the ranking, and a photo, by its number; None where none were kept."""
+        pair = self._places.get((int(query_row), int(photo)))
+        if pair is None:
+            return None
+        points = self.points[self.starts[pair] : self.starts[pair + 1]]
+        return PairMatches(points, int(self.correspondences[pair]), bool(self.verified[pair]))
+
+    @cached_property
+    def _places(self) -> Dict[Tuple[int, int], int]:
+        return {pair: place for place, pair in enumerate(zip(self.queries.tolist(), self.photos.tolist()))}
+
+
+def require_ranking_name(path: PathLike) -> Path:
+    """``path``, if it is the name of a ranking file; UserError otherwise."""
+    if Path(path).suffix != ".npz":
+        raise UserError(f"{path}: a ranking is a .npz file; give `output` a name that ends in .npz")
+    return Path(path)
+
+
+def save_ranking(
+    path: PathLike, ranking: Ranking, provenance: Provenance, matches: Optional[RankedMatches] = None
+) -> Path:
+    """Write a ranking atomically.
 
     Args:
         path: ``.npz`` file to write.
         ranking: what to write.
-        provenance: how it was made (settings, ``checkpoint_sha256`` ...); plain values that JSON can hold.
+        provenance: how it was made.
+        matches: of the best photos; None = none were kept.
 
     Returns:
         ``path``.
@@ -28,33 +133,59 @@ def save_ranking(path: PathLike, ranking: Ranking, provenance: Mapping[str, Any]
     Raises:
         UserError: ``path`` does not end in .npz.
     """
-    if Path(path).suffix != ".npz":
-        raise UserError(f"{path}: a ranking is a .npz file; give `output` a name that ends in .npz")
-    with atomic_path(path) as temporary:
-        np.savez(
-            temporary,
-            query_names=np.array(ranking.query_names, dtype=np.str_),
-            index_names=np.array(ranking.index_names, dtype=np.str_),
-            ranks=ranking.ranks,
-            scores=ranking.scores,
-            provenance=np.array(json.dumps(provenance, sort_keys=True)),
-        )
+    arrays = {
+        "query_names": np.array(ranking.query_names, dtype=np.str_),
+        "index_names": np.array(ranking.index_names, dtype=np.str_),
+        "ranks": ranking.ranks,
+        "scores": ranking.scores,
+        "provenance": np.array(json.dumps(provenance.as_json(), sort_keys=True)),
+    }
+    if ranking.ranks.shape[1] < len(ranking.index_names):
+        arrays["num_images"] = np.array(len(ranking.index_names))
+    if matches is not None and len(matches):
+        arrays.update({f"match_{name}": getattr(matches, name) for name in _MATCH_TYPES})
+    with atomic_path(require_ranking_name(path)) as temporary:
+        np.savez(temporary, **arrays)
     return Path(path)
 
 
-def load_ranking(path: PathLike) -> Tuple[Ranking, Dict[str, Any]]:
-    """Read a ranking and its provenance ({} when the file holds none).
+def load_ranking(path: PathLike) -> Tuple[Ranking, Provenance]:
+    """Read a ranking and how it was made; ``Provenance()`` where the file does not say it in this project's form.
 
     Raises:
         UserError: no such file, or not a ranking.
     """
-    require_file(path, "ranks")
+    with _open(path) as arrays:
+        ranking = Ranking(*(arrays[name] for name in _ARRAYS))
+        if int(arrays.get("num_images", len(ranking.index_names))) != len(ranking.index_names):
+            raise ValueError(f"num_images is {arrays['num_images']}, index_names are {len(ranking.index_names)}")
+        try:
+            provenance = Provenance.from_json(json.loads(str(arrays["provenance"])))
+        except (KeyError, ValueError):  # another program's, or an older one
+            provenance = Provenance()
+    return ranking, provenance
+
+
+def load_ranked_matches(path: PathLike) -> Optional[RankedMatches]:
+    """Read the matches that were kept with a ranking; None where there are none.
+
+    Raises:
+        UserError: no such file, or not a ranking.
+    """
+    with _open(path) as arrays:
+        if "match_queries" not in arrays:
+            return None
+        return RankedMatches(**{name: arrays[f"match_{name}"] for name in _MATCH_TYPES})
+
+
+@contextmanager
+def _open(path: PathLike) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of a ranking file; what goes wrong in the block becomes a UserError."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            ranking = Ranking(*(arrays[name] for name in _ARRAYS))
-            provenance = json.loads(str(arrays["provenance"])) if "provenance" in arrays else {}
+        with np.load(require_file(path, "ranks"), allow_pickle=False) as arrays:
+            yield arrays
     except KeyError as error:
         raise UserError(f"{path}: not a ranking ({error.args[0]}); it must hold {', '.join(_ARRAYS)}") from error
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a ranking: {error}; make it again with eval/perform_retrieval.py") from error
-    return ranking, provenance
+        fix = "make it again with the command perform_retrieval"
+        raise UserError(f"{path}: not a ranking: {error}; {fix}") from error

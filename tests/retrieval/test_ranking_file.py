@@ -1,9 +1,13 @@
+"""The ranking file: what is written is read back, and what is no ranking is refused."""
+
+import json
+
 import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.records import Ranking
-from src.retrieval.ranking_file import load_ranking, save_ranking
+from src.records import Provenance, Ranking
+from src.retrieval.ranking_file import PairMatches, RankedMatches, load_ranked_matches, load_ranking, save_ranking
 
 
 @pytest.fixture
@@ -11,29 +15,94 @@ def ranking():
     return Ranking(["q_1", "é"], ["jpg/a", "b", "c"], [[2, 0, 1], [1, 0, 2]], [[3, 1, 0], [2.5, 2.5, 0]])
 
 
+@pytest.fixture
+def matches():
+    """Of the first query: two inliers with photo 2, and photo 0, which had too few correspondences."""
+    points = np.array([[1, 2, 3, 4], [5, 6.5, 7, 8]])
+    return RankedMatches.from_pairs([(0, 2, PairMatches(points, 5, True)), (0, 0, PairMatches(points[:0], 3, False))])
+
+
 def test_round_trip(tmp_path, ranking):
-    path = save_ranking(tmp_path / "new" / "ranks.npz", ranking, {"seed": 0, "scales": [0.5, 1], "none": None})
+    made = Provenance("ab", {"name": "delf"}, {"seed": 0, "scales": (0.5, 1), "none": None}, {"photos": "p"}, {"n": 3})
+    path = save_ranking(tmp_path / "new" / "ranks.npz", ranking, made)
     loaded, provenance = load_ranking(path)
     assert (loaded.query_names, loaded.index_names) == (ranking.query_names, ranking.index_names)
     assert loaded.ranks.dtype == np.int32 and loaded.scores.dtype == np.float32
     np.testing.assert_array_equal(loaded.ranks, ranking.ranks)
     np.testing.assert_array_equal(loaded.scores, ranking.scores)
-    assert provenance == {"seed": 0, "scales": [0.5, 1], "none": None}
+    assert provenance == made and provenance.settings == {"seed": 0, "scales": [0.5, 1], "none": None}
+    with np.load(path) as arrays:
+        assert sorted(arrays) == ["index_names", "provenance", "query_names", "ranks", "scores"]
+    assert load_ranked_matches(path) is None
     assert [file.name for file in path.parent.iterdir()] == ["ranks.npz"]
 
 
 def test_same_ranking_same_bytes(tmp_path, ranking):
-    first = save_ranking(tmp_path / "1.npz", ranking, {"b": 1, "a": 2}).read_bytes()
-    assert save_ranking(tmp_path / "2.npz", ranking, {"a": 2, "b": 1}).read_bytes() == first
+    made = [Provenance(settings=settings) for settings in ({"b": 1, "a": 2}, {"a": 2, "b": 1})]
+    first = save_ranking(tmp_path / "1.npz", ranking, made[0]).read_bytes()
+    assert save_ranking(tmp_path / "2.npz", ranking, made[1]).read_bytes() == first
+
+
+def test_the_best_photos_alone(tmp_path, ranking):
+    best = Ranking(ranking.query_names, ranking.index_names, ranking.ranks[:, :2], ranking.scores[:, :2])
+    path = save_ranking(tmp_path / "ranks.npz", best, Provenance())
+    loaded, _ = load_ranking(path)
+    assert loaded.ranks.tolist() == [[2, 0], [1, 0]] and loaded.index_names == ranking.index_names
+    with np.load(path) as arrays:
+        assert int(arrays["num_images"]) == 3
+        np.savez(tmp_path / "other.npz", **{**arrays, "num_images": 4})
+    with pytest.raises(UserError, match="num_images is 4"):
+        load_ranking(tmp_path / "other.npz")
+
+
+def test_matches_round_trip(tmp_path, ranking, matches):
+    path = save_ranking(tmp_path / "ranks.npz", ranking, Provenance(), matches)
+    with np.load(path) as arrays:
+        kept = {name: arrays[f"match_{name}"] for name in ("queries", "photos", "correspondences", "verified")}
+        assert {name: array.tolist() for name, array in kept.items()} == {
+            "queries": [0, 0], "photos": [2, 0], "correspondences": [5, 3], "verified": [True, False]}  # fmt: skip
+        assert arrays["match_starts"].tolist() == [0, 2, 2] and arrays["match_points"].dtype == np.float32
+    loaded = load_ranked_matches(path)
+    best, poor = loaded.find(0, 2), loaded.find(np.int64(0), np.int32(0))
+    assert best.points.tolist() == [[1, 2, 3, 4], [5, 6.5, 7, 8]] and best.verified and best.correspondences == 5
+    assert poor.points.shape == (0, 4) and not poor.verified and poor.correspondences == 3
+    assert loaded.find(1, 2) is None and loaded.find(0, 1) is None
+    assert load_ranking(path)[0].ranks.tolist() == ranking.ranks.tolist()
+
+
+def test_no_matches_are_not_written(tmp_path, ranking):
+    none = RankedMatches.from_pairs([])
+    assert len(none) == 0 and none.points.shape == (0, 4) and none.find(0, 0) is None
+    assert load_ranked_matches(save_ranking(tmp_path / "ranks.npz", ranking, Provenance(), none)) is None
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        ({"match_points": np.zeros((3, 4))}, "starts"),
+        ({"match_points": np.zeros((2, 3))}, "points"),
+        ({"match_starts": [0, 3, 2]}, "starts"),
+        ({"match_photos": [1]}, r"not all \[2\]"),
+    ],
+)
+def test_matches_that_do_not_belong_together(tmp_path, ranking, matches, damage, said):
+    path = save_ranking(tmp_path / "ranks.npz", ranking, Provenance(), matches)
+    with np.load(path) as arrays:
+        np.savez(path, **{**arrays, **damage})
+    with pytest.raises(UserError, match=said):
+        load_ranked_matches(path)
 
 
 def test_file_of_another_program_and_no_queries(tmp_path):
     arrays = {"query_names": ["q"], "index_names": ["a", "b"], "ranks": [[1, 0]], "scores": [[1.0, 0.5]]}
     np.savez(tmp_path / "ranks.npz", **arrays)
     loaded, provenance = load_ranking(tmp_path / "ranks.npz")
-    assert loaded.query_names == ["q"] and provenance == {}
+    assert loaded.query_names == ["q"] and provenance == Provenance()
+    assert load_ranked_matches(tmp_path / "ranks.npz") is None
+    np.savez(tmp_path / "older.npz", **arrays, provenance=json.dumps({"seed": 0}))
+    assert load_ranking(tmp_path / "older.npz")[1] == Provenance()
     empty = Ranking([], ["a"], np.zeros((0, 1)), np.zeros((0, 1)))
-    assert load_ranking(save_ranking(tmp_path / "empty.npz", empty, {}))[0].query_names == []
+    assert load_ranking(save_ranking(tmp_path / "empty.npz", empty, Provenance()))[0].query_names == []
 
 
 @pytest.mark.parametrize("write", [lambda path: path.write_bytes(b"text"), lambda path: path.write_bytes(b""), None])
@@ -61,8 +130,8 @@ def test_bad_content(tmp_path, ranking):
     with pytest.raises(UserError, match="not a ranking"):
         load_ranking(tmp_path / "array.npy")
     with pytest.raises(UserError, match=r"ends in \.npz"):
-        save_ranking(tmp_path / "ranks.txt", ranking, {})
-    path = save_ranking(tmp_path / "cut.npz", ranking, {})
+        save_ranking(tmp_path / "ranks.txt", ranking, Provenance())
+    path = save_ranking(tmp_path / "cut.npz", ranking, Provenance())
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="not a ranking"):
         load_ranking(path)
