@@ -1,0 +1,65 @@
+"""csv files of outside: what is read, line numbers, and one-sentence errors."""
+
+import pytest
+
+from src import tables
+from src.errors import UserError
+from src.tables import read_table
+
+
+def rows_of(path, columns=("a", "b"), **options):
+    return [
+        (line, *row) for frame in read_table(path, columns, "table", **options) for line, *row in frame.itertuples()
+    ]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("a,b\n1,2\n3,4\n", [(2, "1", "2"), (3, "3", "4")]),
+        ("a,b\n1,2\n3,4", [(2, "1", "2"), (3, "3", "4")]),
+        ("\ufeffb,c,a\r\n2,x,1\r\n", [(2, "1", "2")]),
+        ('"a","b"\n"1, 2"," 3 "\n', [(2, "1, 2", "3")]),
+        ("a,b\n1,2\n\n3,4\n\n", [(2, "1", "2"), (4, "3", "4")]),
+        ('a,b\n"1\n1",2\n3,4\n', [(3, "1\n1", "2"), (4, "3", "4")]),
+        ("a,b\nNA,None\n1e3,\n07\n", [(2, "NA", "None"), (3, "1e3", ""), (4, "07", "")]),
+        ("a,b\n\u00fc,2\n", [(2, "\u00fc", "2")]),
+        ("a,b\n", []),
+    ],
+)
+def test_rows_and_their_lines(tmp_path, text, expected, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode())
+    assert rows_of(path) == expected
+    monkeypatch.setattr(tables, "CHUNK", 1)
+    assert rows_of(path) == expected
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "no column 'a': the header is ''; `table` needs a,b"),
+        ("a;b\n1;2\n", "no column 'a': the header is 'a;b'"),
+        ("a,b,a\n1,2,3\n", "two columns 'a'"),
+        ("a,b\n1,2,3\n", "line 2: more fields"),
+        ("a,b\n1,2,3,4\n", "line 2: no valid csv: more fields"),
+        ("a,b\n1,2\n1,2,3\n", "line 3: more fields"),
+        ("a,b\n1,2\n1,2,3,4\n", "line 3: no valid csv: more fields"),
+        ('a,b\n1,2\n1,"2\n', "line 3: no valid csv: a quote that is never closed"),
+    ],
+)
+def test_what_is_no_table(tmp_path, text, said):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"t.csv.*{said}"):
+        rows_of(path)
+
+
+def test_separators_and_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a;b\n1;\xff\n")
+    with pytest.raises(UserError, match="t.csv: not a csv file"):
+        rows_of(path, separators=",;")
+    assert rows_of(path, separators=",;", errors="surrogateescape") == [(2, "1", "\udcff")]
+    with pytest.raises(UserError, match=r"no such file \(`table`\)"):
+        rows_of(tmp_path / "none.csv")
