@@ -56,41 +56,15 @@ prepare_environment() {
     fi
 }
 
-# split_options "$@": fills `positional` and `options`; gives --config its default (`default_recipe`, if set). Options of
-# the script itself (--output_path, --list_images_path, --protocol, --distractors_path) are not for every command: they
-# go to variables of their names.
-split_options() {
-    positional=() options=() output_path=. list_images_path='' protocol='' distractors_path=''
-    local has_config=0
-    while (($#)); do
-        case $1 in
-            --output_path=* | --list_images_path=* | --protocol=* | --distractors_path=*)
-                set -- "${1%%=*}" "${1#*=}" "${@:2}"
-                continue
-                ;;
-            --output_path | --list_images_path | --protocol | --distractors_path)
-                (($# > 1)) || fail "$1 needs a value"
-                printf -v "${1#--}" %s "$2"
-                shift
-                ;;
-            -h | --help)
-                show_usage "$0"
-                exit 0
-                ;;
-            --*)
-                [[ $1 == --config || $1 == --config=* ]] && has_config=1
-                options+=("$1")
-                # The value of '--option value'; a lone '--flag' is followed by another option or by nothing.
-                if [[ $1 != *=* && $# -gt 1 && $2 != --* ]]; then
-                    options+=("$2")
-                    shift
-                fi
-                ;;
-            *) positional+=("$1") ;;
-        esac
+# split_arguments "$@": fills `positional` with the arguments before the first option, `options` with the rest.
+split_arguments() {
+    positional=() options=()
+    while (($#)) && [[ $1 != -* ]]; do
+        positional+=("$1")
         shift
     done
-    ((has_config)) || options=(--config "${default_recipe:-$root/configs/delf_gldv2.yaml}" "${options[@]}")
+    options=("$@")
+    [[ ${1:-} != -h && ${1:-} != --help ]] || { show_usage "$0"; exit 0; }
 }
 
 # stage_options: takes `stage` and the checkpoint from `positional` and adds them to `options`.
@@ -100,16 +74,6 @@ stage_options() {
     ((${#positional[@]} <= 2)) || fail "too many arguments: ${positional[*]:2}"
     options+=(--train_state "$stage")
     [[ -z "${positional[1]:-}" ]] || options+=(--checkpoint_path "${positional[1]}")
-}
-
-# recipe_value KEY: the value that `options` and the recipe give KEY; also where a wrong option is first noticed.
-recipe_value() {
-    PYTHONPATH="$root" "$(find_python)" -c '
-import sys
-from src.command import run_command
-from src.config import parse_command_line
-run_command(lambda: print(getattr(parse_command_line("", [], None, sys.argv[2:])[0], sys.argv[1])))
-' "$1" "${options[@]}"
 }
 
 # show_usage FILE: the comment at the top of a script.

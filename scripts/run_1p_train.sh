@@ -4,10 +4,10 @@
 #   bash scripts/run_1p_train.sh tuning|joint [CHECKPOINT] [--option value ...]
 #   bash scripts/run_1p_train.sh attn CHECKPOINT [--option value ...]
 #
-# CHECKPOINT is where the stage starts: for attn, one that tuning wrote. The recipe is configs/delf_gldv2.yaml unless
-# --config names another; every key of it is an option too (python train.py --help lists them).
+# CHECKPOINT is where the stage starts: for attn, one that tuning wrote. The recipe is the published one
+# (configs/delf_gldv2.yaml) unless --config names another; its keys are options too: python train.py --help_all.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-split_options "$@"
+split_arguments "$@"
 stage_options
 exec "$(find_python)" "$root/train.py" "${options[@]}"

@@ -21,11 +21,11 @@ while (($#)); do
     shift
 done
 recipe=(--config "$root/configs/delf_demo.yaml" --seed "$seed")
-data_options=(--seed "$seed") attn_steps=200 pca_photos=160
+data_options=(--seed "$seed") train_options=() extract_options=() attn_steps=200 pca_photos=160
 if ((small)); then
     data_options+=(--num_classes 8 --photos_per_class 8 --num_eval_landmarks 3 --photos_per_eval_landmark 6
         --queries_per_landmark 2 --num_distractors 6)
-    recipe+=(--max_iters 6 --batch_size 8 --image_scales 0.7071,1)
+    train_options=(--max_iters 6 --batch_size 8) extract_options=(--image_scales 0.7071,1)
     attn_steps=4 pca_photos=40
 fi
 mkdir -p "$work/logs"
@@ -56,19 +56,22 @@ step shards "$python" "$root/build_image_dataset.py" --train_csv_path="$data/gld
     --train_clean_csv_path="$data/gldv2/train/train_clean.csv" --train_directory="$data/gldv2/train/*/*/*/" \
     --output_directory="$shards" --num_shards=4 --validation_split_size=0.1 --seed="$seed"
 
-step tuning bash "$root/scripts/run_1p_train.sh" tuning "${recipe[@]}" \
+step tuning bash "$root/scripts/run_1p_train.sh" tuning "${recipe[@]}" "${train_options[@]}" \
     --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/tuning"
 step attn bash "$root/scripts/run_1p_train.sh" attn "$(newest "$work/tuning")" "${recipe[@]}" \
-    --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/trained" --max_iters "$attn_steps" --initial_lr 0.1
+    "${train_options[@]}" --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/trained" \
+    --max_iters "$attn_steps" --initial_lr 0.1
 # The baseline is the usual He initialisation, the stronger one: not the recipe's shortened kernels.
 step untrained "$python" "$root/tools/make_untrained_checkpoint.py" "${recipe[@]}" \
     --kernel_init_gain 1 --residual_gamma 1 --output "$work/untrained/checkpoint_delf_attn-0_0.ckpt"
 
 # learn_pca NAME: on training photos, as a PCA belongs to a network and not to the photos it is tried on.
 learn_pca() {
-    "$python" "$root/eval/extract_features.py" "${recipe[@]}" --images_path "$data/gldv2/train" --num_images $pca_photos \
+    "$python" "$root/eval/extract_features.py" "${recipe[@]}" "${extract_options[@]}" \
+        --images_path "$data/gldv2/train" --num_images $pca_photos \
         --checkpoint_path "$(newest "$work/$1")" --output "$work/$1/pca_sample.h5" &&
-        "$python" "$root/tools/learn_pca.py" "${recipe[@]}" --features "$work/$1/pca_sample.h5" --output "$work/$1/pca.npz"
+        "$python" "$root/tools/learn_pca.py" --config "$root/configs/delf_demo.yaml" \
+            --features "$work/$1/pca_sample.h5" --output "$work/$1/pca.npz"
 }
 for network in untrained trained; do
     step "pca_$network" learn_pca "$network"
@@ -80,17 +83,18 @@ query_image=$(cut -d ' ' -f 1 "$query" | sed 's/^oxc1_//')
 other_image=$(grep -v -x "$query_image" "${query%_query.txt}_good.txt" | head -n 1)
 printf '%s.jpg\n' "$query_image" "$other_image" >"$work/list_images.txt"
 step match bash "$root/scripts/run_eval_match_images.sh" "$data/oxford/jpg" "$(newest "$work/trained")" 0 "${recipe[@]}" \
-    --list_images_path "$work/list_images.txt" --output_path "$work"
+    "${extract_options[@]}" --list_images_path "$work/list_images.txt" --output_path "$work"
 
 for network in untrained trained; do
     step "retrieval_$network" bash "$root/scripts/run_eval_retrieval_images.sh" "$data/oxford/jpg" "$data/oxford/gt" \
-        "$(newest "$work/$network")" 0 "${recipe[@]}" --protocol classic --output_path "$work/$network"
+        "$(newest "$work/$network")" 0 "${recipe[@]}" "${extract_options[@]}" --protocol classic \
+        --output_path "$work/$network"
 done
 rank_randomly() {
     local files=$work/trained/retrieval_files
-    "$python" "$root/tools/rank_randomly.py" "${recipe[@]}" --index "$files/index" \
+    "$python" "$root/tools/rank_randomly.py" --seed "$seed" --index "$files/index" \
         --query_features "$files/query_features.h5" --output "$work/random/ranks.npz" &&
-        "$python" "$root/eval/compute_map.py" "${recipe[@]}" --ranks "$work/random/ranks.npz" \
+        "$python" "$root/eval/compute_map.py" --ranks "$work/random/ranks.npz" \
             --gt_path "$data/oxford/gt" --protocol classic --output "$work/random/mAP.txt"
 }
 mkdir -p "$work/random"

@@ -25,12 +25,12 @@ while (($#)); do
     esac
     shift
 done
-default_recipe=$root/configs/delf_gldv2_8p.yaml
-split_options "${others[@]}"
+split_arguments "${others[@]}"
 devices=${positional[0]:-}
 [[ $devices =~ ^[1-9][0-9]*$ ]] || { show_usage "$0" >&2; fail "the first argument is the number of devices"; }
 positional=("${positional[@]:1}")
 stage_options
+[[ " ${options[*]}" == *" --config"[\ =]* ]] || options=(--config "$root/configs/delf_gldv2_8p.yaml" "${options[@]}")
 
 python=$(find_python)
 msrun=$(dirname "$(command -v "$python")")/msrun
@@ -39,7 +39,7 @@ if [[ " ${msrun_options[*]-}" != *" --master_"* ]]; then # one machine: any free
     msrun_options+=("--master_port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')")
 fi
 [[ " ${msrun_options[*]}" == *" --worker_num="* ]] || msrun_options+=("--worker_num=$devices")
-run_folder=$(recipe_value save_ckpt)
+run_folder=$("$python" "$root/train.py" "${options[@]}" --print_key save_ckpt)
 logs=$run_folder/${stage}_ranks
 rm -rf "$logs"
 mkdir -p "$logs"

@@ -54,7 +54,7 @@ class Command:
         argv = list(sys.argv[1:] if argv is None else argv)
         parser = self._parser("--help_all" in argv)
         self._refuse_strangers(parser, argv)
-        arguments = parser.parse_args(argv)
+        arguments = parser.parse_intermixed_args(argv)
         values = load_yaml(arguments.config) if getattr(arguments, "config", None) else {}
         for name in self.keys:
             if hasattr(arguments, name):
