@@ -1,1 +1,1 @@
-"""Photos and labels: GLDv2 files, MindRecord shards, the reader, the demo set."""
+"""Photos and labels: lists, checks of photos, MindRecord shards, the reader, augmentation."""

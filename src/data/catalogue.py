@@ -42,7 +42,7 @@ class Catalogue:
         file_ids: name of each photo in the data set.
         labels: class of each photo, [N] int32, 0..num_classes-1.
         class_names: landmark id or name of each class, rising.
-        locate: (root, file_id) -> path of the photo.
+        locate: (root, file_id) -> path of the photo; ``os.path.join`` for photos that are named by their path.
     """
 
     file_ids: Names
@@ -53,11 +53,6 @@ class Catalogue:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
-
-
-def below_root(root: str, file_id: str) -> str:
-    """``locate`` of photos that are named by their path."""
-    return os.path.join(root, file_id)
 
 
 def _pack(listings: Iterable[Tuple[ClassName, str]]) -> Tuple[np.ndarray, np.ndarray, List[ClassName]]:

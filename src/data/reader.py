@@ -7,12 +7,10 @@ from typing import Callable, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from ..config import Config
+from ..config import TrainingConfig
 from ..errors import UserError
 from .augmentation import random_crop, whole_photo
-from .summary import MAKE_IT, DatasetInfo, dataset_info
-
-__all__ = ["Batch", "DatasetInfo", "TrainingStream", "dataset_info", "validation_batches"]
+from .summary import MAKE_AGAIN, DatasetInfo
 
 COLUMNS = ["file_id", "label", "data"]
 PREFETCHED_BATCHES = 2
@@ -63,21 +61,21 @@ def _fill(batch: Batch, slot: int, record: Record, prepare: Prepare, info: Datas
     if not 0 <= record.label < info.num_classes:
         raise UserError(
             f"{info.folder}: photo {record.file_id} has label {record.label}, outside 0 to {info.num_classes - 1}; "
-            f"{MAKE_IT} `overwrite`"
+            f"{MAKE_AGAIN}"
         )
     try:
         batch.images[slot] = prepare(record)
     except ValueError as error:
-        raise UserError(f"{info.folder}: photo {record.file_id}: {error}; {MAKE_IT} `overwrite`") from error
+        raise UserError(f"{info.folder}: photo {record.file_id}: {error}; {MAKE_AGAIN}") from error
     batch.labels[slot] = record.label
     batch.file_ids[slot] = record.file_id
 
 
-def _load(work: Work, info: DatasetInfo, config: Config) -> Iterator[Batch]:
+def _load(work: Work, info: DatasetInfo, image_size: int, num_workers: int) -> Iterator[Batch]:
     """A batch for each item of ``work``, in order; threads decode the next ones while the caller uses the last."""
 
     def start(epoch: int, records: List[Record], prepare: Prepare) -> Tuple[Batch, List[Future]]:
-        images = np.empty((len(records), 3, config.image_size, config.image_size), np.float32)
+        images = np.empty((len(records), 3, image_size, image_size), np.float32)
         batch = Batch(images, np.empty(len(records), np.int32), [""] * len(records), epoch)
         return batch, [pool.submit(_fill, batch, slot, row, prepare, info) for slot, row in enumerate(records)]
 
@@ -86,7 +84,7 @@ def _load(work: Work, info: DatasetInfo, config: Config) -> Iterator[Batch]:
             future.result()
         return batch
 
-    pool = ThreadPoolExecutor(config.num_workers)
+    pool = ThreadPoolExecutor(num_workers)
     pending: deque = deque()
     try:
         for item in work:
@@ -113,24 +111,34 @@ class TrainingStream:
     their own, and all of them together are what one rank with ``ranks * batch_size`` would take.
     """
 
-    def __init__(self, config: Config, info: DatasetInfo, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self,
+        training: TrainingConfig,
+        info: DatasetInfo,
+        seed: int = 0,
+        num_workers: int = 2,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
         """UserError when the training set has fewer photos than one step, or than ``overfit_batches`` take."""
-        self.steps_per_epoch = info.num_train // (config.batch_size * ranks)
-        if self.steps_per_epoch < max(1, config.overfit_batches):
+        self.steps_per_epoch = info.num_train // (training.batch_size * ranks)
+        if self.steps_per_epoch < max(1, training.overfit_batches):
             several = f" on {ranks} devices" if ranks > 1 else ""
-            batches = f" for `overfit_batches` {config.overfit_batches}" if config.overfit_batches else ""
+            batches = f" for `overfit_batches` {training.overfit_batches}" if training.overfit_batches else ""
             raise UserError(
                 f"{info.folder}: {info.num_train} training photos are too few{batches} with `batch_size` "
-                f"{config.batch_size}{several}"
+                f"{training.batch_size}{several}"
             )
-        self.config = config
+        self.training = training
         self.info = info
+        self.seed = seed
+        self.num_workers = num_workers
         self.rank = rank
         self.ranks = ranks
 
     def _prepare(self, epoch: int) -> Prepare:
-        size, seed, min_area = self.config.image_size, self.config.seed, self.config.min_crop_area
-        if not self.config.use_augmentation:
+        size, seed, min_area = self.training.image_size, self.seed, self.training.min_crop_area
+        if not self.training.use_augmentation:
             return lambda record: whole_photo(record.data, size)
 
         def crop(record: Record) -> np.ndarray:
@@ -139,11 +147,11 @@ class TrainingStream:
         return crop
 
     def _work(self, steps: int, start_step: int) -> Work:
-        batch_size = self.config.batch_size
+        batch_size = self.training.batch_size
         while start_step < steps:
             epoch, first = divmod(start_step, self.steps_per_epoch)
             last = min(self.steps_per_epoch, first + steps - start_step)
-            order = epoch_order(self.info.num_train, self.config.seed, epoch)
+            order = epoch_order(self.info.num_train, self.seed, epoch)
             steps_of_ranks = order[: self.steps_per_epoch * self.ranks * batch_size].reshape(-1, self.ranks, batch_size)
             records = read_records(self.info.train_shards, steps_of_ranks[first:last, self.rank].ravel())
             prepare = self._prepare(epoch)
@@ -153,20 +161,26 @@ class TrainingStream:
 
     def batches(self, steps: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of the global steps ``start_step`` .. ``steps - 1``, across as many epochs as that takes."""
-        overfit = self.config.overfit_batches
+        overfit = self.training.overfit_batches
         if overfit:
-            kept = list(_load(self._work(overfit, 0), self.info, self.config))
+            kept = list(self._loaded(self._work(overfit, 0)))
             return (kept[step % overfit] for step in range(start_step, steps))
-        return _load(self._work(steps, start_step), self.info, self.config)
+        return self._loaded(self._work(steps, start_step))
+
+    def _loaded(self, work: Work) -> Iterator[Batch]:
+        return _load(work, self.info, self.training.image_size, self.num_workers)
 
 
-def validation_batches(config: Config, info: DatasetInfo, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
+def validation_batches(
+    training: TrainingConfig, info: DatasetInfo, num_workers: int = 2, rank: int = 0, ranks: int = 1
+) -> Iterator[Batch]:
     """The first ``eval_photos`` validation photos (all, when 0), whole, in the order of the shards.
 
     Of several ranks, each takes every ``ranks``-th photo. The last batch may be smaller.
     """
-    count = min(info.num_validation, config.eval_photos or info.num_validation)
+    size = training.image_size
+    count = min(info.num_validation, training.eval_photos or info.num_validation)
     records = read_records(info.validation_shards, np.arange(rank, count, ranks))
-    chunks = _chunks(records, config.batch_size)
-    work = ((0, chunk, lambda record: whole_photo(record.data, config.image_size)) for chunk in chunks)
-    return _load(work, info, config)
+    chunks = _chunks(records, training.batch_size)
+    work = ((0, chunk, lambda record: whole_photo(record.data, size)) for chunk in chunks)
+    return _load(work, info, size, num_workers)

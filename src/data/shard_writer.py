@@ -17,9 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError
+from ..workers import OrderedMap
 from .catalogue import Catalogue
 from .jpeg import UnusablePhoto, read_as_jpeg
-from .parallel import OrderedMap
 from .summary import shard_name
 
 SCHEMA = {"file_id": {"type": "string"}, "label": {"type": "int64"}, "data": {"type": "bytes"}}
@@ -55,7 +55,7 @@ def write_shard(path: Path, records: Iterable[Dict[str, Any]]) -> None:
         writer.commit()
 
 
-class Photo(NamedTuple):
+class CheckedPhoto(NamedTuple):
     """A photo read: its JPEG and what it was converted from, or why it is skipped."""
 
     data: bytes
@@ -64,15 +64,15 @@ class Photo(NamedTuple):
     checksum: int
 
 
-def read_photos(paths: Sequence[str], min_photo_size: int) -> List[Photo]:
+def read_photos(paths: Sequence[str], min_photo_size: int) -> List[CheckedPhoto]:
     """Read and check some photos; runs in processes of its own."""
     photos = []
     for path in paths:
         try:
             data, converted_from = read_as_jpeg(path, min_photo_size)
-            photos.append(Photo(data, converted_from, "", zlib.crc32(data)))
+            photos.append(CheckedPhoto(data, converted_from, "", zlib.crc32(data)))
         except UnusablePhoto as reason:
-            photos.append(Photo(b"", "", str(reason), 0))
+            photos.append(CheckedPhoto(b"", "", str(reason), 0))
     return photos
 
 
@@ -109,7 +109,7 @@ class SplitWriter:
         self.skipped: Dict[str, array] = defaultdict(lambda: array("i"))  # positions of the photos by reason
         self.classes: Set[int] = set()
 
-    def _photos(self, positions: np.ndarray, read: OrderedMap) -> Iterator[Tuple[int, Photo]]:
+    def _photos(self, positions: np.ndarray, read: OrderedMap) -> Iterator[Tuple[int, CheckedPhoto]]:
         """The photos at ``positions``, in this order, with a progress bar."""
         starts = range(0, len(positions), PHOTOS_AT_ONCE)
         paths = ([self.source.path(position) for position in positions[start:][:PHOTOS_AT_ONCE]] for start in starts)
@@ -123,7 +123,7 @@ class SplitWriter:
             raise UserError(f"{self.source.path(position)}: {reason} (`on_error` skip leaves such photos out)")
         self.skipped[reason].append(position)
 
-    def _records(self, photos: Iterable[Tuple[int, Photo]], shard: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    def _records(self, photos: Iterable[Tuple[int, CheckedPhoto]], shard: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         for position, photo in photos:
             file_id = self.source.catalogue.file_ids[position]
             if photo.skipped_for or not is_utf8(file_id):

@@ -12,13 +12,14 @@ from typing import Any, Dict, Iterable, Sequence, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from ..artifacts import PathLike, atomic_write_json, build_folder_for
+from ..artifacts import PathLike, atomic_write_json, build_folder_for, is_made, restore_folder
 from ..errors import UserError
+from ..records import Provenance
+from ..workers import ordered_map
 from .catalogue import Catalogue
-from .parallel import ordered_map
+from .lists import split_by_label
 from .shard_writer import Source, SplitWriter, read_photos
-from .split import split_by_label
-from .summary import RELABELING_FILE, SKIPPED_FILE, SPLITS, SUMMARY_FILE, is_finished, read_summary
+from .summary import RELABELING_FILE, SKIPPED_FILE, SPLITS, SUMMARY_FILE, read_summary, stored_provenance
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +66,9 @@ def _write_skipped(path: Path, writers: Sequence[SplitWriter]) -> None:
     _write_rows(path, ("file_id", "path", "reason"), rows)
 
 
-def _write_dataset(folder: Path, source: Source, made_with: Dict[str, Any], workers: int) -> Dict[str, Any]:
+def _write_dataset(folder: Path, source: Source, wanted: Provenance, workers: int) -> Dict[str, Any]:
     """Write shards, CSV files and summary into ``folder``; returns the summary."""
-    settings, catalogue = made_with["settings"], source.catalogue
+    settings, catalogue = wanted.settings, source.catalogue
     halves = split_by_label(catalogue.labels, settings["validation_split_size"], settings["seed"])
     alone = sum(count == 1 for count in np.bincount(catalogue.labels))
     if alone:
@@ -88,7 +89,7 @@ def _write_dataset(folder: Path, source: Source, made_with: Dict[str, Any], work
         "listed": len(catalogue.file_ids),
         "classes_without_training_photo": catalogue.num_classes - len(writers[0].classes),
         **{writer.split: writer.summary() for writer in writers},
-        "made_with": made_with,
+        "made_with": {**wanted.sources, "settings": settings},
     }
     atomic_write_json(folder / SUMMARY_FILE, summary)
     return summary
@@ -126,7 +127,9 @@ def build_dataset(
         UserError: settings out of range, no photo found, a folder that must not be replaced or that another process is
             making, or, with ``on_error`` "stop", a photo that cannot be used.
     """
-    output = Path(output)
+    output = restore_folder(output)
+    if output.is_file():
+        raise UserError(f"{output}: is a file; give `output_directory` a folder")
     if not 1 <= num_shards <= MAX_SHARDS:
         raise UserError(f"`num_shards` is {num_shards}; it must be 1 to {MAX_SHARDS}")
     if min_photo_size < 1:
@@ -141,12 +144,11 @@ def build_dataset(
         "seed": seed,
         "min_photo_size": min_photo_size,
     }
-    made_with = {"photos": digest, "settings": settings}
-    if is_finished(output, made_with, overwrite):
-        logger.info("%s: already made", output)
+    wanted = Provenance(settings=settings, sources={"photos": digest})
+    if is_made(output, wanted, partial(stored_provenance, replaced=overwrite), overwrite, "output_directory"):
         return read_summary(output)
     with build_folder_for(output) as folder:
         free = shutil.disk_usage(folder).free
         if free < size:
             logger.warning("%s: %.1f GB are free, the photos take %.1f GB", output, free / 1e9, size / 1e9)
-        return _write_dataset(folder, source, made_with, workers)
+        return _write_dataset(folder, source, wanted, workers)

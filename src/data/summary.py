@@ -9,12 +9,14 @@ from typing import Any, Dict, Tuple
 
 from ..artifacts import PathLike, digest
 from ..errors import UserError
+from ..records import Provenance
 
 SUMMARY_FILE = "dataset.json"
 RELABELING_FILE = "relabeling.csv"
 SKIPPED_FILE = "skipped.csv"
 SPLITS = ("train", "validation")
-MAKE_IT = "make the data set with build_image_dataset.py"
+MAKE_IT = "make the data set with the command build_image_dataset"
+MAKE_AGAIN = f"{MAKE_IT} and `overwrite`"
 OWN_FILE = re.compile(r"(train|validation)\.mindrecord\d{3,}(\.db)?|dataset\.json|relabeling\.csv|skipped\.csv")
 
 
@@ -71,39 +73,40 @@ def dataset_info(traindata_path: PathLike) -> DatasetInfo:
     except FileNotFoundError as error:
         raise UserError(f"{folder}: has no {SUMMARY_FILE}; {MAKE_IT}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SUMMARY_FILE}: damaged; {MAKE_IT} `overwrite`") from error
+        raise UserError(f"{folder / SUMMARY_FILE}: damaged; {MAKE_AGAIN}") from error
     for shard in info.train_shards + info.validation_shards:
         for name in (shard, f"{shard}.db"):
             if not os.path.isfile(name):
-                raise UserError(f"{name}: missing; copy the whole folder, or {MAKE_IT} `overwrite`")
+                raise UserError(f"{name}: missing; copy the whole folder, or {MAKE_AGAIN}")
     return info
 
 
-def is_finished(output: Path, made_with: Dict[str, Any], overwrite: bool) -> bool:
-    """True when ``output`` holds this very data set, False when it may be written.
+def stored_provenance(folder: Path, replaced: bool = False) -> Provenance:
+    """What the data set in ``folder`` was made from, for ``artifacts.is_made``.
+
+    Args:
+        folder: not empty.
+        replaced: the data set is about to be replaced, so that it need not be whole.
 
     Raises:
-        UserError: the folder holds something that is not ours, or a data set of other inputs without ``overwrite``.
+        UserError: the folder holds something that is no part of a data set, or the data set is not whole.
     """
-    if not output.exists():
-        return False
-    if not output.is_dir():
-        raise UserError(f"{output}: is a file; give `output_directory` a folder")
-    names = sorted(os.listdir(output))
+    names = sorted(os.listdir(folder))
     foreign = [name for name in names if not OWN_FILE.fullmatch(name)]
-    if foreign or (names and SUMMARY_FILE not in names):
+    if foreign or SUMMARY_FILE not in names:
         odd = (foreign or names)[0]
-        raise UserError(f"{output}: holds {odd}, which is no part of a data set; give `output_directory` a new folder")
-    if not names or overwrite:
-        return False
+        raise UserError(f"{folder}: holds {odd}, which is no part of a data set; give `output_directory` a new folder")
+    if replaced:
+        return Provenance()
     try:
-        summary = read_summary(output)
-        same = summary["made_with"] == made_with
+        summary = read_summary(folder)
+        made_with = summary["made_with"]
+        provenance = Provenance(settings=made_with["settings"], sources={"photos": made_with["photos"]})
         shards = [name for split in SPLITS for name in summary[split]["shards"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{output / SUMMARY_FILE}: damaged; give `overwrite` to make the data set again") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / SUMMARY_FILE}: damaged; give `overwrite` to make the data set again") from error
     missing = [name for shard in shards for name in (shard, f"{shard}.db") if name not in names]
-    if same and not missing:
-        return True
-    fact = f"lacks {missing[0]}" if same else "was made from other photos or settings"
-    raise UserError(f"{output}: {fact}; give `overwrite` to make it again, or another `output_directory`")
+    if missing:
+        fact = f"{folder}: lacks {missing[0]}"
+        raise UserError(f"{fact}; give `overwrite` to make it again, or another `output_directory`")
+    return provenance

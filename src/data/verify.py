@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from ..artifacts import PathLike, require_file
 from ..errors import UserError
+from ..workers import OrderedMap, ordered_map
 from .jpeg import UnusablePhoto, check_jpeg, read_header
-from .parallel import OrderedMap, ordered_map
 from .shard_writer import chain_checksum
-from .summary import MAKE_IT, RELABELING_FILE, SPLITS, DatasetInfo, dataset_info, read_summary
+from .summary import MAKE_AGAIN, RELABELING_FILE, SPLITS, DatasetInfo, dataset_info, read_summary
 
-AGAIN = f"copy the folder again, or {MAKE_IT} `overwrite`"
+AGAIN = f"copy the folder again, or {MAKE_AGAIN}"
 
 
 def _records(shard: Path) -> Iterator[Tuple[str, int, bytes]]:
