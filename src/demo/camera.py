@@ -42,7 +42,7 @@ DIFFICULTIES = {
 
 
 @dataclass(frozen=True)
-class Photo:
+class DrawnPhoto:
     """A finished photo.
 
     Attributes:
@@ -187,7 +187,7 @@ def _compose(
 
 def take_photo(
     levels: dict[int, tuple[Level, ...]], difficulty: str, long_side: int, rng: np.random.Generator
-) -> Photo:
+) -> DrawnPhoto:
     """Photograph a landmark.
 
     ``levels`` holds ``build_levels`` of the landmark by side of the sun (-1, 1 or both); ``difficulty`` is a
@@ -203,7 +203,7 @@ def take_photo(
 
 def _one_photo(
     levels: dict[int, tuple[Level, ...]], kind: Difficulty, long_side: int, rng: np.random.Generator
-) -> Photo:
+) -> DrawnPhoto:
     light = sorted(levels)[int(rng.integers(len(levels)))]
     box = levels[light][0].box
     mood_name = str(rng.choice(list(MOOD_WEIGHTS), p=list(MOOD_WEIGHTS.values())))
@@ -219,7 +219,7 @@ def _one_photo(
     _, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, exposure.jpeg_quality])
     area = float((levels[light][0].cover > 0.5).sum()) * _area_scale(matrix, box)
     visible = float(np.clip(seen.sum() / max(area, 1.0), 0, 1))
-    return Photo(jpeg.tobytes(), width, height, _visible_box(cover, width, height), visible, mood_name)
+    return DrawnPhoto(jpeg.tobytes(), width, height, _visible_box(cover, width, height), visible, mood_name)
 
 
 def _area_scale(matrix: np.ndarray, box: tuple[float, float, float, float]) -> float:

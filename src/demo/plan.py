@@ -1,7 +1,8 @@
 """What the demo data set consists of: which landmarks and which photos of each, all from the seed."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any, Optional
 
 import numpy as np
 
@@ -51,44 +52,32 @@ _TRAINING, _EVALUATION, _DISTRACTOR = 1, 2, 3  # the three disjoint random strea
 _GLDV2_IDS = 203094  # landmark ids of GLDv2 lie below this
 
 
+def _number(default: int, help_text: str, least: int, most: Optional[int] = None) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "help": help_text})
+
+
 @dataclass(frozen=True)
 class DemoSettings:
     """All that decides the content of the data set; photo sizes are the long side in pixels."""
 
-    seed: int = 0
-    num_classes: int = 16
-    photos_per_class: int = 72
-    num_eval_landmarks: int = 12
-    photos_per_eval_landmark: int = 10
-    queries_per_landmark: int = 3
-    num_distractors: int = 60
-    train_photo_size: int = 112
-    eval_photo_size: int = 144
+    seed: int = _number(0, "seed of every landmark and photo", 0)
+    num_classes: int = _number(16, "landmarks to train on", 1, 10000)
+    photos_per_class: int = _number(72, "clean photos of each of them", 1)
+    num_eval_landmarks: int = _number(12, "landmarks to retrieve", 1, len(EVALUATION_LANDMARKS))
+    photos_per_eval_landmark: int = _number(10, "photos of each of them", 2)
+    queries_per_landmark: int = _number(3, "of those, queries", 1)
+    num_distractors: int = _number(60, "photos of other buildings beside them", 0)
+    train_photo_size: int = _number(112, "longer side of the photos to train on", 32, 2048)
+    eval_photo_size: int = _number(144, "longer side of the other photos", 32, 2048)
 
     def check(self) -> None:
         """Raise a UserError for a number that makes no data set."""
-        lowest = {
-            "seed": 0,
-            "num_classes": 1,
-            "photos_per_class": 1,
-            "num_eval_landmarks": 1,
-            "photos_per_eval_landmark": 2,
-            "queries_per_landmark": 1,
-            "num_distractors": 0,
-            "train_photo_size": 32,
-            "eval_photo_size": 32,
-        }
-        for name, least in lowest.items():
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} is {getattr(self, name)}: give {least} or more")
-        for name, most in (
-            ("num_classes", 10000),
-            ("train_photo_size", 2048),
-            ("eval_photo_size", 2048),
-            ("num_eval_landmarks", len(EVALUATION_LANDMARKS)),
-        ):
-            if getattr(self, name) > most:
-                raise UserError(f"--{name} is {getattr(self, name)}: give {most} or less")
+        for setting in fields(self):
+            value, least, most = getattr(self, setting.name), setting.metadata["least"], setting.metadata["most"]
+            if value < least:
+                raise UserError(f"`{setting.name}` is {value}: give {least} or more")
+            if most is not None and value > most:
+                raise UserError(f"`{setting.name}` is {value}: give {most} or less")
         good = evaluation_difficulties(self.photos_per_eval_landmark).count("good")
         if good <= self.queries_per_landmark:
             raise UserError(
@@ -109,7 +98,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Job:
+class LandmarkPlan:
     """One landmark and its photos; ``name`` is a landmark id (training) or the beginning of file names."""
 
     name: str
@@ -140,11 +129,11 @@ def evaluation_difficulties(photos: int) -> list[str]:
     return ["good"] * (photos - ok - junk) + ["ok"] * ok + ["hidden" if index % 2 else "tiny" for index in range(junk)]
 
 
-def plan_training(settings: DemoSettings) -> list[Job]:
+def plan_training(settings: DemoSettings) -> list[LandmarkPlan]:
     """Training landmarks: clean photos first, then the badly occluded ones that only ``train.csv`` lists."""
     rng = np.random.default_rng((settings.seed, _TRAINING))
     landmark_ids = np.sort(rng.choice(_GLDV2_IDS, settings.num_classes, replace=False))
-    jobs = []
+    plans = []
     for index, landmark_id in enumerate(landmark_ids):
         spec = draw_spec(_spec_seed(settings.seed, _TRAINING, index), ARCHETYPES[index % len(ARCHETYPES)])
         clean = settings.photos_per_class
@@ -155,13 +144,13 @@ def plan_training(settings: DemoSettings) -> list[Job]:
             path = f"gldv2/train/{name[0]}/{name[1]}/{name[2]}/{name}.jpg"
             stream = (settings.seed, _TRAINING, index, photo)
             shots.append(Shot(path, difficulty, settings.train_photo_size, stream))
-        jobs.append(Job(str(landmark_id), spec, (-1, 1), tuple(shots)))
-    return jobs
+        plans.append(LandmarkPlan(str(landmark_id), spec, (-1, 1), tuple(shots)))
+    return plans
 
 
-def plan_evaluation(settings: DemoSettings) -> list[Job]:
+def plan_evaluation(settings: DemoSettings) -> list[LandmarkPlan]:
     """Evaluation landmarks, with photo numbers that tell nothing about the difficulty."""
-    jobs = []
+    plans = []
     difficulties = evaluation_difficulties(settings.photos_per_eval_landmark)
     for index, (name, archetype) in enumerate(EVALUATION_LANDMARKS[: settings.num_eval_landmarks]):
         rng = np.random.default_rng((settings.seed, _EVALUATION, index))
@@ -175,16 +164,18 @@ def plan_evaluation(settings: DemoSettings) -> list[Job]:
             )
             for photo, (number, difficulty) in enumerate(zip(numbers, difficulties))
         )
-        jobs.append(Job(name, draw_spec(_spec_seed(settings.seed, _EVALUATION, index), archetype), (-1, 1), shots))
-    return jobs
+        plans.append(
+            LandmarkPlan(name, draw_spec(_spec_seed(settings.seed, _EVALUATION, index), archetype), (-1, 1), shots)
+        )
+    return plans
 
 
-def plan_distractors(settings: DemoSettings) -> list[Job]:
+def plan_distractors(settings: DemoSettings) -> list[LandmarkPlan]:
     """Photos of other buildings, one or two of each."""
-    jobs: list[Job] = []
+    plans: list[LandmarkPlan] = []
     taken = 0
     while taken < settings.num_distractors:
-        index = len(jobs)
+        index = len(plans)
         count = min(1 + index % 2, settings.num_distractors - taken)
         shots = tuple(
             Shot(
@@ -196,6 +187,6 @@ def plan_distractors(settings: DemoSettings) -> list[Job]:
             for photo in range(count)
         )
         light = -1 if index % 4 < 2 else 1
-        jobs.append(Job("demo", draw_spec(_spec_seed(settings.seed, _DISTRACTOR, index)), (light,), shots))
+        plans.append(LandmarkPlan("demo", draw_spec(_spec_seed(settings.seed, _DISTRACTOR, index)), (light,), shots))
         taken += count
-    return jobs
+    return plans

@@ -61,8 +61,8 @@ def test_workers_do_not_change_a_byte(made: Path, tmp_path: Path) -> None:
 
 def test_another_seed_gives_other_landmarks() -> None:
     other = DemoSettings(seed=SMALL.seed + 1)
-    first = {job.spec.seed for plan in (plan_training, plan_evaluation) for job in plan(SMALL)}
-    assert not first & {job.spec.seed for plan in (plan_training, plan_evaluation) for job in plan(other)}
+    first = {landmark.spec.seed for plan in (plan_training, plan_evaluation) for landmark in plan(SMALL)}
+    assert not first & {landmark.spec.seed for plan in (plan_training, plan_evaluation) for landmark in plan(other)}
 
 
 def test_training_tables_list_existing_photos(made: Path) -> None:
@@ -122,9 +122,9 @@ def test_revisited_pickle_agrees_with_the_lists(made: Path) -> None:
 def test_landmarks_are_shared_by_no_two_parts() -> None:
     settings = DemoSettings()
     parts = [plan(settings) for plan in (plan_training, plan_evaluation, plan_distractors)]
-    specs = [job.spec for jobs in parts for job in jobs]
+    specs = [plan.spec for plans in parts for plan in plans]
     assert len(set(specs)) == len(specs)
-    streams = [shot.stream for jobs in parts for job in jobs for shot in job.shots]
+    streams = [shot.stream for plans in parts for plan in plans for shot in plan.shots]
     assert len(set(streams)) == len(streams)
 
 
@@ -145,15 +145,15 @@ def test_names_of_evaluation_landmarks() -> None:
 
 
 def test_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine, calls = dataset.render_job, []
+    genuine, calls = dataset.photograph, []
 
-    def interrupted(root: Path, job: dataset.Job) -> object:
-        calls.append(job)
+    def interrupted(root: Path, plan: dataset.LandmarkPlan) -> object:
+        calls.append(plan)
         if len(calls) > 1:
             raise KeyboardInterrupt
-        return genuine(root, job)
+        return genuine(root, plan)
 
-    monkeypatch.setattr(dataset, "render_job", interrupted)
+    monkeypatch.setattr(dataset, "photograph", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_demo_dataset(tmp_path / "set", SMALL, workers=1)
     assert len(calls) == 2
@@ -164,7 +164,7 @@ def test_rerun_refusal_and_overwrite(made: Path, monkeypatch: pytest.MonkeyPatch
     before = _digests(made)
     make_demo_dataset(made, SMALL, workers=1)
     assert _digests(made) == before
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match="`overwrite`"):
         make_demo_dataset(made, DemoSettings(seed=99), workers=1)
     assert _digests(made) == before
     monkeypatch.setattr(dataset, "GENERATOR_VERSION", -1)
@@ -191,6 +191,6 @@ def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
     ],
 )
 def test_bad_numbers_are_refused(change: Dict[str, int], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"--{next(iter(change))}"):
+    with pytest.raises(UserError, match=f"`{next(iter(change))}`"):
         make_demo_dataset(tmp_path / "set", DemoSettings(**change), workers=1)
     assert not list(tmp_path.iterdir())
