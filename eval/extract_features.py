@@ -13,7 +13,7 @@ from src.commands.command_line import parse_command_line, run_command
 from src.device import parse_devices
 from src.errors import UserError
 from src.evaluation.protocols import PROTOCOLS
-from src.evaluation.truth_names import BY_NAMES
+from src.evaluation.ground_truth import BY_NAMES
 
 
 def _arguments(parser) -> None:

@@ -4,9 +4,8 @@ import json
 
 import cv2
 import pytest
+from metrics_file import read_metrics_file
 from runs import run
-
-from src.evaluation.result_files import read_metrics_file
 
 SMALL = ["--image_size", "65", "--batch_size", "4", "--max_iters", "2", "--kernel_init", "he"]
 EXTRACTION = ["--image_scales", "0.5,1", "--pca_dim", "16"]

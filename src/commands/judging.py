@@ -1,12 +1,12 @@
 """What the commands that judge a ranking share: their options, and the way from these to an Evaluation."""
 
 from argparse import ArgumentParser, Namespace
-from typing import Any, Dict, NamedTuple
+from typing import NamedTuple
 
-from ..evaluation.ground_truth import load_ground_truth
-from ..evaluation.protocols import PROTOCOLS, Evaluation, choose_protocol, evaluate
-from ..evaluation.truth import GroundTruth
-from ..records import Ranking
+from ..evaluation.evaluate import Evaluation, evaluate
+from ..evaluation.ground_truth import GroundTruth
+from ..evaluation.protocols import PROTOCOLS, choose_protocol
+from ..records import Provenance, Ranking
 from ..retrieval.ranking_file import load_ranking
 
 
@@ -16,12 +16,12 @@ class Judged(NamedTuple):
     ground_truth: GroundTruth
     ranking: Ranking
     evaluation: Evaluation
-    provenance: Dict[str, Any]
+    provenance: Provenance
 
 
 def add_judging_arguments(parser: ArgumentParser) -> None:
     """Add --ranks, --gt_path and --protocol."""
-    parser.add_argument("--ranks", required=True, help="ranking made by eval/perform_retrieval.py (.npz)")
+    parser.add_argument("--ranks", required=True, help="ranking made by the command perform_retrieval (.npz)")
     parser.add_argument(
         "--gt_path",
         default="",
@@ -41,6 +41,8 @@ def judge(arguments: Namespace) -> Judged:
     Raises:
         UserError: ranking, ground truth and protocol do not go together, or one cannot be read.
     """
+    from ..evaluation.ground_truth_files import load_ground_truth  # imports OpenCV
+
     ranking, provenance = load_ranking(arguments.ranks)
     ground_truth = load_ground_truth(arguments.gt_path, arguments.protocol, ranking.index_names)
     evaluation = evaluate(ground_truth, ranking, choose_protocol(ground_truth, arguments.protocol))

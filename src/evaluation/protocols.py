@@ -1,45 +1,81 @@
-"""A ranking judged by a protocol (``protocol_table`` lists them)."""
+"""The evaluation protocols, one entry each: which lists of the ground truth are positive, which are ignored.
+
+``revisited`` (Radenovic et al., CVPR 2018; gnd_r*): easy, medium and hard. The queries are no part of that benchmark's
+    index; where a ranking holds them, they are ignored for every query.
+``classic`` (Philbin et al., CVPR 2007; text folders, gnd_oxford5k, gnd_paris6k): compute_ap.cpp. Positives are the
+    distinct names of good and ok, the query's own photo among them; a name that is junk too is skipped but still
+    counts.
+``modelzoo`` (text folders): the three lines of the MindSpore model zoo's mAP.txt. Easy is the query's own photo and
+    the good list, hard the ok list; queries are whole photos. Where easy holds nothing but the query (every query of
+    Paris), easy takes the positives of hard. Unlike the port, a photo has one label, the first of easy, hard, junk: a
+    query listed in ok is not positive and ignored at once.
+``holidays`` (Jegou et al., ECCV 2008; file names): whole photos; the query is taken out of its own list.
+``ukbench`` (Nister and Stewenius, CVPR 2006; file names): whole photos; every photo is a query and one of its own
+    four positives. N-S score: positives among the first four, mean over the queries.
+``instre`` (Wang and Jiang, 2015, queries of Iscen et al., CVPR 2017; gnd_instre.mat): cropped queries, no junk.
+
+Photos of the index that a query's lists do not name, distractors among them, are negatives.
+"""
 
 import logging
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
 from ..errors import UserError
 from ..names import NameTable
-from ..records import Ranking
-from .labels import label_queries, named_photos, queries_in_index
-from .metrics import Labels, Metrics, compute_metrics
-from .protocol_table import PROTOCOLS, TABLE
-from .truth import GroundTruth, QueryTruth
+from .ground_truth import GroundTruth, QueryTruth
+from .metrics import Labels
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_NAMES = 5
+Setting = Tuple[Tuple[str, ...], Tuple[str, ...]]  # lists that are positive, lists that are ignored
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A ranking judged by a protocol.
+@dataclass(frozen=True)
+class Protocol:
+    """One protocol.
 
     Attributes:
-        protocol: one of ``PROTOCOLS``.
-        rows: [Q] row of the ranking for each query of the ground truth.
-        labels: by setting, Q labels in the order of the ground truth.
-        metrics: by setting, in the same order.
-        index_size: photos in the ranking's index.
-        missing: photos that the ground truth names and the index lacks, sorted.
-        notes: what a reader of the figures should know, a sentence each.
+        kinds: kinds of ground truth it can use.
+        needs: what `gt_path` must be.
+        settings: by name, the lists that are positive and those that are ignored.
+        pr_ranks: depths of precision and recall.
+        crops: whether queries are cropped to their boxes.
+        drops_missing: whether photos that are not in the index are dropped from the lists; otherwise positives among
+            them count as not found.
     """
 
-    protocol: str
-    rows: np.ndarray
-    labels: Dict[str, List[Labels]]
-    metrics: Dict[str, Metrics]
-    index_size: int
-    missing: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()
+    kinds: Tuple[str, ...]
+    needs: str
+    settings: Mapping[str, Setting]
+    pr_ranks: Tuple[int, ...] = (1, 5, 10)
+    crops: bool = False
+    drops_missing: bool = False
+
+
+_GRADED = {
+    "easy": (("easy",), ("junk", "hard")),
+    "medium": (("easy", "hard"), ("junk",)),
+    "hard": (("hard",), ("junk", "easy")),
+}
+_TEXT = "a folder of *_query.txt, *_good.txt ... files"
+_PHOTOS = "the folder of photos, or none"
+TABLE = {
+    "revisited": Protocol(("revisited",), "a gnd_r*.pkl or gnd_r*.mat file", _GRADED, crops=True),
+    "classic": Protocol(
+        ("text", "classic"),
+        f"{_TEXT}, or gnd_oxford5k.pkl or gnd_paris6k.pkl",
+        {"classic": (("good", "ok"), ("junk",))},
+        crops=True,
+    ),
+    "modelzoo": Protocol(("text",), _TEXT, _GRADED, tuple(range(10, 100, 10)), drops_missing=True),
+    "holidays": Protocol(("holidays",), _PHOTOS, {"holidays": (("positive",), ("junk",))}),
+    "ukbench": Protocol(("ukbench",), _PHOTOS, {"ukbench": (("positive",), ())}, (1, 4)),
+    "instre": Protocol(("instre",), "gnd_instre.mat", {"instre": (("positive",), ())}, crops=True),
+}
+PROTOCOLS = tuple(TABLE)
 
 
 def choose_protocol(ground_truth: GroundTruth, protocol: Optional[str] = None) -> str:
@@ -78,62 +114,56 @@ def query_box(query: QueryTruth, protocol: str) -> Optional[Tuple[int, int, int,
     return left, top, right, bottom
 
 
-def evaluate(ground_truth: GroundTruth, ranking: Ranking, protocol: str) -> Evaluation:
-    """Judge ``ranking`` by ``protocol``; logs what the figures leave out.
+def label_queries(ground_truth: GroundTruth, table: NameTable, protocol: str) -> Dict[str, List[Labels]]:
+    """Labels of every query of ``ground_truth``, in its order, for each setting of ``protocol``.
 
-    Raises:
-        UserError: the protocol cannot use this ground truth, or the ranking was made for other queries.
+    Args:
+        ground_truth: of a kind the protocol can use.
+        table: the index's names.
+        protocol: a name in ``TABLE``.
     """
-    choose_protocol(ground_truth, protocol)
-    rows = _rows_of_queries(ground_truth, ranking)
-    table, size = NameTable(ranking.index_names), len(ranking.index_names)
-    labels = label_queries(ground_truth, table, protocol)
-    named = named_photos(ground_truth)
-    missing = tuple(name for name in named if table.find(name) is None)
-    notes = _notes_on_index(ground_truth, table, protocol, len(named), missing, size)
-    depths = [depth for depth in TABLE[protocol].pr_ranks if depth <= size]
-    if len(depths) < len(TABLE[protocol].pr_ranks):
-        notes.append(f"the index holds {size} images: precision and recall stop there")
-    ranks = [ranking.ranks[row] for row in rows]  # views: a copy of a million-photo ranking is large
-    metrics = {name: compute_metrics(ranks, labels[name], depths, size) for name in labels}
-    for name, setting in metrics.items():
-        empty = len(rows) - setting.num_valid
-        if empty:
-            notes.append(f"{name}: {empty} of {len(rows)} queries have no positive and are left out of the means")
-    for note in notes:
-        logger.info("%s", note)
-    return Evaluation(protocol, rows, labels, metrics, size, missing, tuple(notes))
+    queries_ignored = set(queries_in_index(ground_truth, table)) if protocol == "revisited" else set()
+    labels: Dict[str, List[Labels]] = {setting: [] for setting in TABLE[protocol].settings}
+    for query in ground_truth.queries:
+        lists: Mapping[str, Set[str]] = {label: set(names) for label, names in query.lists.items()}
+        settings = TABLE[protocol].settings
+        if protocol == "modelzoo":
+            lists = _modelzoo_lists(query, table)
+            if lists["easy"] <= {query.image_name}:
+                settings = {**settings, "easy": settings["hard"]}
+        numbers = {label: set(_find(table, names)) for label, names in lists.items()}
+        for setting, (positive, ignored) in settings.items():
+            wanted = [label for label in positive if label in lists]  # a classic pickle has no good beside ok
+            junk = queries_ignored.union(*(numbers[label] for label in ignored))
+            num_positives = len(set().union(*(lists[label] for label in wanted)))
+            found = set().union(*(numbers[label] for label in wanted))
+            labels[setting].append(Labels(_sorted(found), _sorted(junk), num_positives))
+    return labels
 
 
-def _notes_on_index(
-    ground_truth: GroundTruth, table: NameTable, protocol: str, num_named: int, missing: Tuple[str, ...], size: int
-) -> List[str]:
-    """How the index differs from what the ground truth describes, and what the protocol made of that."""
-    notes = []
-    if missing:
-        first = ", ".join(missing[:_SHOWN_NAMES]) + (" ..." if len(missing) > _SHOWN_NAMES else "")
-        rule = "dropped from the lists" if TABLE[protocol].drops_missing else "positives among them count as not found"
-        notes.append(
-            f"{len(missing)} of the {num_named} images that {ground_truth.name} names are not in the index ({first}): "
-            f"{rule}"
-        )
-    num_queries = len(queries_in_index(ground_truth, table)) if protocol == "revisited" else 0
-    if num_queries:
-        notes.append(f"{num_queries} query images are in the index: ignored, as protocol revisited asks")
-    others = size - (num_named - len(missing)) - num_queries
-    if ground_truth.index_names and others > 0:
-        notes.append(f"{others} photos of the index are none of {ground_truth.name}'s: distractors, negative for all")
-    return notes
+def _modelzoo_lists(query: QueryTruth, table: NameTable) -> Dict[str, Set[str]]:
+    """Disjoint easy, hard and junk names of the index (see above, modelzoo)."""
+    easy = {query.image_name, *query.lists["good"]}
+    hard = set(query.lists["ok"]) - easy
+    junk = set(query.lists["junk"]) - easy - hard
+    lists = {"easy": easy, "hard": hard, "junk": junk}
+    return {label: {name for name in names if table.find(name) is not None} for label, names in lists.items()}
 
 
-def _rows_of_queries(ground_truth: GroundTruth, ranking: Ranking) -> np.ndarray:
-    table = NameTable(ranking.query_names)
-    rows = [table.find(query.name) for query in ground_truth.queries]
-    lacking = [query.name for query, row in zip(ground_truth.queries, rows) if row is None]
-    if lacking or len(rows) != len(ranking.query_names):
-        detail = f"it has no {lacking[0]}" if lacking else "it has more queries"
-        raise UserError(
-            f"the ranking holds {len(ranking.query_names)} queries, {ground_truth.name} {len(rows)} ({detail}): "
-            "extract the query features and rank again with this `gt_path`"
-        )
-    return np.array(rows, dtype=np.int64)
+def queries_in_index(ground_truth: GroundTruth, table: NameTable) -> List[int]:
+    """Index numbers of the queries' own photos."""
+    return _find(table, [query.image_name for query in ground_truth.queries])
+
+
+def named_photos(ground_truth: GroundTruth) -> List[str]:
+    """Every index photo that the ground truth names, sorted."""
+    listed = {name for query in ground_truth.queries for names in query.lists.values() for name in names}
+    return sorted(listed.union(ground_truth.index_names or ()))
+
+
+def _find(table: NameTable, names: Iterable[str]) -> List[int]:
+    return [number for number in map(table.find, names) if number is not None]
+
+
+def _sorted(numbers: Iterable[int]) -> np.ndarray:
+    return np.array(sorted(numbers), dtype=np.int64)

@@ -8,7 +8,7 @@ from ..errors import UserError
 from ..features.photos import Photo
 from ..images import list_images
 from ..names import NameTable
-from .ground_truth import load_ground_truth
+from .ground_truth_files import load_ground_truth
 from .protocols import choose_protocol, query_box
 
 

@@ -4,17 +4,14 @@ import dataclasses
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..artifacts import PathLike, digest, require_file, require_folder
 from ..errors import UserError
-from ..evaluation.ground_truth import load_ground_truth
-from ..evaluation.protocols import choose_protocol, query_box
 from ..images import list_images
-from ..names import NameTable
 
 
 @dataclass(frozen=True)
@@ -60,29 +57,6 @@ def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
         if not inside or not (root / name).is_file():
             raise UserError(f"{list_path}: {name} is not a photo in {images_path}; list paths relative to that folder")
     return [Photo(name, os.path.join(images_path, name)) for name in names]
-
-
-def photos_of_queries(images_path: PathLike, gt_path: PathLike, protocol: str = "") -> Tuple[List[Photo], str]:
-    """The queries of a ground truth, by their names there, with the boxes of the protocol ('' = its default).
-
-    Returns:
-        The photos, and the protocol used.
-
-    Raises:
-        UserError: unusable ground truth or protocol, or a query's photo is not in the folder.
-    """
-    files = list_images(require_folder(images_path, "images_path"))
-    ground_truth = load_ground_truth(gt_path, protocol, files)
-    protocol = choose_protocol(ground_truth, protocol)
-    table = NameTable(files)
-    photos = []
-    for query in ground_truth.queries:
-        number = table.find(query.image_name)
-        if number is None:
-            raise UserError(f"{images_path}: no photo {query.image_name} in it, which query {query.name} needs")
-        path = Path(images_path) / files[number]
-        photos.append(Photo(query.name, str(path), query_box(query, protocol)))
-    return photos, protocol
 
 
 def with_prefix(photos: Sequence[Photo], prefix: str) -> List[Photo]:

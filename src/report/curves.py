@@ -6,7 +6,7 @@ from typing import Dict, List, Optional
 import numpy as np
 
 from ..evaluation.metrics import positive_ranks
-from ..evaluation.protocols import Evaluation
+from ..evaluation.evaluate import Evaluation
 from ..records import Ranking
 
 LEVELS = np.linspace(0, 1, 101)  # recall

@@ -7,8 +7,8 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 import numpy as np
 
 from ..evaluation.metrics import MeanMetrics
-from ..evaluation.protocols import Evaluation
-from ..evaluation.result_files import table_rows
+from ..evaluation.evaluate import Evaluation
+from ..evaluation.results import table_rows
 from .curves import draw_curves
 from .query import MARKS, percent
 from .results import ShownQuery, main_setting

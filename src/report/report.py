@@ -9,7 +9,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from ..artifacts import PathLike, atomic_write_text, digest
 from ..errors import UserError
-from ..evaluation.summaries import summarise
+from ..evaluation.evaluate import extra_figures as summarise
 from ..records import Ranking
 from .curves import mean_curves
 from .facts import identity, provenance_facts

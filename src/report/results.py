@@ -5,8 +5,9 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from ..evaluation.metrics import Labels, positive_ranks
-from ..evaluation.protocols import Evaluation, query_box
-from ..evaluation.truth import Box, GroundTruth
+from ..evaluation.evaluate import Evaluation
+from ..evaluation.protocols import query_box
+from ..evaluation.ground_truth import Box, GroundTruth
 from ..records import Ranking
 from .curves import interpolated_precision
 

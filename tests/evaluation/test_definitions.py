@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.evaluation.ground_truth import GroundTruth, QueryTruth, load_ground_truth
-from src.evaluation.protocols import evaluate
+from src.evaluation.evaluate import evaluate
+from src.evaluation.ground_truth import GroundTruth, QueryTruth
+from src.evaluation.ground_truth_files import load_ground_truth
 from src.records import Ranking
 
 GENUINE = Path(__file__).resolve().parents[3] / "shared" / "ground_truth"

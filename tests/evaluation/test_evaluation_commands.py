@@ -4,19 +4,20 @@ import json
 
 import numpy as np
 import pytest
+from metrics_file import read_metrics_file
 
-from eval.compare import main as compare
-from eval.compute_gldv2 import main as compute_gldv2
-from eval.compute_map import main as compute_map
+from src.commands.compare import main as compare
+from src.commands.compute_gldv2 import main as compute_gldv2
+from src.commands.compute_map import main as compute_map
+from src.commands.summarise_results import main as summarise_results
 from src.errors import UserError
-from src.evaluation.result_files import read_metrics_file
-from src.records import Ranking
+from src.records import Provenance, Ranking
 from src.retrieval.ranking_file import save_ranking
 
 
 def save(path, queries, index, ranks):
     scores = np.tile(np.arange(len(index), 0, -1), (len(queries), 1))
-    return str(save_ranking(path, Ranking(queries, index, ranks, scores), {"checkpoint_sha256": "abc"}))
+    return str(save_ranking(path, Ranking(queries, index, ranks, scores), Provenance("abc")))
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_holidays_and_ukbench_need_no_ground_truth(tmp_path, capsys):
     ranks = save(tmp_path / "u.npz", names, names, [[0, 1, 2, 3]] * 4)
     compute_map(["--ranks", ranks, "--protocol", "ukbench", "--output", str(tmp_path / "u/mAP.txt")])
     assert "N-S score 4.0000" in capsys.readouterr().out
-    with pytest.raises(UserError, match="--gt_path is not set"):
+    with pytest.raises(UserError, match="`gt_path` is not set"):
         compute_map(["--ranks", ranks, "--output", str(tmp_path / "n/mAP.txt")])
 
 
@@ -93,5 +94,24 @@ def test_compute_gldv2(tmp_path, capsys):
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert said[0] == ["Public"] and ["mAP@100", "0.250000"] in said and ["queries", "2"] in said
     assert json.loads((tmp_path / "figures.json").read_text())["figures"]["Public"]["mAP@100"] == 0.25
-    with pytest.raises(UserError, match="--overwrite"):
+    compute_gldv2(command)  # the same again is fine
+    (tmp_path / "p.csv").write_text("id,images\na,x\n")
+    with pytest.raises(UserError, match="`overwrite`"):
         compute_gldv2(command)
+
+
+def test_summarise_results(tmp_path, oxford, capsys):
+    ground_truth, good, _ = oxford
+    for protocol in ("classic", "modelzoo"):
+        output = tmp_path / protocol / "mAP.txt"
+        compute_map(["--ranks", good, *ground_truth, "--protocol", protocol, "--output", str(output)])
+    capsys.readouterr()
+    summarise_results([f"{name}={tmp_path / name}/results.json" for name in ("classic", "modelzoo")])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["mAP,", "%", "classic", "easy", "medium", "hard"]
+    assert rows[1] == ["classic", "75.00", "-", "-", "-"]
+    assert rows[2][:2] == ["modelzoo", "-"] and rows[2][-1] == "-"  # no query has a positive in the setting hard
+    with pytest.raises(UserError, match="write NAME=results.json"):
+        summarise_results(["results.json"])
+    with pytest.raises(UserError, match="not a results.json"):
+        summarise_results([f"x={good}"])

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.evaluation.evaluate import evaluate
 from src.evaluation.ground_truth import GroundTruth, QueryTruth
-from src.evaluation.protocols import evaluate
 from src.records import Ranking
 
 ROOT = Path(__file__).resolve().parents[2]

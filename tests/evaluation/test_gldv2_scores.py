@@ -3,9 +3,9 @@ import math
 import pytest
 
 from src.errors import UserError
-from src.evaluation.gldv2 import evaluate_gldv2
-from src.evaluation.gldv2_metrics import (
+from src.evaluation.gldv2 import (
     Recognized,
+    evaluate_gldv2,
     first_hit_positions,
     global_average_precision,
     hit_positions,

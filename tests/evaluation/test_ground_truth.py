@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.evaluation.ground_truth import load_ground_truth
+from src.evaluation.ground_truth_files import load_ground_truth
 
 GENUINE = Path(__file__).resolve().parents[3] / "shared" / "ground_truth"
 needs_genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="the genuine ground truth is not here")
@@ -76,7 +76,7 @@ def test_malformed_list(tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(UserError, match="--gt_path is not set"):
+    with pytest.raises(UserError, match="`gt_path` is not set"):
         load_ground_truth("")
     with pytest.raises(UserError, match="no such ground truth"):
         load_ground_truth(tmp_path / "none")
@@ -85,5 +85,5 @@ def test_nothing_there(tmp_path):
     (tmp_path / "gnd.json").write_text("{}")
     with pytest.raises(UserError, match="unknown ground truth"):
         load_ground_truth(tmp_path / "gnd.json")
-    with pytest.raises(UserError, match="only --protocol holidays and ukbench need none"):
+    with pytest.raises(UserError, match="only `protocol` holidays and ukbench need none"):
         load_ground_truth("", "classic", ["a"])

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.evaluation.ground_truth import GroundTruth, QueryTruth, load_ground_truth
-from src.evaluation.labels import label_queries
-from src.evaluation.protocols import choose_protocol, evaluate, query_box
-from src.evaluation.summaries import format_summary, landmark_means, summarise
+from src.evaluation.evaluate import evaluate, extra_figures, landmark_means
+from src.evaluation.ground_truth import GroundTruth, QueryTruth
+from src.evaluation.ground_truth_files import load_ground_truth
+from src.evaluation.protocols import choose_protocol, label_queries, query_box
+from src.evaluation.results import format_extra_figures
 from src.names import NameTable
 from src.records import Ranking
 
@@ -178,8 +179,8 @@ def test_ukbench_score():
     orders = np.array([np.roll(np.arange(8), -query) for query in range(8)])  # query, query + 1, ...
     ranking = Ranking(names, names, orders, [range(8, 0, -1)] * 8)
     evaluation = evaluate(truth, ranking, "ukbench")
-    assert summarise(truth, evaluation) == {"N-S": pytest.approx((4 + 3 + 2 + 1) / 4)}
-    assert format_summary(summarise(truth, evaluation)) == "N-S score 2.5000\n"
+    assert extra_figures(truth, evaluation) == {"N-S": pytest.approx((4 + 3 + 2 + 1) / 4)}
+    assert format_extra_figures(extra_figures(truth, evaluation)) == "N-S score 2.5000\n"
 
 
 def test_instre_by_hand():
@@ -199,11 +200,11 @@ def test_landmarks_of_a_text_folder():
     ranking = Ranking([query.name for query in queries], list("abc"), [[0, 1, 2]] * 4, [[3, 2, 1]] * 4)
     evaluation = evaluate(truth, ranking, "classic")
     expected = {"keble": (1 + 1 / 6) / 2, "all_souls": 0.25}  # the last query has no positives
-    assert summarise(truth, evaluation) == {"mAP_by_landmark": pytest.approx(expected)}
-    assert list(summarise(truth, evaluation)["mAP_by_landmark"]) == ["keble", "all_souls"]
-    lines = format_summary(summarise(truth, evaluation)).splitlines()
+    assert extra_figures(truth, evaluation) == {"mAP_by_landmark": pytest.approx(expected)}
+    assert list(extra_figures(truth, evaluation)["mAP_by_landmark"]) == ["keble", "all_souls"]
+    lines = format_extra_figures(extra_figures(truth, evaluation)).splitlines()
     assert [line.split() for line in lines] == [["mAP", "by", "landmark"], ["keble", "58.33"], ["all_souls", "25.00"]]
-    assert summarise(truth, evaluate(truth, ranking, "modelzoo")) == {}
+    assert extra_figures(truth, evaluate(truth, ranking, "modelzoo")) == {}
 
 
 @needs_genuine
@@ -245,7 +246,7 @@ def test_choice_of_protocol(caplog):
     caplog.set_level(logging.INFO)
     assert choose_protocol(revisited_truth()) == "revisited" and not caplog.text
     assert choose_protocol(text_truth()) == "modelzoo"
-    assert "nothing published" in caplog.text and "--protocol classic" in caplog.text
+    assert "nothing published" in caplog.text and "`protocol` classic" in caplog.text
     assert choose_protocol(text_truth(), "classic") == "classic"
     with pytest.raises(UserError, match="needs a folder"):
         choose_protocol(revisited_truth(), "classic")

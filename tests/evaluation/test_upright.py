@@ -39,10 +39,22 @@ def test_turned_counter_clockwise_and_others_copied(photos):
     assert white_corner(upright / "100000.jpg") == ((40, 80), ("left", "bottom"))
     assert white_corner(upright / "100001.jpg") == ((80, 40), ("right", "bottom"))
     assert (upright / "100100.jpg").read_bytes() == (photos / "100100.jpg").read_bytes()
-    with pytest.raises(UserError, match="upright: exists; give --overwrite"):
+    written = (upright / "100000.jpg").stat().st_mtime_ns
+    assert turn(photos, "100000 90\n100001.jpg 180") == 2 and (upright / "100000.jpg").stat().st_mtime_ns == written
+    with pytest.raises(UserError, match=r"upright: made under other settings \(turns\); give `overwrite`"):
         turn(photos, "100000 270")
     assert turn(photos, "100000 270", overwrite=True) == 1
     assert white_corner(upright / "100000.jpg") == ((40, 80), ("right", "top"))
+
+
+def test_a_folder_of_something_else_is_never_replaced(photos):
+    kept = photos.parent / "upright" / "mine.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="upright: not a folder of turned photos"):
+            turn(photos, "100000 90", overwrite=overwrite)
+    assert kept.read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from scipy.io import savemat
 
 from src.errors import UserError
-from src.evaluation.ground_truth import load_ground_truth
+from src.evaluation.ground_truth_files import load_ground_truth
 
 INDEX, QUERIES = ["a_1", "a_2", "b_1", "b_2"], ["q_1", "q_2"]
 GND = [

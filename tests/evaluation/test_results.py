@@ -4,20 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from metrics_file import parse_metrics, read_metrics_file
 
 from src.errors import UserError
+from src.evaluation.evaluate import evaluate
 from src.evaluation.ground_truth import GroundTruth, QueryTruth
 from src.evaluation.metrics import MeanMetrics
-from src.evaluation.protocols import evaluate
-from src.evaluation.result_files import (
-    describe,
-    format_metrics,
-    format_table,
-    parse_metrics,
-    read_metrics_file,
-    save_results,
-)
-from src.records import Ranking
+from src.evaluation.results import format_metrics, format_table, results_as_json, save_results
+from src.records import Provenance, Ranking
 
 README_BLOCK = """easy
 mAP=91.85
@@ -97,26 +91,6 @@ def test_nan_and_no_depths():
     assert format_metrics(parse_metrics(text)) == text
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        GOLDEN + GOLDEN[GOLDEN.index("medium") :],  # golden 'read_metrics_repeated_protocol'
-        GOLDEN[:-30],
-        GOLDEN.replace("mAP=70.0", "mAP 70.0"),
-        GOLDEN.replace("  mR@k[1 5] [50. 80.]\n", ""),
-        GOLDEN.replace("[50. 80.]", "[50.]"),
-        GOLDEN.replace("mR@k[1 5] [50.", "mR@k[1 6] [50."),
-        "",
-    ],
-)
-def test_malformed_metrics_file(tmp_path, text):
-    with pytest.raises(ValueError, match="Malformed input"):
-        parse_metrics(text)
-    (tmp_path / "mAP.txt").write_text(text)
-    with pytest.raises(UserError, match="mAP.txt: not a metrics file"):
-        read_metrics_file(tmp_path / "mAP.txt")
-
-
 def test_table():
     table = format_table({"classic": MeanMetrics(0.5, (1, 10), (1.0, 0.123), (0.25, 1.0))}).splitlines()
     assert [line.split() for line in table] == [
@@ -133,27 +107,31 @@ def judged():
     return truth, evaluate(truth, Ranking(["q"], ["a", "b", "c"], [[0, 2, 1]], [[3, 2, 1]]), "revisited")
 
 
+PROVENANCE = Provenance("abc", {"name": "delf"}, {"num_rerank": 100}, {"queries": "q"}, {"threads": 2})
+
+
 def test_results(tmp_path, judged):
-    provenance = {"num_rerank": 100, "index": {"features": {"checkpoint_sha256": "abc"}}}
-    path = save_results(tmp_path / "out" / "mAP.txt", *judged, provenance)
+    path = save_results(tmp_path / "out" / "mAP.txt", *judged, PROVENANCE)
     assert path == tmp_path / "out" / "results.json"
     results = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     easy = results["metrics"]["easy"]
     assert easy["mAP"] == easy["queries"]["q"]["AP"] == (2 + 1 / 2 + 2 / 3) / 4  # unrounded
     assert easy["k"] == [1] and easy["queries"]["q"]["P@k"] == [1.0] and easy["mR@k"] == [0.5]
     assert results["metrics"]["hard"]["mAP"] is None and results["metrics"]["hard"]["num_queries_with_positives"] == 0
-    assert results["protocol"] == "revisited" and results["settings"] == provenance
+    assert results["protocol"] == "revisited" and Provenance.from_json(results["settings"]) == PROVENANCE
     assert results["checkpoint_sha256"] == "abc" and results["versions"]["numpy"] == np.__version__
     assert list(read_metrics_file(tmp_path / "out" / "mAP.txt")) == ["easy", "hard", "medium"]
+    save_results(tmp_path / "none" / "mAP.txt", *judged, Provenance())
+    assert json.loads((tmp_path / "none/results.json").read_text())["checkpoint_sha256"] is None
 
 
 def test_digest_is_that_of_the_content(judged):
     truth, evaluation = judged
-    digest = describe(truth, evaluation, {})["ground_truth_digest"]
+    digest = results_as_json(truth, evaluation, PROVENANCE)["ground_truth_digest"]
     renamed = dataclasses.replace(truth, name="of another folder")
-    assert describe(renamed, evaluation, {})["ground_truth_digest"] == digest
+    assert results_as_json(renamed, evaluation, PROVENANCE)["ground_truth_digest"] == digest
     other = dataclasses.replace(truth, index_names=("a", "b"))
-    assert describe(other, evaluation, {})["ground_truth_digest"] != digest
+    assert results_as_json(other, evaluation, PROVENANCE)["ground_truth_digest"] != digest
 
 
 def test_results_tell_what_is_missing_and_by_landmark():
@@ -161,7 +139,7 @@ def test_results_tell_what_is_missing_and_by_landmark():
     lists = {"good": ("a", *names), "ok": (), "junk": ()}
     truth = GroundTruth("tiny", "text", (QueryTruth("keble_1", "q", None, lists),))
     evaluation = evaluate(truth, Ranking(["keble_1"], ["a", "b"], [[0, 1]], [[1, 0]]), "classic")
-    results = describe(truth, evaluation, {})
+    results = results_as_json(truth, evaluation, PROVENANCE)
     assert results["missing_images"] == sorted(names) and results["index_size"] == 2
     assert "positives among them count as not found" in results["notes"][0]
     assert results["mAP_by_landmark"] == {"keble": pytest.approx(1 / 21)}
@@ -170,15 +148,31 @@ def test_results_tell_what_is_missing_and_by_landmark():
 
 def test_other_results_are_kept(tmp_path, judged):
     truth, evaluation = judged
-    output = tmp_path / "mAP.txt"
-    save_results(output, *judged, {})
-    save_results(output, *judged, {})  # the same again is fine
+    output, results = tmp_path / "mAP.txt", tmp_path / "results.json"
+    save_results(output, *judged, PROVENANCE)
+    before = output.read_bytes(), results.read_bytes(), results.stat().st_mtime_ns
+    save_results(output, *judged, dataclasses.replace(PROVENANCE, notes={"threads": 4}))  # the same: kept
+    assert results.stat().st_mtime_ns == before[2]
     other = evaluate(truth, Ranking(["q"], ["a", "b", "c"], [[2, 0, 1]], [[3, 2, 1]]), "revisited")
-    before = output.read_bytes()
-    with pytest.raises(UserError, match="--overwrite"):
-        save_results(output, truth, other, {})
-    with pytest.raises(UserError, match=r"results\.json.*--overwrite"):
-        save_results(tmp_path / "second.txt", truth, other, {})
-    assert output.read_bytes() == before and not (tmp_path / "second.txt").exists()
-    save_results(output, truth, other, {}, overwrite=True)
-    assert output.read_bytes() != before
+    with pytest.raises(UserError, match=r"mAP\.txt: made under other settings \(figures\); give `overwrite`"):
+        save_results(output, truth, other, PROVENANCE)
+    with pytest.raises(UserError, match=r"results\.json.*\(figures\)"):
+        save_results(tmp_path / "second.txt", truth, other, PROVENANCE)
+    with pytest.raises(UserError, match=r"results\.json.*\(weights, num_rerank\)"):
+        save_results(output, *judged, dataclasses.replace(PROVENANCE, weights="abd", settings={"num_rerank": 10}))
+    assert (output.read_bytes(), results.read_bytes()) == before[:2] and not (tmp_path / "second.txt").exists()
+    save_results(output, truth, other, PROVENANCE, overwrite=True)
+    assert output.read_bytes() != before[0] and results.read_bytes() != before[1]
+
+
+def test_what_is_missing_of_a_pair_is_written_and_other_files_are_kept(tmp_path, judged):
+    output, results = tmp_path / "mAP.txt", tmp_path / "results.json"
+    save_results(output, *judged, PROVENANCE)
+    results.unlink()
+    save_results(output, *judged, PROVENANCE)
+    output.unlink()
+    save_results(output, *judged, PROVENANCE)
+    assert output.exists() and results.exists()
+    results.write_text('{"settings": {}}')  # of an older version
+    with pytest.raises(UserError, match=r"results\.json.*`overwrite`"):
+        save_results(output, *judged, PROVENANCE)

@@ -1,13 +1,13 @@
 """Two results.json of one benchmark side by side: differences, wins and losses by query, and how sure they are."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike, require_file
+from ..artifacts import PathLike
 from ..errors import UserError
+from .results import read_results
 
 NUM_RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def compare_results(first: PathLike, second: PathLike, seed: int = 0) -> Comparison:
-    """Compare two results.json that eval/compute_map.py wrote.
+    """Compare two results.json that ``save_results`` wrote.
 
     Args:
         first, second: the files; positive differences say that the second is better.
@@ -55,7 +55,7 @@ def compare_results(first: PathLike, second: PathLike, seed: int = 0) -> Compari
     Raises:
         UserError: a file is no results.json, or the two are of different protocols or ground truths.
     """
-    ours, theirs = _read(first), _read(second)
+    ours, theirs = read_results(first), read_results(second)
     if ours["protocol"] != theirs["protocol"]:
         raise UserError(
             f"{first} is of protocol {ours['protocol']}, {second} of {theirs['protocol']}: their figures do not "
@@ -101,22 +101,3 @@ def bootstrap_interval(differences: np.ndarray, seed: int) -> Tuple[float, float
         means.append(differences[drawn].mean(axis=1))
     low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
-
-
-def _read(path: PathLike) -> Dict[str, Any]:
-    try:
-        results = json.loads(require_file(path, "results.json").read_text(encoding="utf-8"))
-        needed = ("protocol", "ground_truth", "ground_truth_digest", "index_size")
-        content = {name: results[name] for name in needed}
-        content["metrics"] = {
-            name: {
-                "mAP": setting["mAP"],
-                "queries": {query: dict(AP=q["AP"]) for query, q in setting["queries"].items()},
-            }
-            for name, setting in results["metrics"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not a results.json of eval/compute_map.py ({error!r}); judge the ranking again"
-        ) from error
-    return content

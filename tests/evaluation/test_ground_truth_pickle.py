@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.evaluation.ground_truth import load_ground_truth
+from src.evaluation.ground_truth_files import load_ground_truth
 
 
 def revisited(easy=(0,), hard=(1,), junk=(), **more):

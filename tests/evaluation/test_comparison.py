@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.evaluation.compare import bootstrap_interval, compare_results
+from src.evaluation.comparison import bootstrap_interval, compare_results
 
 
 def write(path, precisions, **changes):
@@ -69,7 +69,7 @@ def test_interval_is_seeded_and_does_not_depend_on_the_chunks(monkeypatch):
     differences = np.random.default_rng(2).normal(size=70)
     interval = bootstrap_interval(differences, 5)
     assert bootstrap_interval(differences, 5) == interval != bootstrap_interval(differences, 6)
-    monkeypatch.setattr("src.evaluation.compare._CHUNK", 70 * 2048)
+    monkeypatch.setattr("src.evaluation.comparison._CHUNK", 70 * 2048)
     assert bootstrap_interval(differences, 5) == interval
 
 

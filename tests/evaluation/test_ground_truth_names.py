@@ -1,7 +1,7 @@
 import pytest
 
 from src.errors import UserError
-from src.evaluation.ground_truth import load_ground_truth
+from src.evaluation.ground_truth_files import load_ground_truth
 
 
 def holidays(*names):
