@@ -53,6 +53,9 @@ class Command:
         """
         argv = list(sys.argv[1:] if argv is None else argv)
         parser = self._parser("--help_all" in argv)
+        if not {"-h", "--help", "--help_all"}.isdisjoint(argv):  # argparse cannot while options and others are mixed
+            parser.print_help()
+            sys.exit(0)
         self._refuse_strangers(parser, argv)
         arguments = parser.parse_intermixed_args(argv)
         values = load_yaml(arguments.config) if getattr(arguments, "config", None) else {}
@@ -91,6 +94,14 @@ class Command:
             if option[2:] in KEYS:
                 raise UserError(f"{option} has no effect on {parser.prog}: leave it out")
             raise UserError(f"unknown option {option}{nearest(option, known) or '; --help_all lists the options'}")
+
+
+def refuse_options(argv: Optional[Sequence[str]], names: Sequence[str], why: str) -> None:
+    """UserError when the command line, and not a recipe file alone, gives one of ``names``: ``why`` it does nothing."""
+    given = {argument.split("=")[0] for argument in (sys.argv[1:] if argv is None else argv)}
+    for name in names:
+        if f"--{name}" in given:
+            raise UserError(f"--{name} {why}")
 
 
 def _add_key(parser: argparse.ArgumentParser, name: str) -> None:

@@ -1,0 +1,154 @@
+"""From photos and their ground truth to mAP.txt: extract, index, retrieve, evaluate, report.
+
+The PCA is --pca_path, else pca.npz beside the checkpoint, else one fitted on up to 200 of the photos. Finished steps
+are skipped when the command runs again.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from ..config import Config, ExtractionConfig, MatchingConfig, ModelConfig, RetrievalConfig, keys_of
+from ..evaluation.protocols import PROTOCOLS
+from .command_line import Command
+
+logger = logging.getLogger(__name__)
+
+PCA_PHOTOS = 200
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images_path", help="folder of the photos")
+    parser.add_argument(
+        "gt_path",
+        help="folder of *_query.txt ... files, or a gnd_*.pkl or gnd_*.mat file; for holidays and ukbench the folder "
+        "of photos again",
+    )
+    parser.add_argument("checkpoint_path", help="checkpoint of stage attn, an export of one, or ImageNet weights (.h5)")
+    parser.add_argument(
+        "devices", nargs="?", default="0", help="device ids such as 0, 01 or 03, one worker each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="how positives are defined (default: modelzoo for a text folder, for a file the one it belongs to)",
+    )
+    parser.add_argument("--distractors_path", default="", help="folder of photos that join the index as negatives")
+    parser.add_argument(
+        "--output_path",
+        default=".",
+        help="folder for mAP.txt, results.json, report.html and, in retrieval_files, what lies between (%(default)s)",
+    )
+
+
+COMMAND = Command(
+    summary=__doc__,
+    example="photos gt_files net.ckpt --protocol classic --output_path results",
+    keys=(
+        "device_target", "seed", "num_workers", "overwrite",
+        *keys_of(ModelConfig, but=("checkpoint_path", "imagenet_checkpoint", "load_stem")),
+        *keys_of(ExtractionConfig), *keys_of(MatchingConfig, but=("match_distance",)), *keys_of(RetrievalConfig),
+    ),
+    shown=(
+        "protocol", "output_path", "distractors_path", "config", "pca_path", "max_image_size", "image_scales",
+        "max_feature_num", "engine", "num_rerank", "overwrite",
+    ),
+    add_arguments=_arguments,
+)  # fmt: skip
+
+
+def evaluate_retrieval(
+    images_path: Path,
+    gt_path: str,
+    config: Config,
+    output: Path,
+    protocol: Optional[str] = None,
+    distractors_path: str = "",
+    devices: Sequence[int] = (0,),
+) -> None:
+    """Make every file from the features to the report; those that stand finished are kept.
+
+    Args:
+        images_path: folder of the photos of index and queries.
+        gt_path: ground truth.
+        config: the recipe.
+        output: folder for the results.
+        protocol: None = the default one of the ground truth.
+        distractors_path: folder of further photos for the index, '' = none.
+        devices: device ids, one extraction worker each.
+
+    Raises:
+        UserError: bad input, or files of other settings in ``output``.
+    """
+    from ..evaluation.queries import photos_of_queries
+    from ..features.extraction import extract_to_file
+    from ..features.photos import Photo, photos_of_folder, with_prefix
+    from ..retrieval.build import build_index
+    from ..retrieval.perform import perform_retrieval
+
+    files, run, retrieval = output / "retrieval_files", config.run, config.retrieval
+    photos = photos_of_folder(images_path)
+    queries, chosen_protocol = photos_of_queries(images_path, gt_path, protocol or "")
+    distractors = with_prefix(photos_of_folder(distractors_path), "distractors/") if distractors_path else []
+    extraction = config.extraction.replace(pca_path=str(_provide_pca(images_path, config, files, devices)))
+
+    def extract(name: str, wanted: Sequence[Photo], crops: str = "") -> Path:
+        extract_to_file(wanted, files / name, run, config.model, extraction, crops, devices)
+        return files / name
+
+    features = [extract("index_features.h5", photos)]
+    if distractors:
+        features.append(extract("distractor_features.h5", distractors))
+    query_features = extract("query_features.h5", queries, chosen_protocol)
+    index = build_index(features, files / "index", retrieval.index_type, run.seed, run.overwrite)
+    ranks = files / "ranks.npz"
+    perform_retrieval(index, query_features, ranks, retrieval, config.matching, run.seed, run.overwrite)
+    folders: List[Path] = [Path(images_path), *([Path(distractors_path)] if distractors_path else [])]
+    _judge(ranks, gt_path, protocol, folders, output, run.overwrite)
+
+
+def _provide_pca(images_path: Path, config: Config, files: Path, devices: Sequence[int]) -> Path:
+    """The PCA asked for, else the one beside the checkpoint, else one fitted on some of the photos."""
+    from ..features.extraction import extract_to_file
+    from ..features.learn_pca import learn_pca
+    from ..features.photos import photos_of_folder
+
+    if config.extraction.pca_path:
+        return Path(config.extraction.pca_path)
+    beside = Path(config.model.checkpoint_path).parent / "pca.npz"
+    if beside.is_file():
+        logger.info("%s: this PCA is used", beside)
+        return beside
+    sample, fitted = files / "pca_sample.h5", files / "pca.npz"
+    photos = photos_of_folder(images_path, PCA_PHOTOS, config.run.seed)
+    extract_to_file(photos, sample, config.run, config.model, config.extraction, devices=devices)
+    learn_pca(sample, fitted, config.extraction.pca_dim, config.run.overwrite)
+    return fitted
+
+
+def _judge(
+    ranks: Path, gt_path: str, protocol: Optional[str], photos: Sequence[Path], output: Path, overwrite: bool
+) -> None:
+    """mAP.txt, results.json and the report of a ranking."""
+    from . import compute_map, report
+
+    options = ["--ranks", str(ranks), "--gt_path", gt_path, *(["--protocol", protocol] if protocol else [])]
+    options += ["--overwrite"] if overwrite else []
+    compute_map.main([*options, "--output", str(output / "mAP.txt")])
+    report.main([*options, "--images_path", *map(str, photos), "--output", str(output / "report.html")])
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Parse the command line and go all the way."""
+    config, arguments = COMMAND.parse(argv)
+    from ..artifacts import require_folder
+    from ..device import parse_devices
+
+    devices = parse_devices(arguments.devices)
+    images_path = require_folder(arguments.images_path, "images_path")
+    config = config.replace(checkpoint_path=arguments.checkpoint_path)
+    evaluate_retrieval(
+        images_path, arguments.gt_path, config, Path(arguments.output_path), arguments.protocol,
+        arguments.distractors_path, devices,
+    )  # fmt: skip
