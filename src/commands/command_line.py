@@ -68,6 +68,7 @@ class Command:
     def _parser(self, everything: bool) -> argparse.ArgumentParser:
         parser = _Parser(
             description=f"example: %(prog)s {self.example}\n\n{self.summary}".replace("%%", "%"),
+            usage=argparse.SUPPRESS,
             allow_abbrev=False,
             add_help=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -109,12 +110,12 @@ def _add_key(parser: argparse.ArgumentParser, name: str) -> None:
     choices, default = definition.metadata["choices"], definition.default
     if isinstance(default, tuple):
         default = ",".join(f"{item:g}" for item in default)
+    flag = {"nargs": "?", "const": "true", "metavar": "true|false"} if definition.type is bool else {}
     parser.add_argument(
         f"--{name}",
         default=argparse.SUPPRESS,
         help=f"{definition.metadata['help']} (default: {default if default != '' else repr('')})".replace("%", "%%"),
-        metavar="|".join(choices) if choices else name.split("_")[-1].upper(),
-        **({"nargs": "?", "const": "true"} if definition.type is bool else {}),
+        **{"metavar": "|".join(choices) if choices else name.split("_")[-1].upper(), **flag},
     )
 
 
