@@ -1,9 +1,11 @@
-"""From a JPEG to what the network is fed: a random crop for training, the whole photo for validation."""
+"""From a JPEG to what the network is fed, a random crop for training, the whole photo for validation; and back."""
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import cv2
 import numpy as np
+
+from ..artifacts import PathLike, atomic_path
 
 ASPECT_RANGE = (3 / 4, 4 / 3)
 # The reference asks that a crop cover a tenth of its object, the whole photo: crops of 8-10 % are drawn, then refused.
@@ -68,3 +70,19 @@ def whole_photo(data: bytes, size: int) -> np.ndarray:
     """The whole photo, squeezed bilinearly into [3, size, size] float32, (RGB - 128) / 128."""
     image = decode_jpeg(data).astype(np.float32)
     return _to_network(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def draw_images(images: np.ndarray, captions: Sequence[str], path: PathLike) -> None:
+    """Write what the network is fed, [B, 3, S, S] in (RGB - 128) / 128, as a PNG grid, a caption over each."""
+    from matplotlib.figure import Figure
+
+    columns = min(8, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2 * columns, 2.3 * rows), layout="constrained")
+    for cell, axes in enumerate(np.atleast_1d(figure.subplots(rows, columns)).ravel()):
+        axes.axis("off")
+        if cell < len(images):
+            axes.imshow(np.clip(images[cell].transpose(1, 2, 0) * 128 + 128, 0, 255).astype(np.uint8))
+            axes.set_title(captions[cell], fontsize=7)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)

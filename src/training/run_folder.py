@@ -5,16 +5,19 @@ import logging
 import platform
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
+
+import yaml
 
 from ..artifacts import atomic_write_json, atomic_write_text, git_commit, versions
-from ..config import Config, section_values, to_yaml
+from ..config import ModelConfig, RunConfig, TrainingConfig
 from ..errors import UserError
+from ..records import Provenance
 
-# These may differ between two runs of the same result; of the files named by paths, the content counts (`inputs`).
+# These may differ between two runs of the same result; of the files named by paths, the content counts (`sources`).
 _IRRELEVANT = {
     "overwrite", "resume", "num_workers", "device_target", "save_ckpt", "save_ckpt_step", "keep_checkpoint_max",
-    "eval_steps", "eval_photos", "report_steps", "tensorboard",
+    "eval_steps", "eval_photos", "report_steps", "tensorboard", "engine", "precision",
     "traindata_path", "imagenet_checkpoint", "checkpoint_path",
 }  # fmt: skip
 
@@ -23,16 +26,27 @@ class RunFolder:
     """Names and keeps the files of a run; both stages may share a folder.
 
     Args:
-        config: the resolved recipe; ``config.save_ckpt`` is the folder.
-        inputs: what else decides the result (fingerprint of the data set, SHA-256 of the starting weights, ranks).
+        run, model, training: the resolved recipe; ``training.save_ckpt`` is the folder.
+        sources: identities of the data set and of the starting weights.
+        ranks: number of devices.
     """
 
-    def __init__(self, config: Config, inputs: Dict[str, Any]) -> None:
-        self.path = Path(config.save_ckpt)
-        self.stage = config.train_state
-        self._config = config
-        values = {**section_values(config, "run", "model", "training"), **inputs}
-        self._identity = {name: value for name, value in values.items() if name not in _IRRELEVANT}
+    def __init__(
+        self,
+        run: RunConfig,
+        model: ModelConfig,
+        training: TrainingConfig,
+        sources: Mapping[str, str],
+        ranks: int = 1,
+    ) -> None:
+        self.path = Path(training.save_ckpt)
+        self.stage = training.train_state
+        self._resume = training.resume and not run.overwrite
+        self._overwrite = run.overwrite
+        self._keep = training.keep_checkpoint_max
+        self._recipe = {**run.values(), **model.values(), **training.values()}
+        settings = {name: value for name, value in self._recipe.items() if name not in _IRRELEVANT}
+        self._provenance = Provenance(settings={**settings, "ranks": ranks}, sources=sources)
         self._record = self.path / f"{self.stage}.json"
         self.metrics_path = self.path / f"{self.stage}_metrics.jsonl"
         self.state_path = self.path / f"{self.stage}_state.ckpt"
@@ -56,38 +70,40 @@ class RunFolder:
         Raises:
             UserError: the folder holds a run under other settings and ``overwrite`` is off.
         """
-        if self._config.overwrite or not self._record.exists():
+        if self._overwrite or not self._record.exists():
             return None
         try:
             stored = json.loads(self._record.read_text(encoding="utf-8"))
-            identity, checkpoint = stored["identity"], stored["checkpoint"]
+            provenance, checkpoint = Provenance.from_json(stored["provenance"]), stored["checkpoint"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self._record}: damaged; give another `save_ckpt`, or `overwrite`") from error
-        names = sorted(k for k, value in self._identity.items() if identity.get(k) != value)
+            raise UserError(
+                f"{self._record}: damaged, or of an older version; give another `save_ckpt`, or `overwrite`"
+            ) from error
+        names = self._provenance.differences(provenance)
         if names:
             raise UserError(
                 f"{self.path}: holds a {self.stage} run under other settings ({', '.join(names)}): "
                 "give another `save_ckpt`, or `overwrite` to replace it"
             )
         last = self.path / (checkpoint or "none")
-        return last if last.is_file() and self._config.resume else None
+        return last if last.is_file() and self._resume else None
 
     def can_resume(self) -> bool:
         """Whether a stopped run of these settings has left a state to go on from (call after ``finished``)."""
-        return self._config.resume and not self._config.overwrite and self.state_path.is_file()
+        return self._resume and self.state_path.is_file()
 
     def start(self, steps_done: int) -> None:
         """Write recipe and environment, drop the metrics of steps that will be made again, and log to the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
         stale = list(self.path.glob(f".*{self.stage}*.tmp*"))  # half-written files of a killed run
-        if self._config.overwrite or not self._config.resume:
+        if not self._resume:
             stale += [*self.checkpoints(), *self._numbered("best"), self.state_path]
         for path in stale:
             path.unlink(missing_ok=True)
         kept = [line for line in self.metrics() if line["step"] <= steps_done]
         atomic_write_text(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept))
         self._write_record(None)
-        atomic_write_text(self.path / f"{self.stage}_config.yaml", to_yaml(self._config))
+        atomic_write_text(self.path / f"{self.stage}_config.yaml", yaml.safe_dump(self._recipe, sort_keys=False))
         environment = {"versions": versions(), "platform": platform.platform(), "git_commit": git_commit()}
         atomic_write_json(self.path / f"{self.stage}_environment.json", environment)
         mode = "a" if steps_done else "w"
@@ -118,7 +134,7 @@ class RunFolder:
 
     def prune(self) -> None:
         """Delete all but the newest ``keep_checkpoint_max`` checkpoints, and all but the newest best one."""
-        for path in self.checkpoints()[: -self._config.keep_checkpoint_max] + self._numbered("best")[:-1]:
+        for path in self.checkpoints()[: -self._keep] + self._numbered("best")[:-1]:
             path.unlink()
 
     def finish(self, checkpoint: Path) -> None:
@@ -126,4 +142,4 @@ class RunFolder:
         self._write_record(checkpoint.name)
 
     def _write_record(self, checkpoint: Optional[str]) -> None:
-        atomic_write_json(self._record, {"checkpoint": checkpoint, "identity": self._identity})
+        atomic_write_json(self._record, {"checkpoint": checkpoint, "provenance": self._provenance.as_json()})

@@ -1,15 +1,22 @@
-"""One training step as a compiled graph: loss, gradients, their mean over the devices, clipping, update."""
+"""One training step as a compiled graph: loss, gradients, their mean over the devices, clipping, update; its state."""
 
 from typing import Any, Tuple
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from ..config import Config
-from .schedule import LinearToZero
+from ..artifacts import PathLike
+from ..config import TrainingConfig
+from ..errors import UserError
+from ..model.weights import save_weights
 
 FIRST_LOSS_SCALE = 2.0**16  # of O2; halved at an overflow, doubled after LOSS_SCALE_WINDOW steps without one
 LOSS_SCALE_WINDOW = 1000
+
+
+def learning_rate(training: TrainingConfig, step: int) -> float:
+    """Learning rate of the step that follows ``step`` steps: it falls linearly to 0, as ``TrainStep``'s schedule."""
+    return training.initial_lr * (1 - step / training.max_iters)
 
 
 class Losses(nn.Cell):
@@ -19,12 +26,12 @@ class Losses(nn.Cell):
     each head is right about it.
     """
 
-    def __init__(self, network: nn.Cell, config: Config) -> None:
+    def __init__(self, network: nn.Cell, training: TrainingConfig) -> None:
         super().__init__()
         self.network = network
         # Not ops.cross_entropy: on a CPU its last bit changes between a process's first calls and its later ones.
         self.cross_entropy = nn.SoftmaxCrossEntropyWithLogits(sparse=True, reduction="none")
-        self.weights = tuple(config.attention_loss_weight if head == "attention" else 1.0 for head in network.HEADS)
+        self.weights = tuple(training.attention_loss_weight if head == "attention" else 1.0 for head in network.HEADS)
 
     def construct(self, images: Tensor, labels: Tensor, factor: Tensor) -> Tuple[Tensor, Tensor]:
         total = 0.0
@@ -71,21 +78,22 @@ class TrainStep(nn.Cell):
     never applies it); gradients are averaged over the devices, then clipped (the reference clips on each device first).
 
     Args:
-        network: one of ``src.model.delf``'s networks for training.
-        config: the recipe; ``amp_level`` O2 scales the loss dynamically and skips a step whose gradients overflow.
+        network: one of ``networks.NETWORKS``.
+        training: ``amp_level`` O2 scales the loss dynamically and skips a step whose gradients overflow.
         ranks: number of devices.
     """
 
-    def __init__(self, network: nn.Cell, config: Config, ranks: int = 1) -> None:
+    def __init__(self, network: nn.Cell, training: TrainingConfig, ranks: int = 1) -> None:
         super().__init__()
-        self.losses = Losses(network, config)
-        self.clip_norm = config.clip_norm
+        self.losses = Losses(network, training)
+        self.clip_norm = training.clip_norm
         self.ranks = ranks
-        schedule = LinearToZero(config.initial_lr, config.max_iters)
-        self.optimizer = nn.Momentum(network.trainable_params(), schedule, config.momentum)
+        # From the optimizer's own step, which is part of the state, so that resuming continues it.
+        schedule = nn.PolynomialDecayLR(training.initial_lr, 0.0, training.max_iters, 1.0)
+        self.optimizer = nn.Momentum(network.trainable_params(), schedule, training.momentum)
         self.backward = ops.value_and_grad(self.losses, None, self.optimizer.parameters, has_aux=True)
         self.scaler = None
-        if config.amp_level == "O2":
+        if training.amp_level == "O2":
             self.scaler = ms.amp.DynamicLossScaler(FIRST_LOSS_SCALE, 2, LOSS_SCALE_WINDOW)
             self.loss_scale = self.scaler.scale_value  # named here to be part of the state
             self.steps_at_scale = self.scaler.counter
@@ -118,3 +126,24 @@ class TrainStep(nn.Cell):
         if finite:
             done = ops.depend(done, self.optimizer(gradients))
         return done
+
+
+def save_state(step_cell: TrainStep, steps_done: int, path: PathLike) -> None:
+    """Write the state after ``steps_done`` steps atomically, as a file that ``mindspore.load_checkpoint`` reads.
+
+    The weights, the moving statistics, the momentum and the optimizer's step are parameters of the cell. The data
+    position and all random numbers follow from the number of steps (see ``src.data.reader.TrainingStream``); the
+    network draws none.
+    """
+    save_weights(step_cell, path, {"steps_done": steps_done})
+
+
+def load_state(step_cell: TrainStep, path: PathLike) -> int:
+    """Set every parameter of ``step_cell`` and return how many steps were done; UserError for a damaged file."""
+    try:
+        stored = ms.load_checkpoint(str(path))
+        for name, parameter in step_cell.parameters_and_names():
+            parameter.set_data(stored[name].value())
+        return int(stored["steps_done"].asnumpy())
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: damaged, so the run cannot go on; give `resume` false to start anew") from error

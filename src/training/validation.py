@@ -6,8 +6,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ..config import Config
-from ..data.reader import DatasetInfo, validation_batches
+from ..config import TrainingConfig
+from ..data.reader import validation_batches
+from ..data.summary import DatasetInfo
 from ..device import Device
 from .step import Losses
 
@@ -15,19 +16,26 @@ from .step import Losses
 class Validation:
     """Measures a network on the validation shards; BatchNorm uses its moving statistics meanwhile."""
 
-    def __init__(self, network: nn.Cell, config: Config, info: DatasetInfo, device: Device) -> None:
+    def __init__(
+        self, network: nn.Cell, training: TrainingConfig, info: DatasetInfo, num_workers: int, device: Device
+    ) -> None:
         self.heads = network.HEADS
-        self.config = config
+        self.training = training
         self.info = info
+        self.num_workers = num_workers
         self.device = device
-        self.losses = Losses(network, config)  # a graph of its own: the training step's has BatchNorm in training mode
+        self.losses = Losses(
+            network, training
+        )  # a graph of its own: the training step's has BatchNorm in training mode
 
     def measure(self) -> Dict[str, Any]:
         """Mean loss and accuracy of each head over the first ``eval_photos`` validation photos, all ranks together."""
         sums = np.zeros(2 * len(self.heads) + 1)
         self.losses.set_train(False)
-        size = self.config.batch_size
-        for batch in validation_batches(self.config, self.info, self.device.rank, self.device.ranks):
+        size = self.training.batch_size
+        for batch in validation_batches(
+            self.training, self.info, self.num_workers, self.device.rank, self.device.ranks
+        ):
             photos = len(batch.labels)
             places = np.arange(size) % photos  # fills an incomplete batch up: one graph serves all
             images, labels = ms.Tensor(batch.images[places]), ms.Tensor(batch.labels[places])
