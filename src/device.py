@@ -26,7 +26,7 @@ def prepare_process() -> None:
     """Set what MindSpore reads when it is imported; every command calls this first.
 
     From MindSpore 2.9 on, convolutions on AVX-512 CPUs fall into a reference kernel, 30 to 100 times slower, unless
-    oneDNN is held to AVX2. Its own log is kept to errors.
+    oneDNN is limited to AVX2. MindSpore logs errors only.
     """
     os.environ.setdefault("GLOG_v", "3")
     try:

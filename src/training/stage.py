@@ -58,7 +58,7 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
     from .trainer import Trainer
 
     if not device.is_first:
-        logging.getLogger().setLevel(logging.WARNING)  # the first rank speaks for all
+        logging.getLogger().setLevel(logging.WARNING)  # only the first rank reports
     stream = TrainingStream(training, info, run.seed, run.num_workers, device.rank, device.ranks)
     network = build_network(stage, model, info.num_classes, training.amp_level)
     with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
