@@ -40,14 +40,14 @@ def main(argv=None) -> None:
     config, arguments = parse_command_line(__doc__, ("run", "model", "matching", "retrieval"), _arguments, argv)
     if arguments.top_k < 1:
         raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
-    from src.report.search_page import Gallery
+    from src.report.search_page import SearchPage
     from src.retrieval.collection import load_collection
     from src.retrieval.index import load_index
     from src.retrieval.photo_search import query_photos, search_photos
 
     collection, queries = load_collection(arguments.index), query_photos(arguments.query)
     index = load_index(collection.index)
-    gallery = Gallery(index, arguments.images_path or collection.images_path)
+    page = SearchPage(index, arguments.images_path or collection.images_path)
     answers = []
     for found in search_photos(collection, index, queries, arguments.top_k, config):
         results = [result.as_row() for result in found.results]
@@ -55,13 +55,13 @@ def main(argv=None) -> None:
         if not arguments.json:
             _print_table(found)
         if arguments.output:
-            gallery.add(found)
+            page.add(found)
     if not answers:
         raise UserError(f"{arguments.query}: no query could be searched with")
     if arguments.json:
         print(json.dumps(answers, indent=2, ensure_ascii=False))
     if arguments.output:
-        gallery.write(arguments.output, f"Search of {Path(arguments.index).resolve().name}")
+        page.write(arguments.output, f"Search of {Path(arguments.index).resolve().name}")
 
 
 if __name__ == "__main__":

@@ -3,27 +3,33 @@
 One HTML file that needs no network and no script. Every photo is in it once, as a small JPEG in the style sheet.
 """
 
+import html
+import json
 import logging
+import re
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..artifacts import PathLike, atomic_write_text, digest
+import numpy as np
+
+from ..artifacts import PathLike, atomic_write_text, digest, git_commit, is_made, versions
 from ..errors import UserError
-from ..evaluation.evaluate import extra_figures as summarise
-from ..records import Ranking
-from .curves import mean_curves
-from .facts import identity, provenance_facts
-from .inliers import FeatureFiles, find_inliers
-from .page import bars, footer, heading, key, page, summary
-from .photos import find_photos, read_photos, style_rules
-from .query import query_section
-from .results import Judgement, ShownQuery, judged_queries, plain_queries
+from ..evaluation.evaluate import extra_figures
+from ..evaluation.results import table_rows
+from ..records import Provenance, Ranking
+from ..retrieval.ranking_file import RankedMatches
+from .figures import curve_points, draw_pair, facts_of_matches, mean_curves
+from .pages import render_page
+from .photos import Thumbnail, find_photos, read_photos, style_rules
+from .results import Judgement, ShownQuery, judged_queries, main_setting, plain_queries
 
 logger = logging.getLogger(__name__)
 
 PAGE_BUDGET = 20_000_000  # bytes
-_RESERVE = 20_000  # of them, for what stands around queries and photos
-_HEAD = 400  # characters of a page that hold its mark
+_RESERVE = 200  # of them, for the line that says how large the thumbnails are
+_LAYOUT = 3  # raise it when the page changes: then a page of an older program is not taken for this one's
+_PROVENANCE = re.compile('<meta name="provenance" content="([^"]*)">')
+_SHOWN_LENGTH = 60  # characters of a setting; longer ones are checksums
 
 
 def write_report(
@@ -31,8 +37,8 @@ def write_report(
     ranking: Ranking,
     images_path: Sequence[PathLike],
     judgement: Optional[Judgement] = None,
-    features: Optional[FeatureFiles] = None,
-    provenance: Optional[Mapping[str, Any]] = None,
+    matches: Optional[RankedMatches] = None,
+    provenance: Optional[Provenance] = None,
     num_results: int = 10,
     overwrite: bool = False,
 ) -> Path:
@@ -41,56 +47,156 @@ def write_report(
     Args:
         path, ranking: HTML file to write, and what it shows.
         images_path: folders with the photos of queries and index; one that is missing shows as an empty frame.
-        judgement: gives the figures, the frames' colours and the boxes; None = a plain gallery.
-        features: give the inlier lines of opened results; None = no lines.
+        judgement: gives the figures, the frames' colours and the boxes; None = photos alone.
+        matches: those that retrieval verified, drawn where a result is opened; None = no lines.
         provenance: how the ranking was made; shown at the end of the page.
         num_results: results of each query.
         overwrite: replace another page.
 
     Raises:
-        UserError: no such folder or file, features of another network, or another page at ``path``.
+        UserError: no such folder or file, or another page at ``path``.
     """
-    path, provenance = Path(path), provenance or {}
+    path, provenance = Path(path), provenance or Provenance()
     queries = judged_queries(ranking, judgement, num_results) if judgement else plain_queries(ranking, num_results)
     names = [name for query in queries for name in (query.image_name, *(result.name for result in query.results))]
     files = find_photos(images_path, list(dict.fromkeys(names)))
-    mark = digest(identity(queries, files, judgement, features, provenance))
-    if not overwrite and _is_made(path, mark):
+    wanted = _provenance_of_page(provenance, queries, files, judgement, matches)
+    if is_made(path, wanted, _read_provenance, overwrite):
         return path
-    pairs = [(query.name, result.name) for query in queries for result in query.results]
-    inliers = find_inliers(features, pairs) if features else {}
-    photos, copies = read_photos(files)
-    title, body = _top(ranking, queries, judgement, features is not None)
-    body += [query_section(number, query, photos, inliers) for number, query in enumerate(queries)]
-    rules, rung = style_rules(copies, PAGE_BUDGET - _RESERVE - sum(len(part.encode()) for part in body))
-    body.append(footer(provenance_facts(judgement, provenance, rung)))
-    atomic_write_text(path, page(mark, title, rules, body))
+    thumbnails, copies = read_photos(files)
+    values = {
+        "queries": [_draw_query(query, thumbnails, matches) for query in queries],
+        "figures": _figures(ranking, judgement) if judgement else None,
+        "with_lines": matches is not None,
+        "curve_points": curve_points,
+        "provenance": json.dumps(wanted.as_json(), sort_keys=True),
+        "facts": _facts(judgement, provenance),
+        **_title(ranking, queries, judgement),
+    }
+    text_size = len(render_page("report.html", thumbnail_rules="", **values).encode())
+    rules, size = style_rules(copies, PAGE_BUDGET - _RESERVE - text_size)
+    values["facts"]["Thumbnails"] = str(size)
+    atomic_write_text(path, render_page("report.html", thumbnail_rules=rules, **values))
     logger.info("%s: %d queries, %d photos, %.1f MB", path, len(queries), len(copies), path.stat().st_size / 1e6)
     return path
 
 
-def _is_made(path: Path, mark: str) -> bool:
-    """Whether the wanted page stands at ``path``; UserError when something else does."""
-    if not path.exists():
-        return False
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        if mark not in stream.read(_HEAD):
-            raise UserError(f"{path}: not the report of this ranking; give `overwrite` to replace it")
-    logger.info("%s: finished earlier", path)
-    return True
+def _provenance_of_page(
+    ranking: Provenance,
+    queries: Sequence[ShownQuery],
+    files: Mapping[str, Optional[Path]],
+    judgement: Optional[Judgement],
+    matches: Optional[RankedMatches],
+) -> Provenance:
+    """All that the page's content depends on, but for the versions of programs."""
+    sources = {
+        **ranking.sources,
+        "results": digest({"queries": [query._replace(curve=None) for query in queries]}),
+        "photo_files": digest({name: file.stat().st_size if file else None for name, file in files.items()}),
+    }
+    if judgement:
+        truth, evaluation = judgement
+        means = {name: metrics.means() for name, metrics in evaluation.metrics.items()}
+        sources["judgement"] = digest({"judged": (truth.name, evaluation.protocol, means, evaluation.notes)})
+    if matches is not None:
+        shown = [matches.find(query.row, result.number) for query in queries for result in query.results]
+        sources["matches"] = digest(
+            {"shown": [(found.correspondences, found.points.tobytes().hex()) if found else None for found in shown]}
+        )
+    return Provenance(ranking.weights, ranking.encoder, {**ranking.settings, "layout": _LAYOUT}, sources)
 
 
-def _top(
-    ranking: Ranking, queries: List[ShownQuery], judgement: Optional[Judgement], with_lines: bool
-) -> Tuple[str, List[str]]:
-    """The page's title, and what comes before the queries."""
+def _read_provenance(path: Path) -> Provenance:
+    """Of the page at ``path``; UserError when something else is there."""
+    found = _PROVENANCE.search(path.read_bytes().decode("utf-8", errors="replace"))
+    try:
+        return Provenance.from_json(json.loads(html.unescape(found[1] if found else "")))
+    except ValueError as error:
+        raise UserError(f"{path}: not a report; give `overwrite` to replace it, or another `output`") from error
+
+
+def _title(ranking: Ranking, queries: Sequence[ShownQuery], judgement: Optional[Judgement]) -> Dict[str, str]:
+    """The page's title and the line below it."""
     counts = f"{len(queries)} queries, {len(ranking.index_names)} photos in the index"
     if not judgement:
-        return "Search results", [heading("Search results", counts), key(None, with_lines)]
-    evaluation = judgement.evaluation
-    title = f"{judgement.ground_truth.name}, protocol {evaluation.protocol}"
-    extra = summarise(*judgement)
+        return {"title": "Search results", "counts": counts}
+    extra = extra_figures(*judgement)
     if "N-S" in extra:
         counts += f", N-S score {extra['N-S']:.4f}"
-    figures = summary(evaluation, mean_curves(ranking, evaluation), key(evaluation, with_lines))
-    return title, [heading(title, counts), figures, bars(evaluation, queries, extra.get("mAP_by_landmark", {}))]
+    return {"title": f"{judgement.ground_truth.name}, protocol {judgement.evaluation.protocol}", "counts": counts}
+
+
+def _figures(ranking: Ranking, judgement: Judgement) -> Dict[str, Any]:
+    """Table, curves and means; the table has the settings in the protocol's order."""
+    evaluation = judgement.evaluation
+    means = {name: metrics.means() for name, metrics in evaluation.metrics.items()}
+    tables = [table_rows({setting: mean}) for setting, mean in means.items()]
+    by_landmark = extra_figures(*judgement).get("mAP_by_landmark", {})
+    return {
+        "setting": main_setting(evaluation),
+        "several": len(means) > 1,
+        "table_head": tables[0][0],
+        "table_rows": [row for rows in tables for row in rows[1:]],
+        "maps": {setting: mean.mean_average_precision for setting, mean in means.items()},
+        "curves": mean_curves(ranking, evaluation),
+        "by_landmark": sorted(by_landmark.items(), key=lambda item: item[1]),
+    }
+
+
+def _draw_query(
+    query: ShownQuery, thumbnails: Mapping[str, Thumbnail], matches: Optional[RankedMatches]
+) -> Dict[str, Any]:
+    """A query with its photo and box, and its results with their photos and pair drawings."""
+    own = thumbnails[query.image_name]
+    results = []
+    for result in query.results:
+        found = matches.find(query.row, result.number) if matches is not None else None
+        facts = facts_of_matches(found) if matches is not None else ""
+        results.append((result, thumbnails[result.name], draw_pair(own, thumbnails[result.name], found, facts)))
+    counts = bool(query.results) and abs(query.results[0].score) > 1  # of inliers; else similarities below 1
+    return {
+        "query": query,
+        "thumbnail": own,
+        "box": _box_place(query, own),
+        "results": results,
+        "score_format": "%.2f" if counts else "%.4f",
+    }
+
+
+def _box_place(query: ShownQuery, photo: Thumbnail) -> str:
+    """Style of the query's box over its photo, in percent; '' when there is none to show."""
+    if not photo.style or query.box is None:
+        return ""
+    (x1, x2), (y1, y2) = (100 * np.clip(query.box[axis::2], 0, photo.size[axis]) / photo.size[axis] for axis in (0, 1))
+    return f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
+
+
+def _facts(judgement: Optional[Judgement], provenance: Provenance) -> Dict[str, Any]:
+    """What the page was made with, by its name on the page; the empty ones are not known."""
+    facts: Dict[str, Any] = {}
+    if judgement:
+        truth, evaluation = judgement
+        facts["Ground truth"] = f"{truth.name}, {len(truth.queries)} queries"
+        facts["Protocol"] = evaluation.protocol
+        facts["Notes"] = "; ".join(evaluation.notes)
+        facts["Not in the index"] = f"{len(evaluation.missing)} named photos" if evaluation.missing else ""
+    facts["Weights"] = provenance.weights[:12]
+    facts["Descriptors"] = _show(provenance.encoder)
+    facts["Settings"] = _show(provenance.settings)
+    facts["Run"] = _show(provenance.notes)
+    facts["Versions"] = _show(versions())
+    facts["Commit"] = git_commit()
+    return facts
+
+
+def _show(settings: Mapping[str, Any]) -> str:
+    """Settings on one line, without checksums and what is not set."""
+    shown: List[Tuple[str, str]] = []
+    for name, value in sorted(settings.items()):
+        if isinstance(value, Mapping):
+            text = f"({_show(value)})" if _show(value) else ""
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+        if text and (len(text) <= _SHOWN_LENGTH or not text.isalnum()):
+            shown.append((name.replace("_", " "), text))
+    return "; ".join(f"{name} {text}" for name, text in shown)

@@ -4,12 +4,12 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..evaluation.metrics import Labels, positive_ranks
 from ..evaluation.evaluate import Evaluation
-from ..evaluation.protocols import query_box
 from ..evaluation.ground_truth import Box, GroundTruth
+from ..evaluation.metrics import Labels, positive_ranks
+from ..evaluation.protocols import query_box
 from ..records import Ranking
-from .curves import interpolated_precision
+from .figures import interpolated_precision
 
 
 class Judgement(NamedTuple):
@@ -20,9 +20,17 @@ class Judgement(NamedTuple):
 
 
 class ShownResult(NamedTuple):
-    """One photo found for a query; ``place`` counts from 1, ``kind`` is positive, negative, junk, or plain."""
+    """One photo found for a query.
+
+    Attributes:
+        place: from 1.
+        number, name: of the photo in the index.
+        score: of the ranking.
+        kind: positive, negative, junk, or plain.
+    """
 
     place: int
+    number: int
     name: str
     score: float
     kind: str
@@ -32,14 +40,16 @@ class ShownQuery(NamedTuple):
     """One query.
 
     Attributes:
+        row: of the ranking.
         name, image_name, box: as in the ground truth; without one both names are the ranking's.
         box_used: the protocol searches with the box alone, not with the whole photo.
         average_precisions: by setting, NaN where the query has no positives; empty without ground truth.
-        curve: interpolated precision at ``report_curves.LEVELS``; None without ground truth or positives.
+        curve: interpolated precision at ``figures.LEVELS``; None without ground truth or positives.
         facts: how the query did, in words.
         results: the first ones.
     """
 
+    row: int
     name: str
     image_name: str
     box: Optional[Box]
@@ -58,7 +68,7 @@ def main_setting(evaluation: Evaluation) -> str:
 def plain_queries(ranking: Ranking, num_results: int) -> List[ShownQuery]:
     """The queries of a ranking that nothing is known about, in its order."""
     return [
-        ShownQuery(name, name, None, False, {}, None, "", _results(ranking, row, num_results, None))
+        ShownQuery(row, name, name, None, False, {}, None, "", _results(ranking, row, num_results, None))
         for row, name in enumerate(ranking.query_names)
     ]
 
@@ -76,6 +86,7 @@ def judged_queries(ranking: Ranking, judgement: Judgement, num_results: int) -> 
         precisions = {name: float(made.average_precisions[number]) for name, made in evaluation.metrics.items()}
         queries.append(
             ShownQuery(
+                row,
                 truth.name,
                 truth.image_name,
                 truth.box,
@@ -105,6 +116,6 @@ def _results(ranking: Ranking, row: int, count: int, labels: Optional[Labels]) -
         junk, positives = (np.isin(numbers, group) for group in (labels.junk, labels.positives))
         kinds = np.where(junk, "junk", np.where(positives, "positive", "negative")).tolist()
     return tuple(
-        ShownResult(place, ranking.index_names[number], float(ranking.scores[row, place - 1]), kind)
+        ShownResult(place, number, ranking.index_names[number], float(ranking.scores[row, place - 1]), kind)
         for place, (number, kind) in enumerate(zip(numbers, kinds), start=1)
     )
