@@ -1,25 +1,9 @@
-"""Rank the photos of an index for every query: descriptor votes, then geometric verification."""
+"""Rank the photos of an index for every query: descriptor votes, then geometric verification: see src/commands/perform_retrieval.py."""
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from src.commands.command_line import parse_command_line, run_command
-
-
-def _arguments(parser) -> None:
-    parser.add_argument("--index", required=True, help="index folder made by eval/build_index.py")
-    parser.add_argument("--query_features", required=True, help="feature file of the queries (.h5)")
-    parser.add_argument("--output", default="ranks.npz", help="ranking file to write (default: %(default)s)")
-
-
-def main(argv=None) -> None:
-    config, arguments = parse_command_line(__doc__, ("run", "matching", "retrieval"), _arguments, argv)
-    from src.retrieval.perform import perform_retrieval  # imports faiss and h5py, which --help does not need
-
-    perform_retrieval(arguments.index, arguments.query_features, arguments.output, config)
-
 
 if __name__ == "__main__":
-    run_command(main)
+    sys.path[0] += "/.."  # the repository, so that no installation is needed
+    from src.commands import run
+
+    run("perform_retrieval")

@@ -119,6 +119,14 @@ def _add_key(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
+def refuse_idle(argv: Sequence[str], names: Sequence[str], reason: str) -> None:
+    """UserError for the first option of ``names`` in ``argv``: it has no effect together with option ``reason``."""
+    for argument in argv:
+        option = argument.split("=")[0]
+        if option.startswith("--") and option[2:] in names:
+            raise UserError(f"{option} has no effect together with --{reason}: leave it out")
+
+
 def with_dashes(message: str) -> str:
     """A library's error for the command line: the `key` it names becomes --key."""
     return re.sub(r"`(\w+)`", r"--\1", message)

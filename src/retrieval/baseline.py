@@ -5,33 +5,29 @@ from typing import Sequence
 
 import numpy as np
 
-from ..artifacts import PathLike, sha256_of
-from ..config import Config
+from ..artifacts import PathLike, is_made
 from ..features.feature_file import FeatureFile
 from ..records import Ranking
 from .index import load_index
-from .perform import is_made
-from .ranking_file import save_ranking
+from .perform import describe_ranking
+from .ranking_file import load_ranking, require_ranking_name, save_ranking
 
 
-def rank_randomly(index: PathLike, query_features: PathLike, output: PathLike, config: Config) -> Path:
+def rank_randomly(
+    index: PathLike, query_features: PathLike, output: PathLike, seed: int = 0, overwrite: bool = False
+) -> Path:
     """Write a random ranking of the same photos for the same queries as ``perform_retrieval`` would rank.
 
     Raises:
         UserError: unusable index or features, or another ranking stands at ``output``.
     """
-    photos = load_index(index)
+    output, photos = require_ranking_name(output), load_index(index)
     with FeatureFile(query_features, "query_features") as queries:
         names = queries.names
-    provenance = {
-        "baseline": "random",
-        "seed": config.seed,
-        "features_sha256": photos.provenance["features_sha256"],
-        "query_features_sha256": sha256_of(query_features),
-    }
-    if not is_made(Path(output), provenance, config.overwrite):
-        save_ranking(output, random_ranking(names, photos.names, config.seed), provenance)
-    return Path(output)
+        wanted = describe_ranking({"baseline": "random", "seed": seed}, photos.provenance, queries)
+    if not is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
+        save_ranking(output, random_ranking(names, photos.names, seed), wanted)
+    return output
 
 
 def random_ranking(query_names: Sequence[str], index_names: Sequence[str], seed: int = 0) -> Ranking:

@@ -1,37 +1,96 @@
 """The index folder: a faiss index of every descriptor, and for each descriptor its photo and keypoint.
 
-Photos that were added later stand at the end, whatever their names: ties by name follow ``PhotoIndex.name_order``.
+Photos that were added later stand at the end, whatever their names: ties by name follow ``name_order``.
 """
 
 import json
 import logging
-from dataclasses import dataclass
+import os
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import faiss
 import numpy as np
 
-from ..artifacts import PathLike, require_folder
+from ..artifacts import PathLike, atomic_write_json, require_folder
 from ..errors import UserError
+from ..features.feature_file import FeatureFile
 from ..names import bare_name
-from ..records import LocalFeatures
-from .sources import FeatureSources, load_sources
+from ..records import LocalFeatures, Provenance
 
-FORMAT_VERSION = 2
-FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, PROVENANCE_FILE = (
+FORMAT_VERSION = 3
+FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, SOURCES_FILE, MANIFEST_FILE = (
     "index.faiss",
     "image_names.json",
     "starts.npy",
     "keypoints.npy",
+    "sources.json",
     "index.json",
 )
+_AGAIN = "make it again with the command build_index and `overwrite`"
 
 # Tables that faiss would make for inverted lists of short codes take 0.3 GB for 16384 lists and save no time.
 _READ_FLAGS = getattr(faiss, "IO_FLAG_SKIP_PRECOMPUTE_TABLE", 0)
 
 logger = logging.getLogger(__name__)
+
+
+class FeatureSources:
+    """The feature files an index was made from, where its photos' own features are read, unshortened.
+
+    They are opened when first needed; several threads may read. A file is looked for relative to the index folder
+    first, so that both can be moved together, and must have the size it had when it was indexed.
+
+    Args:
+        index_folder: of the index.
+        files: what ``describe`` says of each file.
+    """
+
+    def __init__(self, index_folder: PathLike, files: Sequence[Dict[str, Any]] = ()) -> None:
+        self._folder, self.files = Path(index_folder), list(files)
+        self._lock = threading.Lock()
+        self._open: Optional[List[FeatureFile]] = None
+
+    @staticmethod
+    def describe(paths: Sequence[PathLike], index_folder: PathLike) -> List[Dict[str, Any]]:
+        """What the files are found by: absolute path, path from the index folder, size in bytes."""
+        return [
+            {
+                "path": os.path.abspath(path),
+                "from_index": os.path.relpath(path, index_folder),
+                "bytes": os.path.getsize(path),
+            }
+            for path in paths
+        ]
+
+    def read(self, name: str) -> LocalFeatures:
+        """Features of a photo.
+
+        Raises:
+            UserError: a feature file is gone or another one, or lacks the photo.
+        """
+        with self._lock:
+            if self._open is None:
+                self._open = [FeatureFile(self._find(file)) for file in self.files]
+        for file in self._open:
+            if name in file:
+                return file.read(name)
+        raise UserError(f"{self._folder}: its feature files have no photo {name}; make the index again")
+
+    def _find(self, file: Dict[str, Any]) -> Path:
+        places = [Path(os.path.normpath(self._folder / file["from_index"])), Path(file["path"])]
+        found = [place for place in places if place.is_file()]
+        for place in found:
+            if place.stat().st_size == file["bytes"]:
+                return place
+        fact = "has changed since" if found else "is gone, from which"
+        raise UserError(
+            f"{(found or places[-1:])[0]}: {fact} the index {self._folder} was made; bring the feature file back, or "
+            "use only what the index holds (`correspondences` index)"
+        )
 
 
 class ImageIds:
@@ -58,29 +117,29 @@ class ImageIds:
         return np.searchsorted(self.starts, rows, side="right").astype(np.int32) - 1
 
 
-@dataclass(frozen=True, eq=False)
-class PhotoIndex:
-    """An index in memory; its keypoints stay on disk (memory-mapped).
+@dataclass(eq=False)
+class DescriptorIndex:
+    """The descriptors of N photos in memory, and their keypoints, which stay on disk (memory-mapped) once loaded.
 
     Attributes:
         faiss_index: L2 index of M descriptors; row m is descriptor m below.
         image_names: N file names relative to the photos' folder.
         image_ids: number of the photo of each descriptor, rising; an array [M] is taken too.
-        keypoints: [M, 2] float32, (x, y) in pixels of the descriptor's photo.
-        provenance: what the index was made from and how.
+        keypoints: [M, 2] float32, (x, y) in pixels of the descriptor's photo; more rows are room for photos to come.
+        provenance: weights and encoder of the features, their settings and those of the index, SHA-256 of the files.
         sources: the photos' own features; None where an index has none but its own.
     """
 
     faiss_index: faiss.Index
-    image_names: List[str]
-    image_ids: Union[ImageIds, np.ndarray]
-    keypoints: np.ndarray
-    provenance: Dict[str, Any]
+    image_names: List[str] = field(default_factory=list)
+    image_ids: Union[ImageIds, np.ndarray] = field(default_factory=lambda: ImageIds(np.zeros(1)))
+    keypoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    provenance: Provenance = field(default_factory=Provenance)
     sources: Optional[FeatureSources] = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.image_ids, ImageIds):
-            object.__setattr__(self, "image_ids", ImageIds.from_array(self.image_ids, len(self.image_names)))
+            self.image_ids = ImageIds.from_array(self.image_ids, len(self.image_names))
 
     def __len__(self) -> int:
         """Number of photos."""
@@ -94,9 +153,7 @@ class PhotoIndex:
     @cached_property
     def name_order(self) -> np.ndarray:
         """[N] int64, place of each photo in the order of ``names``; 0, 1, 2 ... unless photos were added later."""
-        order = np.empty(len(self), np.int64)
-        order[sorted(range(len(self)), key=self.names.__getitem__)] = np.arange(len(self))
-        return order
+        return order_of(self.names)
 
     def rows(self, photo: int) -> slice:
         """Descriptor numbers of one photo."""
@@ -117,50 +174,92 @@ class PhotoIndex:
     def features(self, photo: int) -> LocalFeatures:
         """All of one photo's features, from the feature file; UserError when that is gone or another one."""
         if self.sources is None:
-            raise UserError("this index does not know its feature file; make it again with eval/build_index.py")
+            raise UserError("this index does not know its feature file; make it again with the command build_index")
         return self.sources.read(self.image_names[photo])
 
+    def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
+        """Add photos behind the others; a trained index."""
+        start, counts = len(self.image_ids), [len(item) for item in items]
+        end = start + sum(counts)
+        if end > len(self.keypoints):
+            self.keypoints = np.concatenate([self.keypoints[:start], np.zeros((end - start, 2), np.float32)])
+        if end > start:
+            self.keypoints[start:end] = np.concatenate([item.keypoints for item in items])
+            self.faiss_index.add(np.concatenate([item.descriptors for item in items if len(item)]))
+        self.image_names = [*self.image_names, *names]
+        self.image_ids = ImageIds(np.concatenate([self.image_ids.starts, start + np.cumsum(counts, dtype=np.int64)]))
+        for stale in ("names", "name_order"):
+            self.__dict__.pop(stale, None)
 
-def read_provenance(folder: PathLike) -> Dict[str, Any]:
-    """What the index folder was made from and how; UserError when the folder is not a finished index."""
-    path = require_folder(folder, "index") / PROVENANCE_FILE
+
+def order_of(names: Sequence[str]) -> np.ndarray:
+    """[N] int64, place of each name in the order of all."""
+    order = np.empty(len(names), np.int64)
+    order[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return order
+
+
+def read_manifest(folder: PathLike) -> Dict[str, Any]:
+    """``provenance`` (a ``Provenance``) and counts of an index folder; UserError when it is not a finished index."""
+    path = require_folder(folder, "index") / MANIFEST_FILE
     try:
-        provenance = json.loads(path.read_text(encoding="utf-8"))
-        version = provenance["format_version"]
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        version = manifest["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder}: not an index folder ({path.name}: {error}); make one with eval/build_index.py"
-        ) from error
+        reason = f"not an index folder ({path.name}: {error})"
+        raise UserError(f"{folder}: {reason}; make one with the command build_index") from error
     if version != FORMAT_VERSION:
-        raise UserError(
-            f"{folder}: an index of format {version}, this program reads {FORMAT_VERSION}; make it again with "
-            "eval/build_index.py `overwrite`"
-        )
-    return provenance
-
-
-def load_index(folder: PathLike) -> PhotoIndex:
-    """Load an index folder; UserError when it is not one, or when its files do not belong together."""
-    provenance, folder = read_provenance(folder), Path(folder)
+        raise UserError(f"{folder}: an index of format {version}, this program reads {FORMAT_VERSION}; {_AGAIN}")
     try:
-        index = PhotoIndex(
+        return {**manifest, "provenance": Provenance.from_json(manifest["provenance"])}
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{folder}: damaged index ({path.name}: {error}); {_AGAIN}") from error
+
+
+def save_index(folder: Path, index: DescriptorIndex) -> None:
+    """Write an index folder; keypoints that are memory-mapped for writing are in it already."""
+    keypoints = index.keypoints[: len(index.image_ids)]
+    if isinstance(keypoints, np.memmap) and keypoints.mode != "r":
+        keypoints.flush()
+    else:
+        np.save(folder / KEYPOINTS_FILE, keypoints)
+    try:
+        faiss.write_index(index.faiss_index, str(folder / FAISS_FILE))
+    except RuntimeError as error:
+        raise UserError(f"{folder}: the index cannot be written ({' '.join(str(error).split())})") from error
+    np.save(folder / STARTS_FILE, index.image_ids.starts)
+    atomic_write_json(folder / NAMES_FILE, index.image_names)
+    atomic_write_json(folder / SOURCES_FILE, index.sources.files if index.sources else [])
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "provenance": index.provenance.as_json(),
+        "num_images": len(index),
+        "num_descriptors": len(index.image_ids),
+        "dimension": index.faiss_index.d,
+    }
+    atomic_write_json(folder / MANIFEST_FILE, manifest)
+
+
+def load_index(folder: PathLike) -> DescriptorIndex:
+    """Load an index folder; UserError when it is not one, or when its files do not belong together."""
+    manifest, folder = read_manifest(folder), Path(folder)
+    try:
+        index = DescriptorIndex(
             faiss_index=faiss.read_index(str(folder / FAISS_FILE), _READ_FLAGS),
             image_names=json.loads((folder / NAMES_FILE).read_text(encoding="utf-8")),
             image_ids=ImageIds(np.load(folder / STARTS_FILE, allow_pickle=False)),
             keypoints=np.load(folder / KEYPOINTS_FILE, mmap_mode="r", allow_pickle=False),
-            provenance=provenance,
-            sources=FeatureSources(folder, load_sources(folder)),
+            provenance=manifest["provenance"],
+            sources=FeatureSources(folder, json.loads((folder / SOURCES_FILE).read_text(encoding="utf-8"))),
         )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{folder}: damaged index ({reason}); make it again with eval/build_index.py `overwrite`"
-        ) from error
-    counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), provenance["num_descriptors"]}
-    images = {len(index), len(index.image_ids.starts) - 1, provenance["num_images"]}
+        raise UserError(f"{folder}: damaged index ({str(error).splitlines()[0]}); {_AGAIN}") from error
+    counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), manifest["num_descriptors"]}
+    images = {len(index), len(index.image_ids.starts) - 1, manifest["num_images"]}
     if len(counts) > 1 or len(images) > 1:
-        raise UserError(f"{folder}: files of different indexes; make it again with eval/build_index.py `overwrite`")
-    logger.info("%s: %d photos, %d descriptors, %s", folder, len(index), max(counts), provenance["index_type"])
+        raise UserError(f"{folder}: files of different indexes; {_AGAIN}")
+    kind = index.provenance.settings["index_type"]
+    logger.info("%s: %d photos, %d descriptors, %s", folder, len(index), max(counts), kind)
     return index
 
 
@@ -170,12 +269,12 @@ def describe_size(folder: PathLike) -> str:
     In memory while searching: the faiss index with its ids, and where each photo's descriptors start. On disk only: the
     keypoints, of which verification reads a few.
     """
-    folder, provenance = Path(folder), read_provenance(folder)
+    folder, manifest = Path(folder), read_manifest(folder)
     memory = sum((folder / name).stat().st_size for name in (FAISS_FILE, STARTS_FILE))
     disk = memory + sum((folder / name).stat().st_size for name in (KEYPOINTS_FILE, NAMES_FILE))
-    count = provenance["num_descriptors"]
+    count = manifest["num_descriptors"]
     return (
-        f"{provenance['num_images']} photos, {count} descriptors, {provenance['index_type']}: "
+        f"{manifest['num_images']} photos, {count} descriptors, {manifest['provenance'].settings['index_type']}: "
         f"{memory / 1e6:.1f} MB in memory ({memory / max(count, 1):.2f} bytes a descriptor, ids included), "
         f"{disk / 1e6:.1f} MB on disk ({disk / max(count, 1):.2f} bytes a descriptor, keypoints included)"
     )

@@ -2,74 +2,87 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Mapping
 
-from ..artifacts import PathLike, sha256_of
-from ..config import Config
+from ..artifacts import PathLike, is_made, sha256_of
+from ..config import MatchingConfig, RetrievalConfig
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
-from .index import load_index, read_provenance
-from .ranking_file import load_ranking, save_ranking
-from .search import search, search_settings
-
-# Attributes of a feature file that queries and index must share, and what an older file without them was made with.
-# The engine may differ: at float32 all give the same numbers up to rounding. So may scales, limits and thresholds.
-_DESCRIPTOR_SETTINGS = {
-    "checkpoint_sha256": None,
-    "pca": "",
-    "use_whitening": False,
-    "precision": "float32",
-    "use_square_images": False,
-}
+from ..records import Provenance
+from .index import load_index, read_manifest
+from .ranking_file import load_ranking, require_ranking_name, save_ranking
+from .search import open_search, rank_queries, search_settings
 
 logger = logging.getLogger(__name__)
 
 
-def perform_retrieval(index: PathLike, query_features: PathLike, output: PathLike, config: Config) -> Path:
-    """Rank the photos of an index for every photo of a feature file of queries.
+def perform_retrieval(
+    index: PathLike,
+    query_features: PathLike,
+    output: PathLike,
+    retrieval: RetrievalConfig,
+    matching: MatchingConfig,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Rank the photos of an index for every photo of a feature file of queries, and keep the matches of the best.
 
     A ranking of the same index, queries and settings is kept.
+
+    Args:
+        index: index folder.
+        query_features: feature file of the queries.
+        output: ranking file.
+        retrieval, matching: settings of the search and of verification.
+        seed: of RANSAC.
+        overwrite: replace another ranking.
+
+    Returns:
+        ``output``.
 
     Raises:
         UserError: index and queries come from different networks, or another ranking stands at ``output``.
     """
-    output = Path(output)
-    index_provenance = read_provenance(index)
+    output, manifest = require_ranking_name(output), read_manifest(index)
     with FeatureFile(query_features, "query_features") as queries:
-        _require_same_descriptors(index_provenance, queries, query_features)
-        provenance = {
-            "index": index_provenance,
-            "query_features": queries.attributes,
-            "query_features_sha256": sha256_of(query_features),
-            "retrieval": search_settings(config),
-        }
-        if is_made(output, provenance, config.overwrite):
+        _require_comparable(manifest["provenance"], manifest["dimension"], queries)
+        settings = search_settings(retrieval, matching, seed)
+        wanted = describe_ranking(settings, manifest["provenance"], queries)
+        if is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
             return output
-        ranking = search(load_index(index), queries, config)
-    save_ranking(output, ranking, provenance)
+        with open_search(load_index(index), retrieval, matching, seed) as search:
+            ranking, matches = rank_queries(search, queries, retrieval.keep_matches)
+    save_ranking(output, ranking, wanted, matches)
     logger.info("%s: %d queries, %d photos", output, len(ranking.query_names), len(ranking.index_names))
     return output
 
 
-def _require_same_descriptors(index_provenance: Dict[str, Any], queries: FeatureFile, path: PathLike) -> None:
-    """UserError when distances between the queries' descriptors and the index's would mean nothing."""
-    for name, default in _DESCRIPTOR_SETTINGS.items():
-        ours, theirs = (made.get(name, default) for made in (queries.attributes, index_provenance["features"]))
-        if ours != theirs:
-            raise UserError(f"{path}: made with {name} {ours}, the index with {theirs}; extract both with the same one")
-    dimension = index_provenance["dimension"]
+def _require_comparable(index: Provenance, dimension: int, queries: FeatureFile) -> None:
+    """UserError when distances between the queries' descriptors and the index's would mean nothing.
+
+    Scales, limits and thresholds may differ. So may the engine: at float32 all give the same numbers up to rounding.
+    """
+    if not queries.provenance.compatible_with(index):
+        names = ", ".join(queries.provenance.differences(index, ("weights", "encoder")))
+        raise UserError(f"{queries.path}: made otherwise than the index ({names}); extract both with the same")
     shapes = (queries.shape(name) for name in queries.names)
     if any(count and length != dimension for count, length in shapes):
-        raise UserError(f"{path}: its descriptors have not the {dimension} dimensions of the index; extract both alike")
+        raise UserError(
+            f"{queries.path}: its descriptors have not the {dimension} dimensions of the index; extract both alike"
+        )
 
 
-def is_made(output: Path, provenance: Dict[str, Any], overwrite: bool) -> bool:
-    """Whether the wanted ranking stands at ``output``; UserError when another does and may not be replaced."""
-    if output.suffix != ".npz":  # said before the work, not after it
-        raise UserError(f"{output}: a ranking is a .npz file; give `output` a name that ends in .npz")
-    if overwrite or not output.exists():
-        return False
-    if load_ranking(output)[1] != provenance:
-        raise UserError(f"{output}: a ranking of another index, queries or settings; give `overwrite` to replace it")
-    logger.info("%s: already made", output)
-    return True
+def describe_ranking(settings: Mapping[str, Any], index: Provenance, queries: FeatureFile) -> Provenance:
+    """How a ranking is made: its own settings, and how its index and its queries were made."""
+    made = queries.provenance
+    return Provenance(
+        index.weights,
+        index.encoder,
+        settings,
+        {
+            "index": {"settings": index.settings, "sources": index.sources},
+            "queries": {"settings": made.settings, "sources": made.sources},
+            "query_features": sha256_of(queries.path),
+        },
+        {"index": index.notes, "queries": made.notes},
+    )

@@ -1,133 +1,157 @@
-"""Rank the photos of an index for each query: votes, then geometric verification of the best-voted."""
+"""Rank the photos of an index for each query: search, then re-ranking of the best, shard by shard."""
 
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
-from ..config import Config
+from ..config import MatchingConfig, RetrievalConfig
 from ..records import LocalFeatures, Matches, Ranking
-from .index import PhotoIndex
-from .neighbours import search_pool, set_nprobe
-from .pairs import MIN_CORRESPONDENCES, verify_photo
-from .voting import Votes, cast_votes
+from .index import DescriptorIndex, order_of
+from .ranking_file import PairMatches, RankedMatches
+from .ransac import Ransac
+from .verbs import Candidates, Executor, Reranker, Searcher, Shard
+from .votes import VoteSearcher, search_pool
 
-_SETTINGS = (
-    "num_neighbors",
-    "search_distance",
-    "nprobe",
-    "num_rerank",
-    "correspondences",
-    "ransac_method",
-    "ransac_residual",
-    "ransac_trials",
-    "seed",
-)
+_SETTINGS = ("num_neighbors", "search_distance", "nprobe", "num_rerank", "correspondences", "keep_matches")
 _EXACT_SETTINGS = ("match_ratio", "mutual_check")
-_PIECE_PHOTOS = 16  # verified at a time by a thread
 
 logger = logging.getLogger(__name__)
 
 
-def search_settings(config: Config) -> Dict[str, Any]:
-    """Keys of the recipe that a ranking depends on, besides those of its index and features."""
-    names = _SETTINGS + _EXACT_SETTINGS if config.correspondences == "exact" else _SETTINGS
-    return {name: getattr(config, name) for name in names}
+def search_settings(retrieval: RetrievalConfig, matching: MatchingConfig, seed: int) -> Dict[str, Any]:
+    """What a ranking depends on, besides index and queries."""
+    values = {name: getattr(retrieval, name) for name in _SETTINGS}
+    left_out = {"match_distance", *(_EXACT_SETTINGS if retrieval.correspondences == "index" else ())}
+    values.update({name: value for name, value in matching.values().items() if name not in left_out})
+    return {**values, "seed": seed}
 
 
-def search(index: PhotoIndex, queries: Iterable[Tuple[str, LocalFeatures]], config: Config) -> Ranking:
-    """Rank all photos of the index for each (name, features) query, one query at a time; see ``rank_photos``."""
-    names, ranks, scores = [], [], []
-    if config.correspondences == "index" and (config.mutual_check or config.match_ratio is not None):
-        logger.warning("match_ratio and mutual_check need `correspondences` exact; this search goes without them")
+class IndexShard:
+    """The photos of an index in this process; a ``Shard``."""
+
+    def __init__(self, index: DescriptorIndex, searcher: Searcher, reranker: Reranker) -> None:
+        self.names, self._index, self._searcher, self._reranker = index.names, index, searcher, reranker
+
+    def search(self, query: LocalFeatures, k: int) -> Candidates:
+        """As ``Shard.search``."""
+        return self._searcher.search(query, k)
+
+    def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
+        """As ``Shard.rerank``."""
+        return self._reranker.rerank(query, candidates)
+
+    def keypoints(self, photo: int) -> np.ndarray:
+        """As ``Shard.keypoints``."""
+        return self._index.keypoints[self._index.rows(photo)]
+
+
+class Search:
+    """Ranks the photos of some shards, which are numbered through, shard after shard.
+
+    Args:
+        shards: all photos, each in one of them.
+        executor: runs the shards side by side.
+        num_rerank: candidates that are verified, of all shards together; 0 = all.
+    """
+
+    def __init__(self, shards: Sequence[Shard], executor: Executor, num_rerank: int) -> None:
+        self._shards, self._executor, self._num_rerank = list(shards), executor, num_rerank
+        self.names = [name for shard in shards for name in shard.names]
+        self._starts = np.cumsum([0, *(len(shard.names) for shard in shards)])
+        self._name_order = order_of(self.names)
+
+    def rank(self, query: LocalFeatures) -> Candidates:
+        """Rank all N photos for one query.
+
+        The ``num_rerank`` photos that the search ranks highest go to the re-ranker. The ones it verifies come first, by
+        inliers then votes; the others follow by votes; remaining ties go by name.
+
+        Returns:
+            All photos. Scores are inliers + s for a verified photo and s - 1 for the others, where s = votes / (most
+            votes + 1) lies in [0, 1): the whole part of a score that is not negative is the number of inliers.
+
+        Raises:
+            UserError: ``correspondences`` is ``exact`` and the index photos' descriptors are gone.
+        """
+        found = self._merge(self._executor.map(lambda shard: shard.search(query, len(shard.names)), self._shards))
+        scores = found.scores / (found.scores.max(initial=0) + 1) - 1
+        found = Candidates(found.photos, scores, found.putative)
+        limit = self._num_rerank or len(found)
+        best, rest = found.part(slice(limit)), found.part(slice(limit, None))
+        parts = self._executor.map(lambda shard, part: shard.rerank(query, part), self._shards, self._split(best))
+        best = self._merge(parts)
+        photos, scores = (np.concatenate(pair) for pair in ((best.photos, rest.photos), (best.scores, rest.scores)))
+        return Candidates(photos, scores, found.putative, best.verified)
+
+    def pair(self, query: LocalFeatures, candidates: Candidates, photo: int) -> PairMatches:
+        """The matches of one of the candidates with the query, as points of both photos."""
+        matches = candidates.matches(photo)
+        rows = matches.indices[matches.inliers if matches.inliers is not None else slice(0)]
+        shard = self._shard_of(photo)
+        theirs = self._shards[shard].keypoints(photo - int(self._starts[shard]))
+        points = np.concatenate([query.keypoints[rows[:, 1]], theirs[rows[:, 0]]], axis=1)
+        return PairMatches(points, len(matches), matches.inliers is not None)
+
+    def _shard_of(self, photo: int) -> int:
+        return int(np.searchsorted(self._starts, photo, "right")) - 1
+
+    def _merge(self, parts: Iterable[Candidates]) -> Candidates:
+        """One list, best first, of what the shards gave, each in its own numbers."""
+        parts = [part.renumbered(int(start)) for part, start in zip(parts, self._starts)]
+
+        def putative(photo: int) -> Matches:
+            return parts[self._shard_of(photo)].putative(photo)
+
+        photos, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("photos", "scores"))
+        order = np.lexsort((self._name_order[photos], -scores))
+        verified = {photo: matches for part in parts for photo, matches in part.verified.items()}
+        return Candidates(photos[order], scores[order], putative, verified)
+
+    def _split(self, candidates: Candidates) -> Iterator[Candidates]:
+        """What of ``candidates`` is each shard's, in its own numbers."""
+        for start, end in zip(self._starts.tolist(), self._starts[1:].tolist()):
+            own = (candidates.photos >= start) & (candidates.photos < end)
+            yield candidates.part(own).renumbered(-start)
+
+
+@contextmanager
+def open_search(
+    index: DescriptorIndex, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
+) -> Iterator[Search]:
+    """A search of one index by votes and RANSAC."""
+    exact_distance = retrieval.search_distance if retrieval.correspondences == "exact" else None
+    with search_pool(retrieval.search_threads) as pool, ThreadPoolExecutor(1) as executor:
+        reranker = Ransac(index, matching, seed, pool, exact_distance)
+        shard = IndexShard(index, VoteSearcher(index, retrieval, pool), reranker)
+        yield Search([shard], executor, retrieval.num_rerank)
+
+
+def rank_queries(
+    search: Search, queries: Iterable[Tuple[str, LocalFeatures]], keep_matches: int = 0
+) -> Tuple[Ranking, Optional[RankedMatches]]:
+    """Rank all photos for each (name, features) query, one query at a time; see ``Search.rank``.
+
+    Returns:
+        The ranking, and the matches of each query's best ``keep_matches`` photos; None for 0.
+    """
+    names, ranks, scores, pairs = [], [], [], []
     start = time.perf_counter()
-    with _open_search(index, config) as pool:
-        for name, features in tqdm(queries, desc="retrieval", unit="query", disable=None):
-            if not len(features):
-                logger.warning("query %s has no features: the index photos are ranked by name", name)
-            row_ranks, row_scores = _rank(index, features, config, pool)
-            names.append(name)
-            ranks.append(row_ranks)
-            scores.append(row_scores)
+    for name, features in tqdm(queries, desc="retrieval", unit="query", disable=None):
+        if not len(features):
+            logger.warning("query %s has no features: the index photos are ranked by name", name)
+        found = search.rank(features)
+        for photo in found.photos[:keep_matches].tolist():
+            pairs.append((len(names), photo, search.pair(features, found, photo)))
+        names.append(name)
+        ranks.append(found.photos.astype(np.int32))
+        scores.append(found.scores.astype(np.float32))
     seconds = time.perf_counter() - start
     logger.info("%d queries in %.1f s, %.2f s each", len(names), seconds, seconds / max(1, len(names)))
-    shape = (len(names), len(index))
-    return Ranking(names, index.names, np.reshape(ranks, shape), np.reshape(scores, shape))
-
-
-def rank_photos(index: PhotoIndex, query: LocalFeatures, config: Config) -> Tuple[np.ndarray, np.ndarray]:
-    """Rank all N photos of the index for one query.
-
-    The ``num_rerank`` photos of most votes are verified, if they have 4 correspondences or more; 0 verifies all that
-    have them. Verified photos come first, by inliers then votes; the others follow by votes; remaining ties go by name.
-
-    Returns:
-        Photo numbers [N] int32, best first, and their scores [N] float32, falling: inliers + s for a verified photo and
-        s - 1 for the others, where s = votes / (most votes + 1) lies in [0, 1). The whole part of a score that is not
-        negative is thus the number of inliers.
-
-    Raises:
-        UserError: ``correspondences`` is ``exact`` and the index photos' descriptors are gone.
-    """
-    with _open_search(index, config) as pool:
-        return _rank(index, query, config, pool)
-
-
-def verify_pairs(index: PhotoIndex, query: LocalFeatures, photos: Sequence[int], config: Config) -> List[Matches]:
-    """The verified correspondences of some photos with the query, the ones their ranks rest on; for drawing them.
-
-    Returns:
-        For each photo number the matches of the photo (A) and the query (B); ``inliers`` is None for a photo of fewer
-        than 4 correspondences, which is not verified.
-    """
-    with _open_search(index, config) as pool:
-        votes = cast_votes(index, query, config.num_neighbors, config.search_distance, pool)
-        return list(pool.map(lambda photo: verify_photo(index, query, votes, int(photo), config), photos))
-
-
-def verify_pair(index: PhotoIndex, query: LocalFeatures, photo: int, config: Config) -> Matches:
-    """``verify_pairs`` of one photo."""
-    return verify_pairs(index, query, [photo], config)[0]
-
-
-def _open_search(index: PhotoIndex, config: Config) -> ThreadPoolExecutor:
-    set_nprobe(index.faiss_index, config.nprobe)
-    return search_pool(config.search_threads)
-
-
-def _rank(
-    index: PhotoIndex, query: LocalFeatures, config: Config, pool: ThreadPoolExecutor
-) -> Tuple[np.ndarray, np.ndarray]:
-    votes = cast_votes(index, query, config.num_neighbors, config.search_distance, pool)
-    counts = votes.counts
-    candidates = np.lexsort((index.name_order, -counts))
-    if config.correspondences == "index":  # a photo's correspondences are its votes
-        candidates = candidates[counts[candidates] >= MIN_CORRESPONDENCES]
-    candidates = candidates[: config.num_rerank or None]
-    inliers = _count_inliers(index, query, votes, candidates, config, pool)
-    verified = inliers >= 0
-    scores = counts / (counts.max(initial=0) + 1) - 1
-    scores[candidates[verified]] += 1 + inliers[verified]
-    ranks = np.lexsort((index.name_order, -scores))
-    return ranks.astype(np.int32), scores[ranks].astype(np.float32)
-
-
-def _count_inliers(
-    index: PhotoIndex,
-    query: LocalFeatures,
-    votes: Votes,
-    photos: np.ndarray,
-    config: Config,
-    pool: ThreadPoolExecutor,
-) -> np.ndarray:
-    """Inliers of each photo [P] int64; -1 for one of too few correspondences."""
-
-    def count(piece: np.ndarray) -> List[int]:
-        pairs = (verify_photo(index, query, votes, int(photo), config) for photo in piece)
-        return [-1 if matches.inliers is None else matches.num_inliers for matches in pairs]
-
-    pieces = [photos[start : start + _PIECE_PHOTOS] for start in range(0, len(photos), _PIECE_PHOTOS)]
-    return np.array([inliers for counts in pool.map(count, pieces) for inliers in counts], np.int64)
+    shape = (len(names), len(search.names))
+    ranking = Ranking(names, search.names, np.reshape(ranks, shape), np.reshape(scores, shape))
+    return ranking, RankedMatches.from_pairs(pairs) if keep_matches else None

@@ -8,11 +8,11 @@ import numpy as np
 DIMENSION = 16
 
 
-def write_features(path, photos, /, **attributes):
-    """{name: (keypoints [N, 2], descriptors [N, D])} in hloc's layout; attributes are JSON texts."""
+def write_features(path, photos, **parts):
+    """{name: (keypoints [N, 2], descriptors [N, D])} in hloc's layout; ``parts`` of the provenance."""
     with h5py.File(path, "w") as file:
-        for key, value in {"format_version": 1, "checkpoint_sha256": "aa", **attributes}.items():
-            file.attrs[key] = json.dumps(value)
+        file.attrs["format_version"] = 2
+        file.attrs["provenance"] = json.dumps({"weights": "aa", **parts})
         for name, (keypoints, descriptors) in photos.items():
             group = file.create_group(name)
             group["keypoints"] = np.asarray(keypoints, np.float32)

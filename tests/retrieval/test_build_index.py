@@ -1,21 +1,16 @@
 """build_index on small feature files written by hand: what it holds, keeps, refuses and survives."""
 
-import runpy
-from pathlib import Path
-
 import faiss
 import numpy as np
 import pytest
 from handmade_features import DIMENSION, random_photo, write_features
 
+from src.commands.build_index import main as build_command
 from src.errors import UserError
 from src.retrieval import build
 from src.retrieval.build import build_index
 from src.retrieval.index import describe_size, load_index
 from src.retrieval.index_types import choose_index_type, default_nprobe, make_index
-
-ROOT = Path(__file__).resolve().parents[2]
-build_command = runpy.run_path(str(ROOT / "eval" / "build_index.py"))["main"]
 
 
 def assert_holds(index, photos):
@@ -35,7 +30,7 @@ def test_index_holds_every_descriptor_with_its_photo_and_keypoint(tmp_path, phot
     index = load_index(build_index(features, tmp_path / "index"))
     assert index.names == ["a", "a-1", "b/tower", "blank", "c.d"]  # by name without extension, although '-' < '.'
     assert index.name_order.tolist() == [0, 1, 2, 3, 4]
-    assert index.provenance["index_type"] == "Flat" and index.provenance["features"]["checkpoint_sha256"] == "aa"
+    assert index.provenance.settings["index_type"] == "Flat" and index.provenance.weights == "aa"
     assert isinstance(index.keypoints, np.memmap) and index.keypoints.dtype == np.float32
     assert_holds(index, photos)
 
@@ -70,17 +65,17 @@ def test_finished_index_is_kept_and_another_refused(tmp_path, features):
     made = (folder / "index.json").stat().st_mtime_ns
     build_index(features, folder)
     assert (folder / "index.json").stat().st_mtime_ns == made
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match=r"other settings \(index_type\); give `overwrite`"):
         build_index(features, folder, index_type="IVF2,Flat")
     build_index(features, folder, index_type="IVF2,Flat", overwrite=True)
-    assert load_index(folder).provenance["index_type"] == "IVF2,Flat"
+    assert load_index(folder).provenance.settings["index_type"] == "IVF2,Flat"
 
 
 def test_changed_features_are_not_mistaken_for_the_same(tmp_path, photos, features):
     folder = build_index(features, tmp_path / "index")
     photos["a.png"][0][0] += 1
     write_features(features, photos)
-    with pytest.raises(UserError, match="other features"):
+    with pytest.raises(UserError, match=r"other settings \(features\)"):
         build_index(features, folder)
 
 
@@ -101,7 +96,7 @@ def test_a_failing_build_leaves_the_old_index(tmp_path, features, monkeypatch):
     monkeypatch.setattr(faiss, "write_index", fail)
     with pytest.raises(UserError, match="No space left"):
         build_index(features, folder, index_type="IVF2,Flat", overwrite=True)
-    assert load_index(folder).provenance["index_type"] == "Flat"
+    assert load_index(folder).provenance.settings["index_type"] == "Flat"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["features.h5", "index"]
 
 
@@ -199,21 +194,24 @@ def test_damaged_index_is_one_sentence(tmp_path, features, damage):
     folder = build_index(features, tmp_path / "index")
     data = (folder / damage).read_bytes()
     (folder / damage).write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"eval/build_index\.py"):
+    with pytest.raises(UserError, match=r"the command build_index"):
         load_index(folder)
 
 
 def test_an_index_of_an_older_format_is_one_sentence(tmp_path, features):
     folder = build_index(features, tmp_path / "index")
     text = (folder / "index.json").read_text()
-    (folder / "index.json").write_text(text.replace('"format_version": 2', '"format_version": 1', 1))
-    with pytest.raises(UserError, match="format 1"):
+    (folder / "index.json").write_text(text.replace('"format_version": 3', '"format_version": 2', 1))
+    with pytest.raises(UserError, match="format 2"):
         load_index(folder)
+    with pytest.raises(UserError, match="format 2"):
+        build_index(features, folder)
+    assert len(load_index(build_index(features, folder, overwrite=True))) == 5
 
 
 def test_the_command_prints_the_bytes_of_a_descriptor(tmp_path, features, capsys):
     build_command([f"--features={features}", f"--output={tmp_path}/index"])
     printed = capsys.readouterr().out
     assert "5 photos, 140 descriptors, Flat: " in printed and "bytes a descriptor, ids included" in printed
-    with pytest.raises(UserError, match="--add keeps"):
+    with pytest.raises(UserError, match="--index_type has no effect with --add"):
         build_command([f"--features={features}", f"--output={tmp_path}/index", "--add", "--index_type=PQ4x4"])

@@ -2,7 +2,6 @@
 
 import os
 import random
-import runpy
 import subprocess
 import sys
 import time
@@ -12,12 +11,13 @@ import numpy as np
 import pytest
 from handmade_features import DIMENSION, random_photo, write_features
 
+from src.artifacts import sha256_of
+from src.commands.build_index import main as build_command
 from src.errors import UserError
 from src.retrieval.build import add_to_index, build_index
 from src.retrieval.index import load_index
 
 ROOT = Path(__file__).resolve().parents[2]
-build_command = runpy.run_path(str(ROOT / "eval" / "build_index.py"))["main"]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def sets(tmp_path):
     first = {name: random_photo(generator, count) for name, count in {"b.jpg": 40, "d.jpg": 0, "e.jpg": 30}.items()}
     second = {name: random_photo(generator, count) for name, count in {"a.jpg": 20, "c.jpg": 25, "f.jpg": 0}.items()}
     for name, photos in (("first", first), ("second", second)):
-        write_features(tmp_path / f"{name}.h5", photos, photos=name)
+        write_features(tmp_path / f"{name}.h5", photos, sources={"photos": name})
     return first, second
 
 
@@ -51,7 +51,8 @@ def test_photos_are_added_behind_the_old_ones(tmp_path, sets, index_type):
     add_to_index(tmp_path / "second.h5", folder)
     index = load_index(folder)
     assert index.names == ["b", "d", "e", "a", "c", "f"] and index.name_order.tolist() == [1, 3, 4, 0, 2, 5]
-    assert index.provenance["num_images"] == 6 and index.provenance["num_descriptors"] == 115
+    assert index.provenance.sources["features"] == [sha256_of(tmp_path / "first.h5")]
+    assert index.provenance.sources["added"] == [sha256_of(tmp_path / "second.h5")]
     assert_holds(index, {**sets[0], **sets[1]})
     descriptors = np.concatenate([np.float32(sets[0]["e.jpg"][1]), np.float32(sets[1]["c.jpg"][1])])
     _, found = index.faiss_index.search(descriptors, 1)
@@ -63,7 +64,7 @@ def test_adding_twice_adds_once(tmp_path, sets, capsys):
     for _ in range(2):
         build_command([f"--features={tmp_path}/second.h5", f"--output={tmp_path}/index", "--add"])
     assert "6 photos, 115 descriptors" in capsys.readouterr().out.splitlines()[-1]
-    with pytest.raises(UserError, match="other features"):
+    with pytest.raises(UserError, match=r"other settings \(added\)"):
         build_index(tmp_path / "first.h5", tmp_path / "index")  # would drop what was added
 
 
@@ -77,15 +78,40 @@ def test_a_photo_that_is_there_already_is_refused(tmp_path, sets):
     assert len(load_index(folder)) == 3 and not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("settings", [{"checkpoint_sha256": "bb"}, {"pca": "other"}, {"max_feature_num": 5}])
-def test_features_of_other_settings_are_refused(tmp_path, sets, settings):
+def test_shards_of_one_folder_go_into_one_index(tmp_path, sets):
+    """What eval/extract_features.py --shard 1/2 and 2/2 make, at once and one after the other."""
+    for number, photos in enumerate(sets, 1):
+        sources = {"photos": "all of them", "protocol": "", "shard": f"{number}/2"}
+        write_features(tmp_path / f"{number}.h5", photos, settings={"max_feature_num": 9}, sources=sources)
+    index = load_index(build_index([tmp_path / "1.h5", tmp_path / "2.h5"], tmp_path / "index"))
+    assert_holds(index, {**sets[0], **sets[1]})
+    folder = build_index(tmp_path / "1.h5", tmp_path / "one")
+    add_to_index(tmp_path / "2.h5", folder)
+    assert_holds(load_index(folder), {**sets[0], **sets[1]})
+
+
+def test_features_may_differ_in_engine_and_in_half_precision(tmp_path, sets):
+    half = {"settings": {"half": True}, "notes": {"engine": "openvino"}}
+    write_features(tmp_path / "half.h5", sets[1], **half)
+    assert len(load_index(build_index([tmp_path / "first.h5", tmp_path / "half.h5"], tmp_path / "index"))) == 6
+
+
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        ({"weights": "bb"}, "weights"),
+        ({"encoder": {"pca": "other"}}, "pca"),
+        ({"settings": {"max_feature_num": 5}}, "max_feature_num"),
+    ],
+)
+def test_features_of_other_settings_are_refused(tmp_path, sets, settings, name):
     folder = build_index(tmp_path / "first.h5", tmp_path / "index")
     write_features(tmp_path / "third.h5", sets[1], **settings)
     for refuse in (
         lambda: add_to_index(tmp_path / "third.h5", folder),
         lambda: build_index([tmp_path / "first.h5", tmp_path / "third.h5"], tmp_path / "other"),
     ):
-        with pytest.raises(UserError, match=rf"third\.h5: extracted with other settings .*{next(iter(settings))}"):
+        with pytest.raises(UserError, match=rf"third\.h5: extracted with other settings .*{name}"):
             refuse()
 
 

@@ -3,9 +3,7 @@
 The planted photos follow known affine maps, with 1 px of noise; others hold 0, 1, 2 or 3 features, or none of interest.
 """
 
-import runpy
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +11,11 @@ from handmade_features import write_features
 from skimage.measure import ransac
 from skimage.transform import AffineTransform
 
+from src.commands.perform_retrieval import main as retrieve
 from src.errors import UserError
 from src.retrieval.build import build_index
 from src.retrieval.ranking_file import load_ranking
 
-retrieve = runpy.run_path(str(Path(__file__).resolve().parents[2] / "eval" / "perform_retrieval.py"))["main"]
 DIMENSION, BOUND, NEIGHBOURS, TOLERANCE = 24, 0.9, 60, 1
 MAPS = {
     "turned": [[0.8, -0.5, 300], [0.5, 0.8, -100]],
@@ -98,7 +96,7 @@ def test_ranking_equals_brute_force(tmp_path, planted, num_rerank):
     retrieve([f"--index={tmp_path}/index", f"--query_features={tmp_path}/queries.h5", f"--output={tmp_path}/ranks.npz",
               "--correspondences=exact", f"--num_rerank={num_rerank}"])  # fmt: skip
     ranking, provenance = load_ranking(tmp_path / "ranks.npz")
-    assert provenance["retrieval"]["correspondences"] == "exact"
+    assert provenance.settings["correspondences"] == "exact"
     for name, ranks, scores in zip(ranking.query_names, ranking.ranks, ranking.scores):
         expected = brute_force(photos, queries[name], num_rerank)
         assert [f"{ranking.index_names[number]}.jpg" for number in ranks] == [photo for photo, *_ in expected]

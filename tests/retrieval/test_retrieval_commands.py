@@ -1,6 +1,5 @@
 """perform_retrieval and rank_randomly on small feature files written by hand in the documented layout."""
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,14 @@ import numpy as np
 import pytest
 from handmade_features import DIMENSION, random_photo, write_features
 
+from src.artifacts import sha256_of
+from src.commands.perform_retrieval import main as retrieve
+from src.commands.rank_randomly import main as rank_randomly
 from src.errors import UserError
 from src.retrieval.build import build_index
-from src.retrieval.ranking_file import load_ranking
+from src.retrieval.ranking_file import load_ranked_matches, load_ranking
 
 ROOT = Path(__file__).resolve().parents[2]
-retrieve = runpy.run_path(str(ROOT / "eval" / "perform_retrieval.py"))["main"]
-rank_randomly = runpy.run_path(str(ROOT / "tools" / "rank_randomly.py"))["main"]
 
 
 @pytest.fixture
@@ -38,11 +38,12 @@ def test_retrieval_finds_the_planted_photo(tmp_path, features, queries):
     assert ranking.query_names == ["tower_1", "unknown_1", "zz_blank"]
     assert ranking.index_names[ranking.ranks[0, 0]] == "b/tower" and int(ranking.scores[0, 0]) == 40
     assert ranking.ranks[2].tolist() == [0, 1, 2, 3, 4]
-    assert provenance["index"]["features"]["checkpoint_sha256"] == "aa"
+    assert provenance.weights == "aa" and provenance.sources["query_features"] == sha256_of(queries)
+    assert provenance.sources["index"]["sources"] == {"features": [sha256_of(features)]}
     made = (tmp_path / "ranks.npz").stat().st_mtime_ns
     retrieve(options)
     assert (tmp_path / "ranks.npz").stat().st_mtime_ns == made
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match=r"other settings \(num_rerank\); give `overwrite`"):
         retrieve([*options, "--num_rerank=1"])
     retrieve([*options, "--num_rerank=1", "--overwrite"])
     assert (load_ranking(tmp_path / "ranks.npz")[0].scores[0] >= 0).sum() == 1
@@ -50,41 +51,74 @@ def test_retrieval_finds_the_planted_photo(tmp_path, features, queries):
 
 def test_a_ranking_of_another_suffix_is_refused_before_the_search(tmp_path, features, queries, monkeypatch):
     build_index(features, tmp_path / "index")
-    monkeypatch.setattr("src.retrieval.perform.search", None)
+    monkeypatch.setattr("src.retrieval.perform.open_search", None)
     with pytest.raises(UserError, match=r"ends in \.npz"):
         retrieve([f"--index={tmp_path}/index", f"--query_features={queries}", f"--output={tmp_path}/ranks.txt"])
 
 
+def test_the_matches_of_the_best_photos_are_kept(tmp_path, features, queries, photos):
+    """The tower's matches are its own points and the query's, which were turned; photos past the best have none."""
+    build_index(features, tmp_path / "index")
+    options = [f"--index={tmp_path}/index", f"--query_features={queries}", f"--output={tmp_path}/ranks.npz"]
+    retrieve([*options, "--keep_matches=2"])
+    ranking, _ = load_ranking(tmp_path / "ranks.npz")
+    matches = load_ranked_matches(tmp_path / "ranks.npz")
+    assert sorted(zip(matches.queries, matches.photos)) == sorted(
+        (row, photo) for row in range(3) for photo in ranking.ranks[row, :2]
+    )
+    tower = matches.find(0, ranking.ranks[0, 0])
+    assert tower.verified and tower.correspondences == 40
+    theirs, own = tower.points[:, :2], tower.points[:, 2:]
+    np.testing.assert_allclose(theirs, own @ [[0.9, 0.3], [-0.3, 0.9]] + [50, 20], atol=1e-3)
+    assert {tuple(point) for point in own} == {tuple(point) for point in np.float32(photos["b/tower.jpg"][0])}
+    blank = matches.find(2, 0)
+    assert blank.correspondences == 0 and not blank.verified and not len(blank.points)
+    retrieve([*options, "--keep_matches=0", "--overwrite"])
+    assert load_ranked_matches(tmp_path / "ranks.npz") is None
+    assert load_ranking(tmp_path / "ranks.npz")[0].scores.tobytes() == ranking.scores.tobytes()
+
+
 @pytest.mark.parametrize(
-    "attributes",
+    "parts, name",
     [
-        {"checkpoint_sha256": "bb"},
-        {"pca": "other"},
-        {"use_whitening": True},
-        {"precision": "bfloat16"},
-        {"use_square_images": True},
+        ({"weights": "bb"}, "weights"),
+        ({"encoder": {"pca": "other"}}, "pca"),
+        ({"encoder": {"use_whitening": True, "precision": "bfloat16"}}, "precision, use_whitening"),
     ],
 )
-def test_queries_of_another_network_are_refused(tmp_path, features, photos, attributes):
+def test_queries_of_another_network_are_refused(tmp_path, features, photos, parts, name):
     build_index(features, tmp_path / "index")
-    write_features(tmp_path / "queries.h5", photos, **attributes)
-    with pytest.raises(UserError, match=f"made with {next(iter(attributes))}"):
+    write_features(tmp_path / "queries.h5", photos, **parts)
+    with pytest.raises(UserError, match=rf"made otherwise than the index \({name}\)"):
         retrieve([f"--index={tmp_path}/index", f"--query_features={tmp_path}/queries.h5", f"--output={tmp_path}/r.npz"])
 
 
-def test_queries_of_another_engine_and_of_an_older_extraction_are_searched(tmp_path, features, photos):
-    """Attributes that older files lack stand for their defaults; engines agree at float32."""
+def test_queries_of_other_limits_and_another_engine_are_searched(tmp_path, features, photos):
+    """What a descriptor means is the same; engines agree at float32."""
     build_index(features, tmp_path / "index")
-    plain = {
-        "precision": "float32",
-        "engine": "openvino",
-        "use_square_images": False,
-        "use_whitening": False,
-        "pca": "",
-    }
-    write_features(tmp_path / "queries.h5", photos, **plain)
+    other = {"settings": {"max_feature_num": 9}, "sources": {"protocol": "classic"}, "notes": {"engine": "openvino"}}
+    write_features(tmp_path / "queries.h5", photos, **other)
     retrieve([f"--index={tmp_path}/index", f"--query_features={tmp_path}/queries.h5", f"--output={tmp_path}/r.npz"])
     assert (load_ranking(tmp_path / "r.npz")[0].ranks.shape) == (5, 5)
+
+
+@pytest.mark.parametrize("option", ["--mutual_check", "--match_ratio=0.8", "--batch_size=3", "--match_distance=0.7"])
+def test_an_option_that_would_do_nothing_is_refused(tmp_path, features, queries, option):
+    build_index(features, tmp_path / "index")
+    options = [f"--index={tmp_path}/index", f"--query_features={queries}", f"--output={tmp_path}/ranks.npz"]
+    with pytest.raises(UserError, match=f"{option.split('=')[0]} has no effect"):
+        retrieve([*options, option])
+    assert not (tmp_path / "ranks.npz").exists()
+
+
+def test_tests_of_exact_correspondences_in_a_recipe_are_left_aside(tmp_path, features, queries):
+    build_index(features, tmp_path / "index")
+    (tmp_path / "recipe.yaml").write_text("mutual_check: true\nmatch_ratio: 0.8\n")
+    options = [f"--index={tmp_path}/index", f"--query_features={queries}", f"--config={tmp_path}/recipe.yaml"]
+    retrieve([*options, f"--output={tmp_path}/index.npz"])
+    retrieve([*options, f"--output={tmp_path}/exact.npz", "--correspondences=exact", "--mutual_check"])
+    of_index, exact = (load_ranking(tmp_path / f"{name}.npz")[1].settings for name in ("index", "exact"))
+    assert "mutual_check" not in of_index and exact["mutual_check"] and exact["match_ratio"] == 0.8
 
 
 @pytest.mark.parametrize("index_type", ["Flat", "IVF4,PQ4x4"])
@@ -113,7 +147,7 @@ def test_random_baseline(tmp_path, features, queries):
         rank_randomly([*options, f"--output={tmp_path}/{name}.npz", f"--seed={seed}"])
     one, two, other = (load_ranking(tmp_path / f"{name}.npz")[0] for name in ("one", "two", "other"))
     assert (one.ranks == two.ranks).all() and not (one.ranks == other.ranks).all()
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match=r"other settings \(seed\)"):
         rank_randomly([*options, f"--output={tmp_path}/one.npz", "--seed=2"])
 
 

@@ -1,6 +1,7 @@
 """Voting and ranking against slow independent code on a planted set, and the order of ties."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 from src.config import Config
 from src.records import LocalFeatures
 from src.retrieval.baseline import random_ranking
-from src.retrieval.index import PhotoIndex
+from src.retrieval.index import DescriptorIndex
 from src.retrieval.index_types import default_nprobe
-from src.retrieval.neighbours import search_pool
-from src.retrieval.search import rank_photos, search, search_settings, verify_pair, verify_pairs
-from src.retrieval.voting import cast_votes
+from src.retrieval.ransac import Ransac
+from src.retrieval.search import IndexShard, Search, open_search, rank_queries, search_settings
+from src.retrieval.votes import VoteSearcher, cast_votes, search_pool
 
 
 def features_of(keypoints, descriptors) -> LocalFeatures:
@@ -21,19 +22,30 @@ def features_of(keypoints, descriptors) -> LocalFeatures:
     return LocalFeatures(keypoints, np.ones(count), np.ones(count), descriptors, (1000, 1000))
 
 
-def index_of(photos) -> PhotoIndex:
+def index_of(photos) -> DescriptorIndex:
     """Exact index of [(keypoints, descriptors)]; names 00.jpg, 01.jpg ..."""
     descriptors = np.concatenate([rows for _, rows in photos]).astype(np.float32)
     index = faiss.IndexFlatL2(descriptors.shape[1])
     index.add(descriptors)
     ids = np.repeat(np.arange(len(photos), dtype=np.int32), [len(rows) for _, rows in photos])
     keypoints = np.concatenate([points for points, _ in photos]).astype(np.float32)
-    return PhotoIndex(index, [f"{number:02d}.jpg" for number in range(len(photos))], ids, keypoints, {})
+    return DescriptorIndex(index, [f"{number:02d}.jpg" for number in range(len(photos))], ids, keypoints)
 
 
 def votes_of(index, query):
-    with search_pool(1) as pool:
-        return cast_votes(index, query, 60, 0.9, pool).counts
+    return cast_votes(index, query, 60, 0.9).counts
+
+
+def rank_photos(index, query, **keys):
+    """Ranks int32 and scores float32 of one query."""
+    ranking = rank_all(index, [("q", query)], **keys)
+    return ranking.ranks[0], ranking.scores[0]
+
+
+def rank_all(index, queries, **keys):
+    config = Config(**keys)
+    with open_search(index, config.retrieval, config.matching, config.run.seed) as search:
+        return rank_queries(search, queries)[0]
 
 
 def unit_rows(generator, count, dimension=16):
@@ -97,7 +109,7 @@ def test_votes_agree_with_brute_force(planted, num_neighbors, search_distance):
 
 def test_verified_photos_come_first_by_inliers(planted):
     photos, query = planted
-    ranking = search(index_of(photos), [("q", query)], Config())
+    ranking = rank_all(index_of(photos), [("q", query)])
     # Planted affine photos 10, 8, 6, 4 win by inliers over the scattered 11, 9 ... that have as many votes.
     assert ranking.ranks[0, :4].tolist() == [10, 8, 6, 4]
     inliers = np.floor(ranking.scores[0, :4])
@@ -108,7 +120,7 @@ def test_verified_photos_come_first_by_inliers(planted):
 def test_photos_beyond_num_rerank_follow_by_votes(planted):
     photos, query = planted
     index = index_of(photos)
-    ranks, scores = rank_photos(index, query, Config(num_rerank=2))
+    ranks, scores = rank_photos(index, query, num_rerank=2)
     counts = votes_of(index, query)
     by_votes = sorted(range(12), key=lambda photo: (-counts[photo], photo))
     assert set(ranks[:2]) == set(by_votes[:2]) and ranks[2:].tolist() == by_votes[2:]
@@ -119,7 +131,7 @@ def test_zero_num_rerank_verifies_every_photo_with_four_votes(planted):
     photos, query = planted
     index = index_of(photos)
     counts = votes_of(index, query)
-    ranks, scores = rank_photos(index, query, Config(num_rerank=0))
+    ranks, scores = rank_photos(index, query, num_rerank=0)
     assert {photo for photo, score in zip(ranks, scores) if score >= 0} == set(np.flatnonzero(counts >= 4))
     assert ranks.dtype == np.int32 and scores.dtype == np.float32
 
@@ -130,7 +142,7 @@ def test_a_verified_photo_without_inliers_stays_before_the_unverified():
     spot = (np.full((4, 2), 5.0), rows[:4])
     three = (np.array([[0.0, 0], [90, 0], [0, 90]]), rows[:3])
     query = features_of(np.random.default_rng(0).uniform(0, 900, (4, 2)), rows[:4])
-    ranks, scores = rank_photos(index_of([three, spot]), query, Config())
+    ranks, scores = rank_photos(index_of([three, spot]), query)
     assert ranks.tolist() == [1, 0]
     np.testing.assert_allclose(scores, [4 / 5, 3 / 5 - 1])
 
@@ -140,28 +152,28 @@ def test_the_residual_is_measured_in_the_query():
     generator = np.random.default_rng(3)
     points, rows = generator.uniform(0, 5000, (40, 2)), np.eye(40)
     query = features_of(points / 10 + generator.choice([-6, 6], (40, 2)), rows)
-    _, scores = rank_photos(index_of([(points, rows)]), query, Config())
+    _, scores = rank_photos(index_of([(points, rows)]), query)
     assert int(scores[0]) == 40
 
 
 def test_equal_photos_are_ranked_by_name(planted):
     photos, query = planted
-    ranks, scores = rank_photos(index_of([photos[8]] * 3 + [photos[10]]), query, Config())
+    ranks, scores = rank_photos(index_of([photos[8]] * 3 + [photos[10]]), query)
     assert ranks.tolist() == [3, 0, 1, 2] and len(set(scores[1:])) == 1
 
 
 def test_a_query_without_features_is_ranked_by_name(planted):
     photos, _ = planted
     nothing = features_of(np.zeros((0, 2)), np.zeros((0, 16)))
-    ranking = search(index_of(photos), [("blank", nothing)], Config())
+    ranking = rank_all(index_of(photos), [("blank", nothing)])
     assert ranking.ranks.tolist() == [list(range(12))] and (ranking.scores == -1).all()
 
 
 def test_no_queries_and_an_index_without_descriptors(planted):
     photos, query = planted
-    assert search(index_of(photos), [], Config()).ranks.shape == (0, 12)
+    assert rank_all(index_of(photos), []).ranks.shape == (0, 12)
     empty = index_of([(np.zeros((0, 2)), np.zeros((0, 16)))] * 3)
-    assert rank_photos(empty, query, Config())[0].tolist() == [0, 1, 2]
+    assert rank_photos(empty, query)[0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("index_type", ["Flat", "PCAR12,IVF8,SQ8", "IVF4,PQ4x4fs", "HNSW8"])
@@ -173,7 +185,7 @@ def test_results_do_not_depend_on_threads_or_run(planted, index_type, correspond
     if index_type != "Flat":
         index = dataclasses.replace(index, faiss_index=trained(index_type, descriptors), sources=Sources(photos * 30))
     runs = [
-        rank_photos(index, query, Config(ransac_trials=30, search_threads=n, correspondences=correspondences))
+        rank_photos(index, query, ransac_trials=30, search_threads=n, correspondences=correspondences)
         for n in (1, 2, 2, 5)
     ]
     for ranks, scores in runs[1:]:
@@ -203,8 +215,8 @@ def test_nprobe_counts_and_zero_restores_the_default(planted):
     index = index_of(photos)
     descriptors = index.faiss_index.reconstruct_n(0, index.faiss_index.ntotal)
     lists = dataclasses.replace(index, faiss_index=trained("IVF32,Flat", descriptors))
-    scores = {nprobe: rank_photos(lists, query, Config(nprobe=nprobe))[1] for nprobe in (1, 32, 1000, 0)}
-    np.testing.assert_array_equal(scores[32], rank_photos(index, query, Config())[1])  # every list: as exact as Flat
+    scores = {nprobe: rank_photos(lists, query, nprobe=nprobe)[1] for nprobe in (1, 32, 1000, 0)}
+    np.testing.assert_array_equal(scores[32], rank_photos(index, query)[1])  # every list: as exact as Flat
     np.testing.assert_array_equal(scores[32], scores[1000])
     assert scores[1][0] < scores[32][0]
     assert lists.faiss_index.nprobe == default_nprobe(32) < 32
@@ -213,35 +225,77 @@ def test_nprobe_counts_and_zero_restores_the_default(planted):
 def test_ties_of_photos_added_later_go_by_name(planted):
     photos, query = planted
     index = dataclasses.replace(index_of([photos[8]] * 3), image_names=["m.jpg", "z.jpg", "a.jpg"])
-    assert rank_photos(index, query, Config())[0].tolist() == [2, 0, 1]
-    assert rank_photos(index, query, Config(search_distance=1e-6))[0].tolist() == [2, 0, 1]
+    assert rank_photos(index, query)[0].tolist() == [2, 0, 1]
+    assert rank_photos(index, query, search_distance=1e-6)[0].tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize("correspondences", ["index", "exact"])
-def test_verified_pairs_are_those_of_the_ranking(planted, correspondences):
+def test_the_matches_are_those_of_the_ranking(planted, correspondences):
     photos, query = planted
-    index, config = index_of(photos), Config(correspondences=correspondences)
-    ranks, scores = rank_photos(index, query, config)
-    for score, matches, photo in zip(scores, verify_pairs(index, query, ranks, config), ranks):
+    config = Config(correspondences=correspondences)
+    with open_search(index_of(photos), config.retrieval, config.matching) as search:
+        found = search.rank(query)
+        pairs = [search.pair(query, found, photo) for photo in found.photos]
+    assert sorted(found.photos) == list(range(12))
+    for score, photo, pair in zip(found.scores, found.photos, pairs):
+        matches = found.matches(photo)
         assert int(np.floor(score)) == (-1 if matches.inliers is None else matches.num_inliers)
         descriptors = photos[photo][1][matches.indices[:, 0]] - query.descriptors[matches.indices[:, 1]]
         np.testing.assert_allclose(matches.distances, np.linalg.norm(descriptors, axis=1), atol=1e-3)
-    best = verify_pair(index, query, int(ranks[0]), config)
+        assert pair.verified == (score >= 0) and pair.correspondences == len(matches)
+        assert len(pair.points) == matches.num_inliers
+        rows = matches.indices[matches.inliers] if pair.verified else matches.indices[:0]
+        np.testing.assert_array_equal(pair.points[:, :2], query.keypoints[rows[:, 1]])
+        np.testing.assert_array_equal(pair.points[:, 2:], np.float32(photos[photo][0])[rows[:, 0]])
+    best = found.matches(found.photos[0])
     np.testing.assert_allclose(np.linalg.inv(best.affine[:, :2]).T, [[0.8, 0.1], [-0.1, 0.9]], atol=0.05)
 
 
-def test_mutual_check_needs_exact_correspondences(planted, caplog):
+def test_photos_that_were_not_verified_have_their_votes(planted):
     photos, query = planted
-    index = index_of(photos)
-    for settings in ({"mutual_check": True}, {"match_ratio": 0.8}):
-        search(index, [("q", query)], Config(**settings))
-        assert "need --correspondences exact" in caplog.text
-        caplog.clear()
-        search(index, [("q", query)], Config(correspondences="exact", **settings))
-        assert "need" not in caplog.text
-        assert search_settings(Config(**settings)) == search_settings(Config())
-        exact, strict = (search_settings(Config(correspondences="exact", **more)) for more in ({}, settings))
-        assert exact != strict
+    index, config = index_of(photos), Config(num_rerank=1)
+    with open_search(index, config.retrieval, config.matching) as search:
+        found = search.rank(query)
+        first, second = (search.pair(query, found, photo) for photo in found.photos[:2])
+    assert first.verified and not second.verified and not len(second.points)
+    assert second.correspondences == votes_of(index, query)[found.photos[1]] >= 4
+
+
+@pytest.mark.parametrize("num_rerank", [0, 3, 100])
+def test_shards_together_rank_as_one_index(planted, num_rerank):
+    """All neighbours are looked up, so that no shard's crowd out another's; equal photos lie in both shards."""
+    photos, query = planted
+    photos = [*photos, photos[8], photos[7]]
+    config = Config(num_rerank=num_rerank, num_neighbors=10_000)
+    with open_search(index_of(photos), config.retrieval, config.matching) as search:
+        whole = search.rank(query)
+        expected = [search.pair(query, whole, photo) for photo in whole.photos]
+    parts = [index_of(photos[:5]), index_of(photos[5:6]), index_of(photos[6:])]
+    for first, part in zip((0, 5, 6), parts):
+        part.image_names = [f"{first + number:02d}.jpg" for number in range(len(part))]
+    with search_pool(2) as pool, ThreadPoolExecutor(3) as executor:
+        shards = [
+            IndexShard(part, VoteSearcher(part, config.retrieval, pool), Ransac(part, config.matching, 0, pool))
+            for part in parts
+        ]
+        search = Search(shards, executor, num_rerank)
+        found = search.rank(query)
+        pairs = [search.pair(query, found, photo) for photo in found.photos]
+    assert found.photos.tolist() == whole.photos.tolist() and found.scores.tolist() == whole.scores.tolist()
+    assert sorted(found.verified) == sorted(whole.verified)
+    for pair, other in zip(pairs, expected):
+        assert pair.points.tolist() == other.points.tolist()
+        assert (pair.correspondences, pair.verified) == (other.correspondences, other.verified)
+
+
+def test_tests_of_exact_correspondences_count_for_these_alone():
+    for keys in ({"mutual_check": True}, {"match_ratio": 0.8}):
+        plain, index, exact, strict = (
+            Config(**more) for more in ({}, keys, {"correspondences": "exact"}, {"correspondences": "exact", **keys})
+        )
+        settings = [search_settings(each.retrieval, each.matching, 0) for each in (plain, index, exact, strict)]
+        assert settings[0] == settings[1] and settings[2] != settings[3]
+        assert "search_threads" not in settings[0]
 
 
 def test_random_ranking_depends_on_the_seed_alone():

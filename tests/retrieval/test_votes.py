@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.retrieval.index_types import default_nprobe
-from src.retrieval.neighbours import find_neighbours, search_pool, set_nprobe
+from src.retrieval.votes import find_neighbours, search_pool, set_nprobe
 
 
 def unit_rows(generator, count):
@@ -59,5 +59,5 @@ def test_nprobe(rows, index_type):
 
 
 def test_zero_threads_are_all_cores(monkeypatch):
-    monkeypatch.setattr("src.retrieval.neighbours.num_cores", lambda: 7)
+    monkeypatch.setattr("src.retrieval.votes.num_cores", lambda: 7)
     assert [search_pool(count)._max_workers for count in (0, 3)] == [7, 3]

@@ -1,0 +1,48 @@
+"""Rank the photos of an index for every query: descriptor votes, then geometric verification."""
+
+import argparse
+from typing import Optional, Sequence
+
+from ..config import MatchingConfig, RetrievalConfig, keys_of
+from .command_line import Command, refuse_options
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--index", required=True, help="index folder made by build_index")
+    parser.add_argument("--query_features", required=True, help="feature file of the queries (.h5)")
+    parser.add_argument("--output", default="ranks.npz", help="ranking file to write (default: %(default)s)")
+
+
+COMMAND = Command(
+    summary=__doc__,
+    example="--index index --query_features query_features.h5 --output ranks.npz",
+    keys=keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "match_distance")) + ("seed", "overwrite"),
+    shown=(
+        "index", "query_features", "output", "num_neighbors", "search_distance", "num_rerank", "correspondences",
+        "ransac_residual", "search_threads", "overwrite",
+    ),
+    add_arguments=_arguments,
+)  # fmt: skip
+
+
+def refuse_unused_tests(argv: Optional[Sequence[str]], correspondences: str) -> None:
+    """UserError for options that only exact correspondences have."""
+    if correspondences != "exact":
+        refuse_options(argv, ("match_ratio", "mutual_check"), "has no effect without --correspondences exact")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Rank."""
+    config, arguments = COMMAND.parse(argv)
+    refuse_unused_tests(argv, config.retrieval.correspondences)
+    from ..retrieval.perform import perform_retrieval
+
+    perform_retrieval(
+        arguments.index,
+        arguments.query_features,
+        arguments.output,
+        config.retrieval,
+        config.matching,
+        config.run.seed,
+        config.run.overwrite,
+    )

@@ -1,0 +1,97 @@
+"""The verbs of retrieval: a new way to search or re-rank is a new class with these methods, and no caller changes."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterable, Iterator, Mapping, Protocol, Sequence, Union
+
+import numpy as np
+
+from ..records import LocalFeatures, Matches
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Photos for one query, best first.
+
+    Attributes:
+        photos: [C] int64, photo numbers, each once.
+        scores: [C] float64, falling.
+        putative: gives the correspondences of a photo (A) and the query (B) that the search has found, unverified.
+        verified: the matches of photos that a re-ranker looked at; ``inliers`` is None where they were too few.
+    """
+
+    photos: np.ndarray
+    scores: np.ndarray
+    putative: Callable[[int], Matches]
+    verified: Mapping[int, Matches] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return len(self.photos)
+
+    def matches(self, photo: int) -> Matches:
+        """The verified matches of a photo, or the putative ones where no re-ranker looked at it."""
+        photo = int(photo)
+        return self.verified[photo] if photo in self.verified else self.putative(photo)
+
+    def part(self, places: Union[slice, np.ndarray]) -> "Candidates":
+        """Some of the photos."""
+        return dataclasses.replace(self, photos=self.photos[places], scores=self.scores[places])
+
+    def renumbered(self, step: int) -> "Candidates":
+        """The same photos under numbers that are higher by ``step``."""
+        return Candidates(
+            self.photos + step,
+            self.scores,
+            lambda photo: self.putative(photo - step),
+            {photo + step: matches for photo, matches in self.verified.items()},
+        )
+
+
+class Searcher(Protocol):
+    """Finds the photos that are most like a query, among those that were added."""
+
+    def fit(self, sample: np.ndarray) -> None:
+        """Learn what the search needs to know beforehand from descriptors [R, D] float32."""
+
+    def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
+        """Add photos by their file names; they are numbered on."""
+
+    def search(self, query: LocalFeatures, k: int) -> Candidates:
+        """The ``k`` best photos or fewer; scores are 0 or higher, ties go by name without extension."""
+
+
+class Reranker(Protocol):
+    """Looks closer at candidates."""
+
+    def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
+        """The same photos in a better order, with the matches of those that were verified.
+
+        Scores that come in lie in [-1, 0); a photo that was verified gets one of 0 or higher.
+        """
+
+
+class Shard(Protocol):
+    """A set of photos, numbered from 0, that searches, votes and verifies where its data lie.
+
+    Attributes:
+        names: of its photos, without extension.
+    """
+
+    names: Sequence[str]
+
+    def search(self, query: LocalFeatures, k: int) -> Candidates:
+        """As ``Searcher.search``."""
+
+    def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
+        """As ``Reranker.rerank``, of candidates that this shard has found."""
+
+    def keypoints(self, photo: int) -> np.ndarray:
+        """[n, 2] float32, (x, y) of one photo's local features in its pixels."""
+
+
+class Executor(Protocol):
+    """Runs shards side by side; Python's own ThreadPoolExecutor is one."""
+
+    def map(self, function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
+        """``function(shard, ...)`` of each shard and, from the other iterables, its arguments, in order."""

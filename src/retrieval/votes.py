@@ -1,0 +1,161 @@
+"""The searcher of local features: each descriptor of a query votes for the photos of its nearest index descriptors."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
+
+import faiss
+import numpy as np
+
+from ..config import RetrievalConfig
+from ..records import LocalFeatures, Matches
+from .index import DescriptorIndex
+from .index_types import default_nprobe, faiss_errors, threads_for
+from .verbs import Candidates
+
+_PIECE_ROWS = 64  # query descriptors searched at a time
+
+
+class VoteSearcher:
+    """Ranks the photos of an index by votes (Noh et al., section 4.4).
+
+    Args:
+        index: photos are added to it.
+        settings: the keys of the search are used.
+        pool: threads that search; their number changes nothing but the time. None = this thread.
+    """
+
+    def __init__(
+        self,
+        index: DescriptorIndex,
+        settings: Optional[RetrievalConfig] = None,
+        pool: Optional[ThreadPoolExecutor] = None,
+    ) -> None:
+        self._index, self._settings, self._pool = index, settings or RetrievalConfig(), pool
+        self._index_type = index.provenance.settings.get("index_type", "")
+        set_nprobe(index.faiss_index, self._settings.nprobe)
+
+    def fit(self, sample: np.ndarray) -> None:
+        """Train the index."""
+        with faiss_errors(self._index_type), threads_for(self._index.faiss_index):
+            self._index.faiss_index.train(sample)
+
+    def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
+        """Add photos behind the others."""
+        with faiss_errors(self._index_type), threads_for(self._index.faiss_index):
+            self._index.add(names, items)
+
+    def search(self, query: LocalFeatures, k: int) -> Candidates:
+        """The ``k`` photos of most votes, which are their scores; putative are the pairs of descriptors behind them."""
+        settings = self._settings
+        votes = cast_votes(self._index, query, settings.num_neighbors, settings.search_distance, self._pool)
+        counts = votes.counts
+        photos = np.lexsort((self._index.name_order, -counts))[:k]
+
+        def putative(photo: int) -> Matches:
+            query_rows, index_rows, distances = votes.correspondences(photo)
+            rows = index_rows - self._index.rows(photo).start
+            return Matches(np.stack([rows, query_rows], axis=1), distances)
+
+        return Candidates(photos, counts[photos].astype(np.float64), putative)
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """Correspondences of one query with every photo of the index, grouped by photo.
+
+    Attributes:
+        query_rows: [C] int64, row of the query's features.
+        index_rows: [C] int64, descriptor number of the index.
+        distances: [C] float32, L2 distance of the two as the index knows it.
+        starts: [N + 1] int64; photo n owns rows ``starts[n]`` to ``starts[n + 1]`` of the three above.
+    """
+
+    query_rows: np.ndarray
+    index_rows: np.ndarray
+    distances: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """[N] int64, votes of each photo: query descriptors that have a neighbour in it."""
+        return np.diff(self.starts)
+
+    def correspondences(self, photo: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Query rows, index rows and distances of one photo's correspondences."""
+        rows = slice(self.starts[photo], self.starts[photo + 1])
+        return self.query_rows[rows], self.index_rows[rows], self.distances[rows]
+
+
+def cast_votes(
+    index: DescriptorIndex,
+    query: LocalFeatures,
+    num_neighbors: int,
+    search_distance: float,
+    pool: Optional[ThreadPoolExecutor] = None,
+) -> Votes:
+    """Look up the nearest index descriptors of each query descriptor and group them by photo.
+
+    A query descriptor has one vote a photo, however many of its neighbours lie there: its nearest one counts, so that
+    the correspondences of a pair are what 1-nearest-neighbour matching within the pair would give (reference TF DELF).
+
+    Args:
+        index: N photos.
+        query: features of the query photo.
+        num_neighbors: neighbours of each query descriptor, at most.
+        search_distance: L2 distance that a neighbour must stay strictly below.
+        pool: threads that search.
+
+    Returns:
+        The votes; none at all when query or index has no features.
+    """
+    num_neighbors = min(num_neighbors, index.faiss_index.ntotal)
+    if not len(query) or not num_neighbors:
+        nothing = np.zeros(0, np.int64)
+        return Votes(nothing, nothing, np.zeros(0, np.float32), np.zeros(len(index) + 1, np.int64))
+    squared, neighbours = find_neighbours(index.faiss_index, query.descriptors, num_neighbors, pool)
+    hit = (neighbours >= 0) & (squared < search_distance**2)  # -1 = fewer neighbours found
+    query_rows, _ = np.nonzero(hit)
+    index_rows = neighbours[hit]
+    photos = index.image_ids[index_rows].astype(np.int64)
+    # Neighbours come nearest first: the first row of each (photo, query descriptor) pair is the one to keep.
+    _, first = np.unique(photos * len(query) + query_rows, return_index=True)
+    distances = np.sqrt(np.maximum(squared[hit][first], 0))  # rounding may leave a zero below 0
+    starts = np.concatenate([[0], np.cumsum(np.bincount(photos[first], minlength=len(index)))])
+    return Votes(query_rows[first], index_rows[first], distances, starts)
+
+
+def find_neighbours(
+    index: faiss.Index, descriptors: np.ndarray, count: int, pool: Optional[ThreadPoolExecutor] = None
+) -> Tuple[np.ndarray, np.ndarray]:
+    """The ``count`` nearest index descriptors of each row [R, D], nearest first.
+
+    Left to itself, faiss gives an exact search to one thread, and sums in an order that depends on how many there are.
+    Here the query is cut into pieces of one size, and each piece is searched by one thread from end to end.
+
+    Returns:
+        Squared L2 distances [R, count] float32 and descriptor numbers [R, count] int64, -1 where fewer were found.
+    """
+    descriptors = np.ascontiguousarray(descriptors, np.float32)
+    pieces = [descriptors[start : start + _PIECE_ROWS] for start in range(0, len(descriptors), _PIECE_ROWS)]
+    run = pool.map if pool else map
+    found = list(run(lambda piece: index.search(piece, count), pieces))
+    return tuple(np.concatenate(arrays) for arrays in zip(*found))
+
+
+def num_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def search_pool(num_threads: int) -> ThreadPoolExecutor:
+    """Threads for search and verification; 0 = one for each core."""
+    return ThreadPoolExecutor(num_threads or num_cores(), initializer=faiss.omp_set_num_threads, initargs=(1,))
+
+
+def set_nprobe(index: faiss.Index, nprobe: int) -> None:
+    """Set how many inverted lists are searched for each descriptor, if the index has any; 0 = by their number."""
+    lists = faiss.try_extract_index_ivf(index)
+    if lists is not None:
+        lists.nprobe = min(nprobe, lists.nlist) or default_nprobe(lists.nlist)
