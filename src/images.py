@@ -103,6 +103,14 @@ def load_photo(path: PathLike, sufficient_side: int = 0) -> LoadedPhoto:
         raise UserError(f"{path}: cannot be read as a photo ({reason})") from error
 
 
+def photo_of_image(image: Image.Image) -> LoadedPhoto:
+    """A PIL image as ``load_photo`` gives a file's; UserError when it cannot be decoded."""
+    try:
+        return _finish(image, image.size, 0)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"a PIL image of mode {image.mode} cannot be read as a photo ({error})") from error
+
+
 def _may_be_truncated(error: Exception) -> bool:
     return not isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, Image.UnidentifiedImageError))
 

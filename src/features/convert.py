@@ -1,27 +1,36 @@
 """Between a feature file and a folder of the reference's `.delf` files."""
 
+import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import h5py
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..artifacts import PathLike, atomic_path, atomic_write_json, build_folder_for, digest, require_folder, sha256_of
+from ..artifacts import (
+    PathLike,
+    atomic_path,
+    atomic_write_json,
+    build_folder_for,
+    digest,
+    is_made,
+    require_folder,
+    sha256_of,
+)
 from ..errors import UserError
 from ..images import list_images
 from ..names import NameTable, bare_name
-from ..records import LocalFeatures
+from ..records import LocalFeatures, Provenance
 from .delf_format import SUFFIX, features_as_delf, read_delf
-from .feature_file import FORMAT_VERSION, FeatureFile, write_attributes, write_group
-from .feature_parts import is_made
+from .feature_file import FeatureFile, provenance_of, write_group, write_provenance
 
 logger = logging.getLogger(__name__)
 
-_ORIGIN_FILE = "origin.json"
+_PROVENANCE_FILE = "provenance.json"
 _EXIF_ORIENTATION = 0x0112  # 5 to 8 swap width and height
 _UNIT_TOLERANCE = 1e-3
 
@@ -29,15 +38,15 @@ _UNIT_TOLERANCE = 1e-3
 def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = False) -> None:
     """Write each photo of a feature file as ``<name without the photo's extension>.delf``, as the reference names them.
 
-    The folder appears whole or not at all; ``origin.json`` in it keeps the feature file's attributes.
+    The folder appears whole or not at all; ``provenance.json`` in it says what the features were made with.
 
     Raises:
         UserError: two photos differ by extension only, or something else stands at ``folder``.
     """
     folder = Path(folder)
     with FeatureFile(features, "features") as source:
-        origin = {"features_sha256": sha256_of(features), "attributes": source.attributes}
-        if _is_converted(folder, origin, overwrite):
+        provenance = dataclasses.replace(source.provenance, sources={"features": sha256_of(features)})
+        if is_made(folder, provenance, _provenance_of_folder, overwrite):
             return
         targets: Dict[str, str] = {}
         for name in source.names:
@@ -49,7 +58,7 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
                 path = building / f"{target}{SUFFIX}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(features_as_delf(source.read(name)))
-            atomic_write_json(building / _ORIGIN_FILE, origin)
+            atomic_write_json(building / _PROVENANCE_FILE, provenance.as_json())
     logger.info("%s: %d %s files", folder, len(targets), SUFFIX)
 
 
@@ -71,7 +80,7 @@ def delf_to_features(
         overwrite: replace a feature file made of others.
 
     Raises:
-        UserError: no `.delf` file, one that is damaged or has no photo, descriptors of several lengths.
+        UserError: no `.delf` file, one that is damaged or has no photo, descriptors of several dimensions.
     """
     files = sorted(require_folder(folder, "delf_path").rglob(f"*{SUFFIX}"))
     if not files:
@@ -79,55 +88,38 @@ def delf_to_features(
     if not str(images_path):
         raise UserError(f"{SUFFIX} files do not hold the sizes of the photos: give the photos' folder as `images_path`")
     photos = _photos_of(files, Path(folder), images_path)
-    attributes = _attributes(files, Path(folder), checkpoint_sha256)
-    if is_made(output, attributes, overwrite):
-        logger.info("%s: already made", output)
+    provenance = _provenance_of_files(files, Path(folder), checkpoint_sha256)
+    if is_made(output, provenance, provenance_of, overwrite):
         return
     dimension, off_unit = None, 0
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as target:
-        write_attributes(target, {**attributes, "format_version": FORMAT_VERSION})
+        write_provenance(target, provenance)
         for path, name in zip(tqdm(files, desc="convert", unit="photo", disable=None), photos):
             features = read_delf(path, _upright_size(Path(images_path) / name))
             dimension = _same_dimension(features, dimension, path)
             off_unit += bool((np.abs(np.linalg.norm(features.descriptors, axis=1) - 1) > _UNIT_TOLERANCE).any())
             write_group(target, name, features)
     if off_unit:
-        logger.warning("%d files hold descriptors that are not of length 1; match_distance expects that", off_unit)
+        logger.warning("%d files hold descriptors whose norm is not 1; match_distance expects that", off_unit)
     logger.info("%s: %d photos", output, len(files))
 
 
-def _is_converted(folder: Path, origin: Dict[str, Any], overwrite: bool) -> bool:
-    """Whether the wanted files stand in ``folder``; UserError when something else does and may not be replaced."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    stored = _read_origin(folder)
-    if stored is None:  # said even with overwrite: replacing a folder deletes what is in it
-        raise UserError(f"{folder}: stands there and was not made by this command; give another `output`")
-    if overwrite:
-        return False
-    if stored != origin:
-        raise UserError(f"{folder}: converted from other features; give `overwrite`, or another `output`")
-    logger.info("%s: already made", folder)
-    return True
-
-
-def _read_origin(folder: Path) -> Optional[Dict[str, Any]]:
+def _provenance_of_folder(folder: Path) -> Provenance:
+    """What the files in a folder of ``features_to_delf`` were made with; UserError for another folder."""
     try:
-        stored = json.loads((folder / _ORIGIN_FILE).read_text(encoding="utf-8"))
-        return stored if isinstance(stored["attributes"], dict) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+        return Provenance.from_json(json.loads((folder / _PROVENANCE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: stands there and was not made by this command; give another `output`") from error
 
 
-def _attributes(files: List[Path], folder: Path, checkpoint_sha256: Optional[str]) -> Dict[str, Any]:
-    """Attributes of the gathered feature file; its photos are told by the names and sizes of the files."""
+def _provenance_of_files(files: List[Path], folder: Path, checkpoint_sha256: Optional[str]) -> Provenance:
+    """That of the gathered feature file; its photos are told by the names and sizes of the files."""
     sizes = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
-    origin = _read_origin(folder)
-    if origin is not None and checkpoint_sha256 is None:
-        settings = {name: value for name, value in origin["attributes"].items() if name != "format_version"}
+    if checkpoint_sha256 is None and (folder / _PROVENANCE_FILE).exists():
+        origin = _provenance_of_folder(folder)
     else:
-        settings = {"checkpoint_sha256": checkpoint_sha256 or "", "pca": "", "config_hash": digest({"format": SUFFIX})}
-    return {**settings, "photos": digest({"files": sizes})}
+        origin = Provenance(checkpoint_sha256 or "", settings={"format": SUFFIX})
+    return dataclasses.replace(origin, sources={"photos": digest({"files": sizes})})
 
 
 def _photos_of(files: List[Path], folder: Path, images_path: PathLike) -> List[str]:

@@ -1,23 +1,38 @@
-"""The reference's `.delf` and `.boxes` files (TF DELF, feature.proto and box.proto).
+"""The reference's `.delf` and `.datum` files (TF DELF, feature.proto and datum.proto).
 
-`.delf`: features in field 1, each {1: descriptor Datum, 2: x, 3: y, 4: scale, 5: orientation, 6: strength}. Its arrays
-are (y, x); this project's are (x, y). The file knows neither the photo's size nor how the features were made.
-`.boxes`: boxes in field 1, each {1..4: top, left, bottom, right, 5: score, 6: class}.
+The arrays of a `.delf` file are (y, x); this project's are (x, y). The file knows neither the photo's size nor how the
+features were made.
 """
 
+import math
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ..artifacts import PathLike
 from ..errors import UserError
+from ..protobuf import message_classes, parse
 from ..records import LocalFeatures
-from . import protobuf_wire as wire
-from .datum_format import parse_datum, serialise_datum
 
 SUFFIX = ".delf"
-_Parsed = TypeVar("_Parsed")
+_FLOATS = (np.float16, np.float32, np.float64)
+_UNSIGNED = (np.uint8, np.uint16, np.uint32, np.uint64)
+_NUMBERS = ("x", "y", "scale", "orientation", "strength")
+_MESSAGES = message_classes(
+    "delf",
+    {
+        "Shape": {"dim": (1, "repeated int64")},
+        "Floats": {"value": (1, "repeated float")},
+        "Integers": {"value": (1, "repeated uint32")},
+        "Datum": {"shape": (1, "Shape"), "float_list": (2, "Floats"), "uint32_list": (3, "Integers")},
+        "Feature": {
+            "descriptor": (1, "Datum"),
+            **{name: (number, "float") for number, name in enumerate(_NUMBERS, 2)},
+        },
+        "Features": {"feature": (1, "repeated Feature")},
+    },
+)
 
 
 class DelfArrays(NamedTuple):
@@ -38,6 +53,22 @@ class DelfArrays(NamedTuple):
     orientations: np.ndarray
 
 
+def serialise_datum(array: np.ndarray) -> bytes:
+    """A `.datum` file: an array of floats (stored as float32) or unsigned integers (stored as uint32), any shape.
+
+    Raises:
+        ValueError: another type, or an integer that uint32 does not hold.
+    """
+    datum = _MESSAGES["Datum"]()
+    _fill_datum(datum, np.asarray(array))
+    return datum.SerializeToString()
+
+
+def parse_datum(data: bytes) -> np.ndarray:
+    """The array of a Datum: float32, or uint32; ValueError when ``data`` is none."""
+    return _array_of(parse(_MESSAGES["Datum"], data))
+
+
 def serialise_delf(
     locations: np.ndarray,
     scales: np.ndarray,
@@ -45,70 +76,33 @@ def serialise_delf(
     attention: np.ndarray,
     orientations: Optional[np.ndarray] = None,
 ) -> bytes:
-    """The bytes of a `.delf` file; see ``DelfArrays``, no orientations = zeros. ValueError when lengths disagree."""
+    """The bytes of a `.delf` file; see ``DelfArrays``, no orientations = zeros. ValueError when the counts disagree."""
     count = len(locations)
     orientations = np.zeros(count) if orientations is None else orientations
     if not count == len(scales) == len(descriptors) == len(attention) == len(orientations):
-        raise ValueError("locations, scales, descriptors, attention and orientations are not of one length")
-    if not count:
-        return b""
-    y, x = np.asarray(locations).T
-    numbers = wire.encode_float_fields((2, 3, 4, 5, 6), np.stack([x, y, scales, orientations, attention], axis=1))
+        raise ValueError("locations, scales, descriptors, attention and orientations are not of one count")
+    y, x = np.reshape(locations, (-1, 2)).T
     rows = np.asarray(descriptors, np.float32)
-    return b"".join(
-        wire.encode_bytes(1, wire.encode_bytes(1, serialise_datum(row)) + rest) for row, rest in zip(rows, numbers)
-    )
+    message = _MESSAGES["Features"]()
+    for row, numbers in zip(rows, np.stack([x, y, scales, orientations, attention], axis=1).tolist()):
+        feature = message.feature.add(**dict(zip(_NUMBERS, numbers)))
+        _fill_datum(feature.descriptor, row)
+    return message.SerializeToString()
 
 
 def parse_delf(data: bytes) -> DelfArrays:
     """The arrays of a `.delf` file; ValueError when ``data`` is none."""
-    fields = wire.parse_fields(data)
-    features = [wire.parse_fields(message) for message in wire.messages(fields, 1)]
-    if fields and not features:
+    features = parse(_MESSAGES["Features"], data).feature
+    if data and not features:
         raise ValueError("it holds other fields but no feature")
-    numbers = np.array([[wire.last_float(feature, n) for n in (3, 2, 4, 5, 6)] for feature in features], np.float32)
-    numbers = numbers.reshape(-1, 5)
-    return DelfArrays(numbers[:, :2], numbers[:, 2], _descriptors(features), numbers[:, 4], numbers[:, 3])
-
-
-def _descriptors(features: List[wire.Fields]) -> np.ndarray:
-    rows = [parse_datum(b"".join(wire.messages(feature, 1))) for feature in features]
-    if not rows:
-        return np.zeros((0, 0), np.float32)
+    numbers = np.array([[getattr(feature, name) for name in _NUMBERS] for feature in features], np.float32)
+    x, y, scales, orientations, attention = numbers.reshape(-1, len(_NUMBERS)).T
+    rows = [_array_of(feature.descriptor) for feature in features]
     for number, row in enumerate(rows):
         if row.ndim != 1 or row.shape != rows[0].shape:
             raise ValueError(f"descriptor {number} is {list(row.shape)}, the first {list(rows[0].shape)}")
-    return np.stack(rows).astype(np.float32)
-
-
-def serialise_boxes(boxes: np.ndarray, scores: np.ndarray, class_indices: np.ndarray) -> bytes:
-    """The bytes of a `.boxes` file: boxes [N, 4] (top, left, bottom, right), scores [N], class_indices [N] integers."""
-    if not len(boxes) == len(scores) == len(class_indices):
-        raise ValueError("boxes, scores and class_indices are not of one length")
-    numbers = np.concatenate([np.reshape(boxes, (-1, 4)), np.reshape(scores, (-1, 1))], axis=1)
-    return b"".join(
-        wire.encode_bytes(1, row + wire.encode_varint_field(6, int(class_index)))
-        for row, class_index in zip(wire.encode_float_fields((1, 2, 3, 4, 5), numbers), class_indices)
-    )
-
-
-def parse_boxes(data: bytes) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """boxes [N, 4] and scores [N] float32, class_indices [N] int32; ValueError when ``data`` is no `.boxes` file."""
-    fields = [wire.parse_fields(message) for message in wire.messages(wire.parse_fields(data), 1)]
-    numbers = np.array([[wire.last_float(box, n) for n in range(1, 6)] for box in fields], np.float32).reshape(-1, 5)
-    classes = [(wire.integers(box, 6) or [0])[-1] for box in fields]
-    return numbers[:, :4], numbers[:, 4], np.array(classes, np.int64).astype(np.int32)
-
-
-def read_message(path: PathLike, parse: Callable[[bytes], _Parsed]) -> _Parsed:
-    """What ``parse`` (parse_delf, parse_boxes, parse_datum ...) finds in a file; UserError when it finds none."""
-    try:
-        return parse(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of the reference's tools") from error
-    except ValueError as error:
-        kind = parse.__name__.replace("parse_", "").replace("_", " ")
-        raise UserError(f"{path}: not a {kind} file, or a damaged one ({error}); make it again") from error
+    descriptors = np.stack(rows).astype(np.float32) if rows else np.zeros((0, 0), np.float32)
+    return DelfArrays(np.stack([y, x], axis=1), scales, descriptors, attention, orientations)
 
 
 def features_as_delf(features: LocalFeatures) -> bytes:
@@ -122,7 +116,12 @@ def read_delf(path: PathLike, image_size: Tuple[int, int]) -> LocalFeatures:
     Raises:
         UserError: the file cannot be read, is no `.delf` file, or holds a number that is not finite.
     """
-    arrays = read_message(path, parse_delf)
+    try:
+        arrays = parse_delf(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of the reference's tools") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a delf file, or a damaged one ({error}); make it again") from error
     try:
         return LocalFeatures(
             keypoints=arrays.locations[:, ::-1],
@@ -133,3 +132,32 @@ def read_delf(path: PathLike, image_size: Tuple[int, int]) -> LocalFeatures:
         )
     except ValueError as error:
         raise UserError(f"{path}: its features cannot be used ({error}); extract them again") from error
+
+
+def _fill_datum(datum: Any, array: np.ndarray) -> None:
+    datum.shape.SetInParent()  # written even when it has no dimensions, as the list when it has no numbers
+    datum.shape.dim.extend(array.shape)
+    if array.dtype.type in _FLOATS:
+        numbers = datum.float_list
+    elif array.dtype.type in _UNSIGNED:
+        numbers = datum.uint32_list
+        if array.size and int(array.max()) > np.iinfo(np.uint32).max:
+            raise ValueError(f"{array.max()} is too large for uint32")
+    else:
+        raise ValueError(f"Unsupported array type {array.dtype}: give floats or unsigned integers")
+    numbers.SetInParent()
+    numbers.value.extend(array.reshape(-1).tolist())
+
+
+def _array_of(datum: Any) -> np.ndarray:
+    """The array of a Datum message; ValueError when shape and numbers disagree."""
+    if datum.HasField("float_list"):
+        values = np.array(datum.float_list.value, np.float32)
+    elif datum.HasField("uint32_list"):
+        values = np.array(datum.uint32_list.value, np.uint32)
+    else:
+        raise ValueError("an array has neither floats nor integers")
+    shape = tuple(datum.shape.dim)
+    if min(shape, default=0) < 0 or math.prod(shape) != len(values):
+        raise ValueError(f"an array of shape {list(shape)} holds {len(values)} numbers")
+    return values.reshape(shape)

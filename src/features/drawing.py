@@ -1,4 +1,4 @@
-"""Pictures of features: keypoints over the photo, and where the attention lies."""
+"""Pictures of features: keypoints over the photo, where the attention lies, and a model's attention scores."""
 
 from typing import Any, List, Optional, Tuple
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from ..artifacts import PathLike, atomic_path
 from ..records import LocalFeatures
-from .keypoints import STRIDE
+from .score_threshold import ScoreSample
 
 _LONGER_SIDE = 860  # of a photo in the picture, pixels, as all that follow
 _MARGIN, _TITLE, _HEADING, _GAP = 22, 44, 30, 26
@@ -19,6 +19,8 @@ _STACKED_ABOVE = 1.8  # width / height from which the two halves lie one above t
 _COLOURS, _INK = "plasma", "#3c4043"
 _FAINT, _STRONG = 0.25, 0.8  # opacity of the lowest and the highest attention
 _LOWEST_SHARE = 2  # percent of the attention map that share the lowest colour
+_BINS = 80  # of the histogram of scores
+_KEPT, _LEFT_OUT = "#1f6fb4", "#c9ced6"
 
 
 def shown_size(image: np.ndarray) -> Tuple[int, int]:
@@ -35,6 +37,7 @@ def draw_features(
     title: str,
     path: PathLike,
     num_shown: int = 200,
+    stride: int = 32,
 ) -> None:
     """Write a PNG: the strongest keypoints, then the attention, both in one scale of colours.
 
@@ -47,6 +50,7 @@ def draw_features(
         title: text above, such as the photo's name.
         path: PNG to write.
         num_shown: keypoints drawn at most.
+        stride: side of a cell, pixels of the image that the network sees.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -60,7 +64,7 @@ def draw_features(
     colours = ScalarMappable(Normalize(low, high if high > low else low + 1, clip=True), _COLOURS)
     shrinks = size[0] < image.shape[1]
     shown = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    _draw_keypoints(halves[0], shown, features, num_shown, colours)
+    _draw_keypoints(halves[0], shown, features, num_shown, colours, stride)
     if attention is not None:
         _draw_attention(halves[1], shown, attention, features.image_size, colours)
     figure.colorbar(colours, cax=bar).outline.set_visible(False)
@@ -112,7 +116,9 @@ def _show(axes: Any, picture: np.ndarray, image_size: Tuple[int, int], heading: 
     axes.set_title(heading, fontsize=10, color=_INK, loc="left")
 
 
-def _draw_keypoints(axes: Any, shown: np.ndarray, features: LocalFeatures, num_shown: int, colours: Any) -> None:
+def _draw_keypoints(
+    axes: Any, shown: np.ndarray, features: LocalFeatures, num_shown: int, colours: Any, stride: int
+) -> None:
     from matplotlib.collections import EllipseCollection
 
     rows = np.arange(min(len(features), num_shown))[::-1]  # weakest first, so that the strongest lie on top
@@ -120,7 +126,7 @@ def _draw_keypoints(axes: Any, shown: np.ndarray, features: LocalFeatures, num_s
     meaning = "; a circle is a cell of its scale" if shown.shape[1] > 2 * _LEAST_HALF and len(rows) else ""
     heading = f"{part}{len(features) or 'no'} keypoints{meaning}"
     _show(axes, shown, features.image_size, heading)
-    sizes = STRIDE * features.scales[rows]
+    sizes = stride * features.scales[rows] / features.resize_factor  # pixels of the photo
     for line_width, edges in ((2.4, (0, 0, 0, 0.45)), (1.2, colours.to_rgba(features.scores[rows]))):
         circles = EllipseCollection(
             sizes, sizes, np.zeros(len(rows)), units="xy", offsets=features.keypoints[rows], facecolors="none",
@@ -136,3 +142,34 @@ def _draw_attention(
     _show(axes, grey, image_size, "attention, highest of all scales")
     opacity = _FAINT + (_STRONG - _FAINT) * np.asarray(colours.norm(attention))
     _show(axes, attention, image_size, axes.get_title(loc="left"), cmap=colours.cmap, norm=colours.norm, alpha=opacity)
+
+
+def draw_scores(sample: ScoreSample, threshold: float, path: PathLike) -> None:
+    """Write the histogram of all scores (counts logarithmic) as a PNG: kept ones in colour, a line at the threshold."""
+    from matplotlib.figure import Figure
+
+    scores = np.concatenate(sample.scores)
+    features, without = sample.kept(threshold)
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    axes = figure.subplots()
+    edges = np.linspace(scores.min(), max(scores.max(), scores.min() + 1e-6), _BINS + 1)
+    counts, _ = np.histogram(scores, edges)
+    kept, _ = np.histogram(scores[scores >= threshold], edges)
+    axes.stairs(counts, edges, fill=True, color=_LEFT_OUT, label="left out")
+    axes.stairs(kept, edges, fill=True, color=_KEPT, label="kept")
+    axes.axvline(threshold, color=_INK, linewidth=1.4, label=f"threshold {threshold:.4g}")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.5)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel("attention score")
+    axes.set_ylabel("cells of the feature map")
+    axes.set_title(
+        f"{len(sample.scores)} photos, {len(scores) / len(sample.scores):.0f} scores a photo: the threshold keeps "
+        f"{features:.0f} features a photo, {without:.1%} of the photos keep none", fontsize=10.5,
+    )  # fmt: skip
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.92", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc="upper right")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)

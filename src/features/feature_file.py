@@ -1,47 +1,70 @@
-"""The feature file: hloc's HDF5 layout, one group a photo, settings as attributes of the file.
+"""The feature file: hloc's HDF5 layout, one group a photo; provenance and format version as attributes of the file.
 
-hloc (github.com/cvg/Hierarchical-Localization) names a group after the photo, so 'folder/photo.jpg' is nested.
+hloc (github.com/cvg/Hierarchical-Localization) names a group after the photo, so 'folder/photo.jpg' is nested. A group
+holds local features, a global descriptor, or both.
 """
 
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
+from typing import Any, Iterator, List, Optional, Tuple, Type
 
 import h5py
 import numpy as np
 
 from ..artifacts import PathLike, require_file
 from ..errors import UserError
-from ..records import LocalFeatures
+from ..records import GlobalDescriptor, LocalFeatures, Provenance
 
-FORMAT_VERSION = 1
-
-
-def write_attributes(file: h5py.File, attributes: Dict[str, Any]) -> None:
-    """Store JSON values as attributes of the file, each as JSON text."""
-    for name, value in attributes.items():
-        file.attrs[name] = json.dumps(value, sort_keys=True)
+FORMAT_VERSION = 2
+_LOCAL, _GLOBAL = "keypoints", "global_descriptor"  # a group with one of these data sets is a photo
 
 
-def write_group(file: h5py.File, name: str, features: LocalFeatures, half: bool = False, **attributes: Any) -> None:
-    """Add one photo: keypoints [N, 2], descriptors [D, N], scores [N], scales [N] float32, image_size [2] int64.
+def write_provenance(file: h5py.File, provenance: Provenance) -> None:
+    """Store what the file is made with, and the version of its format."""
+    file.attrs["provenance"] = json.dumps(provenance.as_json(), sort_keys=True)
+    file.attrs["format_version"] = FORMAT_VERSION
+
+
+def write_group(
+    file: h5py.File,
+    name: str,
+    local: Optional[LocalFeatures],
+    half: bool = False,
+    global_descriptor: Optional[GlobalDescriptor] = None,
+    **attributes: Any,
+) -> None:
+    """Add one photo.
+
+    Local features are keypoints [N, 2], descriptors [D, N], scores [N], scales [N] float32, and the group's attribute
+    resize_factor; a global descriptor is global_descriptor [D] float32; both have image_size [2] int64.
 
     Args:
         file: open for writing.
         name: of the photo.
-        features: of the photo.
+        local: its local features, if any.
         half: descriptors and scores, nearly all of the file, as float16. Keypoints stay float32: from 2048 pixels on
             float16 rounds to 2 pixels and more, which geometric verification would feel.
+        global_descriptor: of the photo, if any.
         attributes: of the group, numbers.
+
+    Raises:
+        ValueError: neither local features nor a global descriptor.
     """
-    kind = np.float16 if half else np.float32
+    described = local if local is not None else global_descriptor
+    if described is None:
+        raise ValueError(f"{name} has neither local features nor a global descriptor")
     group = file.create_group(name)
-    group["keypoints"] = features.keypoints
-    group["descriptors"] = features.descriptors.T.astype(kind)
-    group["scores"] = np.minimum(features.scores, np.finfo(kind).max).astype(kind)
-    group["scales"] = features.scales
-    group["image_size"] = np.array(features.image_size, np.int64)
+    if local is not None:
+        kind = np.float16 if half else np.float32
+        group["keypoints"] = local.keypoints
+        group["descriptors"] = local.descriptors.T.astype(kind)
+        group["scores"] = np.minimum(local.scores, np.finfo(kind).max).astype(kind)
+        group["scales"] = local.scales
+        attributes["resize_factor"] = local.resize_factor
+    if global_descriptor is not None:
+        group[_GLOBAL] = global_descriptor.vector
+    group["image_size"] = np.array(described.image_size, np.int64)
     group.attrs.update(attributes)
 
 
@@ -52,7 +75,7 @@ def group_names(file: h5py.File) -> List[str]:
     def visit(folder: h5py.Group, prefix: str) -> None:
         for key, item in folder.items():
             if isinstance(item, h5py.Group):
-                if "keypoints" in item:
+                if _LOCAL in item or _GLOBAL in item:
                     names.append(prefix + key)
                 else:
                     visit(item, f"{prefix}{key}/")
@@ -64,20 +87,25 @@ def group_names(file: h5py.File) -> List[str]:
 class FeatureFile:
     """A finished feature file, open for reading; a context manager and an iterable of (name, LocalFeatures).
 
+    Args:
+        path: the file.
+        name: of the argument that gave ``path``, for messages.
+
     Attributes:
-        attributes: the settings it was made with.
+        provenance: what it was made with.
         names: sorted names of the photos.
 
     Raises:
         UserError: no such file, or not a feature file of this project.
     """
 
-    def __init__(self, path: PathLike, option: str = "feature file") -> None:
-        self.path = require_file(path, option)
+    def __init__(self, path: PathLike, name: str = "feature file") -> None:
+        self.path = require_file(path, name)
         self._file = _open(self.path)
         try:
-            self.attributes: Dict[str, Any] = {name: json.loads(text) for name, text in self._file.attrs.items()}
-            version = self.attributes["format_version"]
+            version = int(self._file.attrs["format_version"])
+            if version == FORMAT_VERSION:
+                self.provenance = Provenance.from_json(json.loads(self._file.attrs["provenance"]))
             self.names = group_names(self._file)
         except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
             self.close()
@@ -110,12 +138,15 @@ class FeatureFile:
         self._file.close()
 
     def shape(self, name: str) -> Tuple[int, int]:
-        """(number of features, descriptor dimension) of a photo, without reading them."""
-        dimension, count = self._group(name)["descriptors"].shape
+        """(number of local features, descriptor dimension) of a photo, without reading them."""
+        group = self._group(name)
+        if "descriptors" not in group:
+            raise UserError(self._damaged(name, "it has no local features"))
+        dimension, count = group["descriptors"].shape
         return count, dimension
 
     def read(self, name: str) -> LocalFeatures:
-        """Features of a photo; UserError when the file has no such photo or its group is damaged."""
+        """Local features of a photo; UserError when the file has no such photo or its group has none, or damaged."""
         group = self._group(name)
         try:
             return LocalFeatures(
@@ -124,14 +155,32 @@ class FeatureFile:
                 scores=group["scores"][:],
                 descriptors=group["descriptors"][:].T,
                 image_size=tuple(group["image_size"][:]),
+                resize_factor=group.attrs.get("resize_factor", 1.0),
             )
         except (KeyError, ValueError, OSError) as error:
-            raise UserError(f"{self.path}: the features of {name} are damaged ({error}); extract again") from error
+            raise UserError(self._damaged(name, error)) from error
+
+    def read_global(self, name: str) -> GlobalDescriptor:
+        """Global descriptor of a photo; errors as of ``read``."""
+        group = self._group(name)
+        try:
+            return GlobalDescriptor(group[_GLOBAL][:], tuple(group["image_size"][:]))
+        except (KeyError, ValueError, OSError) as error:
+            raise UserError(self._damaged(name, error)) from error
+
+    def _damaged(self, name: str, reason: object) -> str:
+        return f"{self.path}: the features of {name} are damaged ({reason}); extract again"
 
     def _group(self, name: str) -> h5py.Group:
         if name not in self._known:
             raise UserError(f"{self.path}: no photo {name!r} among its {len(self)}; extract the features of that photo")
         return self._file[name]
+
+
+def provenance_of(path: PathLike) -> Provenance:
+    """What a feature file was made with; UserError when it is none."""
+    with FeatureFile(path, "output") as made:
+        return made.provenance
 
 
 def _open(path: Path) -> h5py.File:
@@ -142,4 +191,4 @@ def _open(path: Path) -> h5py.File:
 
 
 def _not_one(path: Path) -> str:
-    return f"{path}: not a finished feature file; make one with eval/extract_features.py"
+    return f"{path}: not a finished feature file; make one with the command extract_features"

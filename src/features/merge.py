@@ -1,21 +1,21 @@
 """One feature file from several: the shards of one extraction, or different folders extracted alike."""
 
+import dataclasses
 import logging
-import os
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 import h5py
 from tqdm import tqdm
 
-from ..artifacts import PathLike, digest
+from ..artifacts import PathLike, digest, is_made, put_in_place
 from ..errors import UserError
-from .feature_file import FORMAT_VERSION, FeatureFile, write_attributes
-from .feature_parts import different_settings, is_made
+from ..records import Provenance
+from .feature_file import FeatureFile, provenance_of, write_provenance
 
 logger = logging.getLogger(__name__)
 
-Attributes = Dict[str, Any]
+_WHICH_PHOTOS = {"photos", "shard"}  # sources that may differ
 
 
 def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bool = False) -> None:
@@ -30,67 +30,65 @@ def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bo
     paths = [Path(path) for path in features]
     if Path(output).resolve() in [path.resolve() for path in paths]:
         raise UserError(f"{output}: is one of the files to merge; give another `output`")
-    attributes, names = _read_heads(paths)
-    merged = _merged_attributes(paths, attributes)
-    if is_made(output, merged, overwrite):
-        logger.info("%s: already made", output)
+    provenances, names = _read_heads(paths)
+    merged = _merged_provenance(paths, provenances)
+    if is_made(output, merged, provenance_of, overwrite):
         return
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(f"{output}.merging")  # one name, so that the next run overwrites what a kill left
     try:
         _copy(paths, names, merged, unfinished)
-        os.replace(unfinished, output)
+        put_in_place(unfinished, output)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
     logger.info("%s: %d photos of %d files", output, sum(map(len, names)), len(paths))
 
 
-def _copy(paths: Sequence[Path], names: Sequence[Sequence[str]], attributes: Attributes, unfinished: Path) -> None:
+def _copy(paths: Sequence[Path], names: Sequence[Sequence[str]], provenance: Provenance, unfinished: Path) -> None:
     bar = tqdm(total=sum(map(len, names)), desc="merge", unit="photo", disable=None)
     with bar, h5py.File(unfinished, "w") as target:
-        write_attributes(target, {**attributes, "format_version": FORMAT_VERSION})
+        write_provenance(target, provenance)
         for path, own in zip(paths, names):
             with h5py.File(path, "r") as source:
                 for name in own:
                     source.copy(name, target, name)  # whole groups: their attributes come along
                     bar.update()
-    with open(unfinished, "rb") as written:
-        os.fsync(written.fileno())  # else a power cut could leave the new name with no content
 
 
-def _read_heads(paths: Sequence[Path]) -> Tuple[List[Attributes], List[List[str]]]:
-    """Attributes and photo names of each file; UserError when a photo is in two of them."""
-    attributes, names = [], []
+def _read_heads(paths: Sequence[Path]) -> Tuple[List[Provenance], List[List[str]]]:
+    """Provenance and photo names of each file; UserError when a photo is in two of them."""
+    provenances, names = [], []
     owners: Dict[str, Path] = {}
     for path in paths:
         with FeatureFile(path, "features") as source:
-            attributes.append({name: value for name, value in source.attributes.items() if name != "format_version"})
+            provenances.append(source.provenance)
             names.append(source.names)
         for name in names[-1]:
             if name in owners:
                 raise UserError(f"{path}: holds {name}, as {owners[name]} does; merge files of different photos")
             owners[name] = path
-    return attributes, names
+    return provenances, names
 
 
-def _merged_attributes(paths: Sequence[Path], attributes: Sequence[Attributes]) -> Attributes:
-    """Attributes of the merged file; UserError when the files were made under different settings."""
-    first = attributes[0]
-    for path, own in zip(paths, attributes):
-        different = {*different_settings(own, first), *different_settings(first, own)} - {"photos", "shard"}
+def _merged_provenance(paths: Sequence[Path], provenances: Sequence[Provenance]) -> Provenance:
+    """That of the merged file; UserError when the files were made under different settings."""
+    first = provenances[0]
+    for path, own in zip(paths, provenances):
+        different = [name for name in own.differences(first) if name not in _WHICH_PHOTOS]
         if different:
-            names = ", ".join(sorted(different - {"config_hash"}) or different)
+            names = ", ".join(different)
             raise UserError(f"{path}: made under other settings than {paths[0]} ({names}); extract them alike")
-    engines = {own["engine"] for own in attributes if "engine" in own}
-    engine = {"engine": "+".join(sorted(engines))} if engines else {}
-    return {**first, **engine, **_merged_photos(attributes)}
+    engines = sorted({own.notes["engine"] for own in provenances if "engine" in own.notes})
+    notes = {"engine": "+".join(engines)} if engines else {}
+    sources = {**first.sources, **_merged_photos([own.sources for own in provenances])}
+    return dataclasses.replace(first, sources=sources, notes=notes)
 
 
-def _merged_photos(attributes: Sequence[Attributes]) -> Attributes:
+def _merged_photos(sources: Sequence[Any]) -> Dict[str, str]:
     """Which photos the merged file holds; warns of shards that are missing."""
     lists: Dict[Any, List[str]] = {}
-    for own in attributes:
+    for own in sources:
         lists.setdefault(own.get("photos"), []).append(own.get("shard", ""))
     whole = True
     for shards in lists.values():
@@ -104,4 +102,4 @@ def _merged_photos(attributes: Sequence[Attributes]) -> Attributes:
         photos = next(iter(lists))
     else:
         photos = digest({"merged": sorted([str(photos), sorted(shards)] for photos, shards in lists.items())})
-    return {"photos": photos, **({"shard": ""} if any("shard" in own for own in attributes) else {})}
+    return {"photos": photos, "shard": ""}

@@ -1,20 +1,29 @@
-"""PCA of descriptors: fit, project, save, load."""
+"""PCA of descriptors: fit, project, save, load, and the choice of the one that belongs to a network."""
 
+import base64
 import hashlib
 import json
+import logging
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Optional, Tuple
 
 import numpy as np
 
 from ..artifacts import PathLike, atomic_path
+from ..config import ExtractionConfig
+from ..engines import export_texts
 from ..errors import UserError
-from .datum_format import parse_datum
+from ..records import Provenance
+from .delf_format import parse_datum
+
+logger = logging.getLogger(__name__)
 
 EPSILON = 1e-12  # of the squared norm, as tf.math.l2_normalize
 _FOLDER_FILES = ("mean", "pca_proj_mat", "pca_variances")  # .npy: model zoo; .datum: TF DELF
+_ARRAYS = ("mean", "components", "variances")
+_EXPORT_TEXT = "pca"  # name of the text in an exported network that holds its PCA
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +34,7 @@ class Pca:
         mean: [C] float32.
         components: [D, C] float32, unit rows by falling variance; D <= C.
         variances: [D] float32, of the fitted descriptors along each row.
-        provenance: what it was fitted on (JSON values).
+        provenance: what it was fitted on.
 
     Raises:
         ValueError: shapes disagree or a number is not finite.
@@ -34,10 +43,10 @@ class Pca:
     mean: np.ndarray
     components: np.ndarray
     variances: np.ndarray
-    provenance: Dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
-        for name in ("mean", "components", "variances"):
+        for name in _ARRAYS:
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds a number that is not finite")
@@ -48,8 +57,7 @@ class Pca:
     @property
     def identity(self) -> str:
         """SHA-256 of the numbers, in hex: equal for a file and its copy, whatever their names."""
-        arrays = (self.mean, self.components, self.variances)
-        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+        return hashlib.sha256(b"".join(getattr(self, name).tobytes() for name in _ARRAYS)).hexdigest()
 
 
 def l2_normalise(vectors: np.ndarray) -> np.ndarray:
@@ -62,7 +70,7 @@ def apply_pca(vectors: np.ndarray, pca: Pca, dim: int, use_whitening: bool = Fal
     """First ``dim`` coordinates [N, dim] of the rows [N, C], divided by their standard deviations if whitened.
 
     Raises:
-        UserError: the PCA has fewer than ``dim`` components, or belongs to descriptors of another length.
+        UserError: the PCA has fewer than ``dim`` components, or belongs to descriptors of other dimensions.
     """
     if vectors.shape[1] != len(pca.mean):
         raise UserError(f"the PCA is for descriptors of {len(pca.mean)} numbers, these have {vectors.shape[1]}")
@@ -106,7 +114,7 @@ class PcaFit:
         self._total += rows.sum(axis=0)
         self._products += rows.T @ rows
 
-    def finish(self, dim: int, provenance: Dict[str, Any]) -> Pca:
+    def finish(self, dim: int, provenance: Provenance) -> Pca:
         """The first ``dim`` components. Each one's number of largest magnitude is positive, so the result is unique.
 
         Raises:
@@ -126,9 +134,9 @@ class PcaFit:
 
 def save_pca(path: PathLike, pca: Pca) -> None:
     """Write ``mean``, ``components``, ``variances`` and ``provenance`` (JSON text) to an .npz file, atomically."""
-    arrays = {"mean": pca.mean, "components": pca.components, "variances": pca.variances}
+    arrays = {name: getattr(pca, name) for name in _ARRAYS}
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, provenance=np.array(json.dumps(pca.provenance)), **arrays)
+        np.savez(stream, provenance=np.array(json.dumps(pca.provenance.as_json())), **arrays)
 
 
 def load_pca(path: PathLike) -> Pca:
@@ -143,17 +151,25 @@ def load_pca(path: PathLike) -> Pca:
         return Pca(*(_load_folder(Path(path)) if Path(path).is_dir() else _load_npz(Path(path))))
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         files = ", ".join(f"{name}.npy" for name in _FOLDER_FILES)
-        expected = f"an .npz made with tools/learn_pca.py, or a folder with {files}"
+        expected = f"an .npz made with the command learn_pca, or a folder with {files}"
         raise UserError(f"{path}: not a PCA ({error}); give {expected}") from error
 
 
-def _load_npz(path: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Dict[str, Any]]:
+def _load_npz(path: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Provenance]:
     stored = np.load(path, allow_pickle=False)
     if isinstance(stored, np.ndarray):
         raise ValueError("it holds a single array")
     with stored:
+        mean, components, variances = (stored[name] for name in _ARRAYS)
         provenance = json.loads(str(stored["provenance"])) if "provenance" in stored else {}
-        return stored["mean"], stored["components"], stored["variances"], provenance
+    return mean, components, variances, _provenance(provenance)
+
+
+def _provenance(stored: Any) -> Provenance:
+    """What a PCA file or an export tells of a PCA's origin; files of version 0.1 tell the checkpoint alone."""
+    if isinstance(stored, dict) and "weights" not in stored:
+        return Provenance(weights=str(stored.get("checkpoint_sha256", "")))
+    return Provenance.from_json(stored)
 
 
 def _load_folder(folder: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -162,3 +178,71 @@ def _load_folder(folder: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     else:
         mean, components, variances = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _FOLDER_FILES)
     return mean.reshape(-1), components, variances.reshape(-1)[: len(components)]
+
+
+def pca_as_text(pca: Pca) -> str:
+    """The text that carries a PCA in an exported network, under the name "pca"."""
+    arrays = {name: base64.b64encode(getattr(pca, name).astype("<f4").tobytes()).decode() for name in _ARRAYS}
+    return json.dumps({**arrays, "provenance": pca.provenance.as_json()})
+
+
+def pca_from_text(text: str) -> Pca:
+    """The PCA of ``pca_as_text``; ValueError when the text is none."""
+    try:
+        stored = json.loads(text)
+        mean, components, variances = (np.frombuffer(base64.b64decode(stored[name]), "<f4") for name in _ARRAYS)
+        components = components.reshape(len(variances), len(mean))
+        return Pca(mean, components, variances, _provenance(stored["provenance"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no PCA ({error})") from error
+
+
+def carried_pca(checkpoint_path: PathLike) -> Optional[Pca]:
+    """The PCA that an exported network carries; None when it carries none, or is a checkpoint.
+
+    Raises:
+        UserError: no such file, or a damaged export.
+    """
+    text = export_texts(checkpoint_path).get(_EXPORT_TEXT)
+    try:
+        return None if text is None else pca_from_text(text)
+    except ValueError as error:
+        raise UserError(f"{checkpoint_path}: its PCA is damaged ({error}); export it again") from error
+
+
+def fitting_pca(extraction: ExtractionConfig, checkpoint_path: PathLike, weights: str, dimension: int) -> Optional[Pca]:
+    """The PCA for a network's descriptors: that of ``extraction``, else the one that its export carries, else None.
+
+    Args:
+        extraction: its keys pca_path, pca_dim and force_pca are used.
+        checkpoint_path: the network's file.
+        weights: SHA-256 of its weights, hex.
+        dimension: of its raw descriptors.
+
+    Raises:
+        UserError: not a PCA, too small for ``pca_dim``, or fitted on another network and not forced.
+    """
+    path = extraction.pca_path or checkpoint_path
+    pca = load_pca(path) if extraction.pca_path else carried_pca(path)
+    if pca is None:
+        return None
+    if len(pca.mean) != dimension:
+        raise UserError(f"{path}: a PCA of {len(pca.mean)} numbers; the network has {dimension}")
+    if extraction.pca_dim > len(pca.components):
+        raise UserError(f"{path}: keeps {len(pca.components)} dimensions, `pca_dim` is {extraction.pca_dim}")
+    require_same_weights(pca, path, weights, extraction.force_pca)
+    return pca
+
+
+def require_same_weights(pca: Pca, path: PathLike, weights: str, force: bool) -> None:
+    """UserError when ``pca`` was fitted on another network, a warning when that is forced or not known."""
+    origin = pca.provenance.weights
+    if origin == weights:
+        return
+    if not origin:
+        logger.warning("%s: does not say which checkpoint it was fitted on; a foreign PCA spoils matching", path)
+        return
+    fact = f"{path}: fitted on checkpoint {origin[:12]}..., not on this one ({weights[:12]}...)"
+    if not force:
+        raise UserError(f"{fact}; fit one with the command learn_pca, or give `force_pca`")
+    logger.warning("%s; used all the same, as `force_pca` asks", fact)

@@ -1,21 +1,21 @@
-"""One process's pipeline: photos are read and resized, run through the network, selected and delivered at once.
+"""One process's pipeline: photos are read and prepared, run through the network, selected and delivered at once.
 
-Threads read and resize, the calling thread runs the network, one more thread selects and delivers. The stages are
+Threads read and prepare, the calling thread runs the network, one more thread selects and delivers. The stages are
 joined by short queues, so a slow one holds the others back instead of filling memory; when the pipeline ends, be it by
 an exception, what has left the network is still delivered.
 """
 
+import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Callable, Deque, List, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Iterable, Optional, Tuple, Union
 
 from ..errors import UserError
-from ..images import load_photo
-from ..records import LocalFeatures
-from .extractor import ExtractionSettings, Frame, LevelMaps, Network, Prepared, prepare, run_network, select
-from .pca import Pca
+from .encoder import Encoded, Encoder
 from .photos import Photo
+
+logger = logging.getLogger(__name__)
 
 _DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
 
@@ -24,7 +24,16 @@ _DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
 class Extracted:
     """The features of a photo, and what reading it told: EXIF orientation (applied), cut short or not."""
 
-    features: LocalFeatures
+    encoded: Encoded
+    orientation: int
+    truncated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _UnderWay:
+    """A photo before or after the network: what the encoder's last step gave, and what reading it told."""
+
+    data: Any
     orientation: int
     truncated: bool
 
@@ -41,19 +50,15 @@ class Pipeline:
     """What the stages need.
 
     Attributes:
-        network: see ``Network``.
-        settings: pyramid, selection and PCA.
-        pca: None keeps descriptors raw.
+        encoder: loaded.
         threads: that read photos; each keeps one photo waiting.
     """
 
-    network: Network
-    settings: ExtractionSettings
-    pca: Optional[Pca]
+    encoder: Encoder
     threads: int
 
     def run(self, take: Take, deliver: Deliver) -> None:
-        """Extract every photo that ``take`` gives; when it has to wait, everything taken so far is delivered before.
+        """Encode every photo that ``take`` gives; when it has to wait, everything taken so far is delivered before.
 
         Raises:
             UserError: the network failed, or ``deliver`` did.
@@ -71,71 +76,69 @@ class Pipeline:
                     except StopIteration:
                         more, photo = False, None
                     if photo is not None:
-                        waiting.append((photo, readers.submit(_read, photo, self.settings)))
+                        waiting.append((photo, readers.submit(self._read, photo)))
                     elif waiting:
-                        leaving.append(deliverer.submit(self._deliver, *self._see(*waiting.popleft()), deliver))
+                        leaving.append(deliverer.submit(self._deliver, *self._infer(*waiting.popleft()), deliver))
                         _drain(leaving, _DELIVERIES_AHEAD)
                 _drain(leaving, 0)
             finally:
                 for _, reading in waiting:
                     reading.cancel()
 
-    def _see(self, photo: Photo, reading: Future) -> Tuple[Photo, Union["_Seen", str]]:
+    def _read(self, photo: Photo) -> Union[_UnderWay, str]:
+        """A photo ready for the network, or the reason why it cannot be used."""
+        try:
+            photo.name.encode()
+            loaded = self.encoder.read(photo.path, photo.box)
+            prepared = self.encoder.prepare(loaded, photo.box)
+        except UserError as error:
+            reason = str(error)
+            return reason if photo.path in reason else f"{photo.path}: {reason}"
+        except UnicodeEncodeError:
+            return f"{photo.path}: its name is not UTF-8, which feature files need; rename it"
+        except MemoryError:
+            return f"{photo.path}: not enough memory to read it; give `max_image_size`"
+        return _UnderWay(prepared, loaded.orientation, loaded.truncated)
+
+    def _infer(self, photo: Photo, reading: Future) -> Tuple[Photo, Union[_UnderWay, str]]:
         """Run the network, if the photo could be read."""
         read = reading.result()
         if isinstance(read, str):
             return photo, read
         try:
-            maps = run_network(read.prepared, self.network)
+            inferred = self.encoder.infer(read.data)
         except (RuntimeError, MemoryError) as error:  # what MindSpore, ONNX Runtime and OpenVINO raise
             fact = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"{photo.path}: the network failed ({fact}); give a smaller `max_image_size`") from error
-        return photo, _Seen(maps, read.prepared.frame, read.orientation, read.truncated)
+        return photo, _UnderWay(inferred, read.orientation, read.truncated)
 
-    def _deliver(self, photo: Photo, seen: Union["_Seen", str], deliver: Deliver) -> None:
-        if isinstance(seen, str):
-            deliver(photo, seen)
+    def _deliver(self, photo: Photo, inferred: Union[_UnderWay, str], deliver: Deliver) -> None:
+        if isinstance(inferred, str):
+            deliver(photo, inferred)
             return
         try:
-            features = select(seen.maps, seen.frame, self.settings, self.pca)
+            encoded = self.encoder.select(inferred.data)
         except UserError as error:
             raise UserError(f"{photo.path}: {error}") from error
-        deliver(photo, Extracted(features, seen.orientation, seen.truncated))
+        deliver(photo, Extracted(encoded, inferred.orientation, inferred.truncated))
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """A photo before the network."""
+def encode_photos(
+    encoder: Encoder, photos: Iterable[Photo], deliver: Callable[[Photo, Encoded], None], threads: int = 2
+) -> None:
+    """Call ``deliver`` with what ``encoder`` makes of each photo, in order, while others are read and inferred.
 
-    prepared: Prepared
-    orientation: int
-    truncated: bool
+    Photos that cannot be read are logged and left out.
+    """
+    following = iter(photos)
 
+    def pass_on(photo: Photo, found: Union[Extracted, str]) -> None:
+        if isinstance(found, str):
+            logger.warning("left out: %s", found)
+        else:
+            deliver(photo, found.encoded)
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A photo after the network; its pixels are gone."""
-
-    maps: List[LevelMaps]
-    frame: Frame
-    orientation: int
-    truncated: bool
-
-
-def _read(photo: Photo, settings: ExtractionSettings) -> Union[_Read, str]:
-    """A photo ready for the network, or the reason why it cannot be used."""
-    try:
-        photo.name.encode()
-        loaded = load_photo(photo.path, settings.sufficient_side if photo.box is None else 0)
-        prepared = prepare(loaded.pixels, settings, photo.box, loaded.size)
-    except UserError as error:
-        reason = str(error)
-        return reason if photo.path in reason else f"{photo.path}: {reason}"
-    except UnicodeEncodeError:
-        return f"{photo.path}: its name is not UTF-8, which feature files need; rename it"
-    except MemoryError:
-        return f"{photo.path}: not enough memory to read it; give `max_image_size`"
-    return _Read(prepared, loaded.orientation, loaded.truncated)
+    Pipeline(encoder, threads).run(lambda _: next(following), pass_on)
 
 
 def _drain(leaving: Deque[Future], allowed: int) -> None:

@@ -1,4 +1,7 @@
-"""From a photo to the inputs of the network: size limits, normalisation, pyramid levels."""
+"""From a photo to the inputs of the network, and from the cells of its feature maps to keypoints.
+
+Boxes are [N, 4] float64 (top, left, bottom, right), pixels, continuous: the area is (bottom - top) * (right - left).
+"""
 
 from typing import Iterator, Optional, Sequence, Tuple
 
@@ -7,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from ..model.architectures import PerChannel, ReceptiveField
 
-PIXEL_OFFSET = 128.0
-PIXEL_SCALE = 128.0
 MIN_IMAGE_SIDE = 10  # resized photos smaller than this have no features (reference TF DELF)
 MIN_LEVEL_SIDE = 5  # least side that leaves conv4 one cell; smaller levels are skipped
 MAX_LEVEL_PIXELS = 2**24  # the network takes 140 (OpenVINO) to 270 (MindSpore) bytes for each: 2.4 to 4.5 GB
@@ -59,8 +61,8 @@ def resize_image(
     return image, (new_height / height, new_width / width)
 
 
-def normalise(image: np.ndarray, offset: float = PIXEL_OFFSET, scale: float = PIXEL_SCALE) -> np.ndarray:
-    """(image - offset) / scale as float32, shape kept."""
+def normalise(image: np.ndarray, offset: PerChannel, scale: PerChannel) -> np.ndarray:
+    """(image - offset) / scale as float32, shape kept; offset and scale may differ by channel."""
     normalised = image.astype(np.float32)
     normalised -= np.float32(offset)
     normalised /= np.float32(scale)
@@ -97,3 +99,64 @@ def pyramid_levels(image: np.ndarray, scales: Sequence[float]) -> Iterator[Tuple
             continue
         level = image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
         yield scale, np.ascontiguousarray(level.transpose(2, 0, 1)[None])
+
+
+def receptive_boxes(height: int, width: int, scale: float, field: ReceptiveField) -> np.ndarray:
+    """Receptive fields of a feature map's cells, row by row, in pixels of the photo before the pyramid.
+
+    Args:
+        height, width: of the feature map, cells.
+        scale: of the pyramid level.
+        field: of the network.
+    """
+    rows, columns = np.divmod(np.arange(height * width), width)
+    corners = field.stride * np.stack([rows, columns], axis=1).astype(np.float64) - field.padding
+    return np.concatenate([corners, corners + (field.size - 1)], axis=1) / scale
+
+
+def box_centres(boxes: np.ndarray) -> np.ndarray:
+    """Centres [N, 2] (y, x); for ResNet's receptive fields exactly stride * (row, column) / scale."""
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """Areas [N]."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def intersections(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """Areas [A, B] common to each pair of boxes."""
+    top_left = np.maximum(boxes_a[:, None, :2], boxes_b[None, :, :2])
+    bottom_right = np.minimum(boxes_a[:, None, 2:], boxes_b[None, :, 2:])
+    return np.clip(bottom_right - top_left, 0, None).prod(axis=2)
+
+
+def intersections_over_unions(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """IoU [A, B] of each pair of boxes; 0 where the boxes do not meet or have no area."""
+    common = intersections(boxes_a, boxes_b)
+    unions = box_areas(boxes_a)[:, None] + box_areas(boxes_b)[None, :] - common
+    return np.divide(common, unions, out=np.zeros_like(common), where=common > 0)
+
+
+def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, max_count: int) -> np.ndarray:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: [N, 4].
+        scores: [N]; equal scores go to the lower index.
+        iou_threshold: a box that overlaps a kept one by more is dropped; 1 = plain top-k.
+        max_count: boxes kept at most.
+
+    Returns:
+        Indices of the kept boxes, int64, scores falling.
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    if iou_threshold >= 1.0:
+        return order[:max_count]
+    kept = []
+    while len(order) and len(kept) < max_count:
+        best, order = order[0], order[1:]
+        kept.append(best)
+        overlaps = intersections_over_unions(boxes[best : best + 1], boxes[order])[0]
+        order = order[overlaps <= iou_threshold]
+    return np.array(kept, dtype=np.int64)

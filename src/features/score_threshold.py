@@ -1,16 +1,28 @@
-"""The attention score below which a model's features are left out, saved beside its checkpoint.
+"""The attention score below which a model's features are left out: proposed from a sample, saved beside its checkpoint.
 
 The scale of the scores is a property of a trained model, so a threshold never travels from one checkpoint to another.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ..artifacts import PathLike, atomic_write_json
+import numpy as np
+from tqdm import tqdm
+
+from ..artifacts import PathLike, atomic_write_json, is_made
+from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
+from ..records import Provenance
+from .encoder import Encoded, LoadNetwork, load_encoder
+from .feature_file import FeatureFile
+from .photos import Photo
+from .pipeline import encode_photos
 
 FILE_NAME = "score_threshold.json"
+_EVERY_FEATURE = 10**9
+_LEVELS = (1000, 500, 200, 100, 50, 20)  # features a photo, rows of the table
 
 
 def threshold_path(checkpoint_path: PathLike) -> Path:
@@ -18,7 +30,7 @@ def threshold_path(checkpoint_path: PathLike) -> Path:
     return Path(checkpoint_path).parent / FILE_NAME
 
 
-def saved_threshold(checkpoint_path: PathLike, checkpoint_sha256: str) -> Optional[float]:
+def saved_threshold(checkpoint_path: PathLike, weights: str) -> Optional[float]:
     """The threshold saved beside a checkpoint; None when there is none.
 
     Raises:
@@ -28,10 +40,10 @@ def saved_threshold(checkpoint_path: PathLike, checkpoint_sha256: str) -> Option
     saved = read_saved(path)
     if saved is None:
         return None
-    if saved["checkpoint_sha256"] != checkpoint_sha256:
+    if saved["checkpoint_sha256"] != weights:
         raise UserError(
             f"{path}: made for checkpoint {saved['checkpoint_sha256'][:12]}..., not for {Path(checkpoint_path).name} "
-            f"({checkpoint_sha256[:12]}...); make it anew with tools/choose_score_threshold.py `save` `overwrite`, "
+            f"({weights[:12]}...); make it anew with the command choose_score_threshold (`save`, `overwrite`), "
             "delete it, or give `score_threshold`"
         )
     return float(saved["score_threshold"])
@@ -48,7 +60,7 @@ def read_saved(path: Path) -> Optional[Dict[str, Any]]:
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(
             f"{path}: not a saved score threshold ({error}); delete it, or make it anew with "
-            "tools/choose_score_threshold.py `save` `overwrite`"
+            "the command choose_score_threshold (`save`, `overwrite`)"
         ) from error
     return saved
 
@@ -60,7 +72,91 @@ def save_threshold(checkpoint_path: PathLike, record: Dict[str, Any], overwrite:
         UserError: another threshold is saved there.
     """
     path = threshold_path(checkpoint_path)
-    if not overwrite and read_saved(path) not in (None, record):
-        raise UserError(f"{path}: another threshold is saved there; give `overwrite` to replace it")
-    atomic_write_json(path, record)
+    if not is_made(path, _provenance(record), lambda made: _provenance(read_saved(made)), overwrite, "checkpoint_path"):
+        atomic_write_json(path, record)
     return path
+
+
+def _provenance(record: Dict[str, Any]) -> Provenance:
+    settings = {name: value for name, value in record.items() if name != "checkpoint_sha256"}
+    return Provenance(record["checkpoint_sha256"], settings=settings)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreSample:
+    """Scores of the features of some photos.
+
+    Attributes:
+        scores: for each photo [N], falling.
+        weights: SHA-256 of the network's weights, hex.
+        max_feature_num: features that extraction keeps of a photo at most.
+    """
+
+    scores: List[np.ndarray]
+    weights: str
+    max_feature_num: int
+
+    def threshold_for(self, features_per_photo: float) -> float:
+        """The threshold that keeps so many features a photo on average; 0 when there are not so many."""
+        best = np.concatenate([scores[: self.max_feature_num] for scores in self.scores])
+        wanted = max(round(features_per_photo * len(self.scores)), 1)
+        return float(-np.partition(-best, wanted - 1)[wanted - 1]) if wanted <= len(best) else 0.0
+
+    def kept(self, threshold: float) -> Tuple[float, float]:
+        """(mean number of features a photo, share of photos without any) that extraction keeps at ``threshold``."""
+        counts = np.array([min((scores >= threshold).sum(), self.max_feature_num) for scores in self.scores])
+        return float(counts.mean()), float((counts == 0).mean())
+
+    def table(self, threshold: float) -> List[Tuple[float, float, float]]:
+        """Rows (threshold, mean features, share of photos without any) around ``threshold``, which is one of them."""
+        available, _ = self.kept(0.0)
+        others = {self.threshold_for(level) for level in _LEVELS if level < available}
+        return [(row, *self.kept(row)) for row in sorted({0.0, threshold, *others})]
+
+
+def scores_of_file(features: PathLike, max_feature_num: int, num_photos: int = 0, seed: int = 0) -> ScoreSample:
+    """Scores of the photos of a feature file, or of ``num_photos`` drawn at random.
+
+    Raises:
+        UserError: the file was made with a threshold already, or holds no features.
+    """
+    with FeatureFile(features, "features") as source:
+        threshold = source.provenance.settings.get("score_threshold")
+        if threshold:
+            raise UserError(
+                f"{features}: made with score_threshold {threshold:g}, the scores below are gone; extract with "
+                "`score_threshold` 0 and a large `max_feature_num`"
+            )
+        names = source.names
+        if 0 < num_photos < len(names):
+            chosen = np.random.default_rng(seed).choice(len(names), num_photos, replace=False)
+            names = [names[number] for number in sorted(chosen)]
+        scores = [source.read(name).scores for name in tqdm(names, desc="read", unit="photo", disable=None)]
+        return _sample(scores, source.provenance.weights, max_feature_num, str(features))
+
+
+def scores_of_photos(
+    photos: Sequence[Photo],
+    run: RunConfig,
+    model: ModelConfig,
+    extraction: ExtractionConfig,
+    load_network: Optional[LoadNetwork] = None,
+) -> ScoreSample:
+    """Scores of every cell of ``photos``; UserError for an unusable checkpoint, or when there are no features."""
+    everything = extraction.replace(pca_path="", score_threshold=0.0, max_feature_num=_EVERY_FEATURE)
+    encoder = load_encoder(run, model, everything, load_network=load_network)
+    scores: List[np.ndarray] = []
+    with tqdm(total=len(photos), desc="extract", unit="photo", disable=None) as bar:
+
+        def deliver(_: Photo, encoded: Encoded) -> None:
+            scores.append(encoded.local.scores)
+            bar.update()
+
+        encode_photos(encoder, photos, deliver, run.num_workers)
+    return _sample(scores, encoder.provenance.weights, extraction.max_feature_num, "the photos")
+
+
+def _sample(scores: List[np.ndarray], weights: str, max_feature_num: int, origin: str) -> ScoreSample:
+    if not sum(map(len, scores)):
+        raise UserError(f"{origin}: no features in {len(scores)} photos; give photos that have some")
+    return ScoreSample([-np.sort(-own) for own in scores], weights, max_feature_num)

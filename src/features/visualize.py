@@ -6,11 +6,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from .. import engines
 from ..artifacts import PathLike
-from ..config import Config
+from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
-from ..images import load_image
-from .delf_extractor import DelfExtractor
+from ..images import load_photo
+from ..model.architectures import architecture_of
+from .delf_encoder import make_encoder
 from .drawing import draw_features, shown_size
 from .feature_file import FeatureFile
 from .photos import photos_of_folder
@@ -19,15 +21,21 @@ logger = logging.getLogger(__name__)
 
 
 def visualize(
-    images_path: PathLike, output: PathLike, config: Config, features: PathLike = "", num_images: int = 0,
+    images_path: PathLike,
+    output: PathLike,
+    run: RunConfig,
+    model: ModelConfig,
+    extraction: ExtractionConfig,
+    features: PathLike = "",
+    num_images: int = 0,
     num_shown: int = 200,
-) -> int:  # fmt: skip
+) -> int:
     """Draw photos of a folder to ``<output>/<name of the photo>.png``.
 
     Args:
         images_path: the photos.
         output: folder.
-        config: recipe; with a checkpoint_path the attention is drawn too.
+        run, model, extraction: sections of the recipe; with a checkpoint_path the attention is drawn too.
         features: feature file whose keypoints are drawn; '' = extracted with the checkpoint.
         num_images: photos drawn at random; 0 = all.
         num_shown: keypoints drawn at most.
@@ -38,23 +46,29 @@ def visualize(
     Raises:
         UserError: unusable checkpoint or feature file, or no picture at all.
     """
-    photos = photos_of_folder(images_path, num_images, config.seed)
-    count = 0
+    photos = photos_of_folder(images_path, num_images, run.seed)
+    stride, count = architecture_of(model).receptive_field.stride, 0
     with ExitStack() as stack:
         source = stack.enter_context(FeatureFile(features, "features")) if str(features) else None
-        extractor = DelfExtractor.from_config(config) if config.checkpoint_path else None
+        with_network = bool(model.checkpoint_path)
+        encoder = make_encoder(run, model, extraction, engines.load_network).load() if with_network else None
         for photo in tqdm(photos, desc="draw", unit="photo", disable=None):
             if source is not None and photo.name not in source:
                 continue
             try:
-                image = load_image(photo.path)
+                loaded = load_photo(photo.path)
             except UserError as error:
                 logger.warning("left out: %s", error)
                 continue
-            found, attention = extractor.extract_with_attention(image, shown_size(image)) if extractor else (None, None)
+            found, attention = None, None
+            if encoder is not None:
+                inferred = encoder.infer(encoder.prepare(loaded))
+                found = encoder.select(inferred).local
+                attention = encoder.attention_map(inferred, shown_size(loaded.pixels))
             if source is not None:
                 found = source.read(photo.name)
-            draw_features(image, found, attention, photo.name, Path(output) / f"{photo.name}.png", num_shown)
+            path = Path(output) / f"{photo.name}.png"
+            draw_features(loaded.pixels, found, attention, photo.name, path, num_shown, stride)
             count += 1
     if not count:
         raise UserError(f"{images_path}: none of its {len(photos)} photos is readable and, if given, in `features`")

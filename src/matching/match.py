@@ -1,66 +1,71 @@
-"""Match two photos from files: their features are read, matched, verified and drawn."""
+"""Match two photos: their descriptors are compared, the correspondences verified, and the result drawn."""
 
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Optional, Tuple
 
 import cv2
+import numpy as np
 
-from ..artifacts import PathLike, atomic_write_bytes, require_folder
-from ..config import Config
+from ..artifacts import PathLike, atomic_write_bytes
 from ..errors import UserError
-from ..features.feature_file import FeatureFile
-from ..images import load_image
-from ..records import Matches
+from ..records import LocalFeatures, Matches
 from .correspondences import match_descriptors
 from .drawing import draw_matches
 from .verification import verify
 
 
+def match_features(
+    a: LocalFeatures,
+    b: LocalFeatures,
+    match_distance: float = 0.8,
+    match_ratio: Optional[float] = None,
+    mutual_check: bool = False,
+    ransac_method: str = "opencv",
+    ransac_residual: float = 20.0,
+    ransac_trials: int = 1000,
+    seed: int = 0,
+) -> Matches:
+    """Correspondences of two photos, verified; none at all when a photo has no features.
+
+    Args:
+        a, b: features of photos A and B.
+        match_distance, match_ratio, mutual_check: see ``match_rows``; they are the recipe's keys, as those that follow.
+        ransac_method, ransac_residual, ransac_trials, seed: see ``fit_affine``.
+    """
+    matches = match_descriptors(a, b, match_distance, match_ratio, mutual_check)
+    return verify(matches, a.keypoints, b.keypoints, ransac_method, ransac_residual, ransac_trials, seed)
+
+
 def match_photos(
-    images_path: PathLike,
-    names: Tuple[str, str],
-    features: PathLike,
+    images: Tuple[np.ndarray, np.ndarray],
+    features: Tuple[LocalFeatures, LocalFeatures],
     output_image: PathLike,
-    config: Config,
+    title: str = "",
     show_outliers: bool = False,
+    **how: Any,
 ) -> Matches:
     """Match and verify two photos, and write the picture of it.
 
     Args:
-        images_path: folder of the photos.
-        names: photos A and B relative to ``images_path``, as in the feature file.
-        features: feature file that holds both.
+        images: photos A and B, [H, W, 3] uint8 RGB.
+        features: theirs.
         output_image: picture (.png or .jpg) of both photos with a line for each inlier; always written anew.
-        config: recipe; its matching section and seed are used.
+        title: text in the picture, before the counts.
         show_outliers: draw the correspondences that RANSAC rejects too.
+        how: see ``match_features``.
 
     Returns:
-        The verified matches; none at all when a photo has no features.
+        The verified matches.
 
     Raises:
-        UserError: a photo is missing from the folder or the feature file, or the picture has no known format.
+        UserError: the picture has no known format.
     """
-    folder = require_folder(images_path, "images_path")
-    images = [load_image(folder / name) for name in names]
-    with FeatureFile(features, "features") as source:
-        a, b = (source.read(name) for name in names)
-    matches = match_descriptors(a, b, config.match_distance, config.match_ratio, config.mutual_check)
-    matches = verify(
-        matches,
-        a.keypoints,
-        b.keypoints,
-        config.ransac_method,
-        config.ransac_residual,
-        config.ransac_trials,
-        config.seed,
-    )
-    title = " - ".join(Path(name).name for name in names)
-    picture = draw_matches(*images, a, b, matches, title, show_outliers)
-    _write_picture(output_image, picture)
+    matches = match_features(*features, **how)
+    _write_picture(output_image, draw_matches(*images, *features, matches, title, show_outliers))
     return matches
 
 
-def _write_picture(path: PathLike, picture) -> None:
+def _write_picture(path: PathLike, picture: np.ndarray) -> None:
     """Encode an RGB picture by the suffix of ``path`` and write it atomically."""
     if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"{path}: a picture's name must end in .png or .jpg (`output_image`)")

@@ -1,4 +1,4 @@
-"""A network that needs no MindSpore: pooled colours of each cell, projected at random."""
+"""A network that needs no MindSpore: pooled colours of each cell, projected at random; and encoders that use one."""
 
 import functools
 import os
@@ -6,10 +6,12 @@ import signal
 
 import numpy as np
 
+from src.config import Config
 from src.errors import UserError
-from src.features.extractor import RAW_DIMENSION
+from src.features.delf_encoder import DelfEncoder
+from src.model.architectures import architecture_of
 
-CHANNELS = 12
+CHANNELS, RAW_DIMENSION = 12, 1024
 
 
 def fake_network(level: np.ndarray, channels: int = CHANNELS):
@@ -27,8 +29,8 @@ def fake_network(level: np.ndarray, channels: int = CHANNELS):
     return feature_map, attention
 
 
-def load_fake_network(config, device_id=0, threads=0):
-    """As src.engines.choose.load_network; some device ids are broken on purpose."""
+def load_fake_network(run, model, device_id=0, threads=0):
+    """As src.engines.load_network; some device ids are broken on purpose."""
     if device_id == 8:
         raise UserError("device 8 is on fire")
     if device_id == 9:
@@ -36,7 +38,7 @@ def load_fake_network(config, device_id=0, threads=0):
     return functools.partial(fake_network, channels=RAW_DIMENSION)
 
 
-def load_deadly_network(config, device_id=0):
+def load_deadly_network(run, model, device_id=0, threads=0):
     """The network of RAW_DIMENSION channels, but a white photo kills the process."""
 
     def network(level):
@@ -45,3 +47,14 @@ def load_deadly_network(config, device_id=0):
         return fake_network(level, RAW_DIMENSION)
 
     return network
+
+
+def encoder_of(network=fake_network, pca=None, **keys):
+    """DELF with ``network`` and the recipe's keys, without a checkpoint."""
+    config = Config(**keys)
+    return DelfEncoder(config.extraction, architecture_of(config.model), pca, network=network)
+
+
+def sections(config):
+    """What extraction receives of a recipe."""
+    return config.run, config.model, config.extraction

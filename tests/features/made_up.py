@@ -1,23 +1,22 @@
 """Made-up features, feature files and photos, shared by the tests of the tools."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 from PIL import Image
 
-from src.features.feature_file import FORMAT_VERSION, write_attributes, write_group
-from src.records import LocalFeatures
+from src.features.feature_file import write_group, write_provenance
+from src.records import LocalFeatures, Provenance
 
-SETTINGS = {
-    "checkpoint_sha256": "ab" * 32,
-    "pca": "",
-    "use_whitening": False,
-    "image_scales": [0.25, 1.0],
-    "score_threshold": None,
-    "precision": "float32",
-    "engine": "mindspore",
-    "config_hash": "0123456789ab",
-    "photos": "ba9876543210",
-}
+ENCODER = {"name": "delf", "pca": "", "precision": "float32"}
+PROVENANCE = Provenance(
+    "ab" * 32,
+    ENCODER,
+    {"image_scales": [0.25, 1.0], "score_threshold": None},
+    {"photos": "ba9876543210", "shard": ""},
+    {"engine": "mindspore"},
+)
 
 
 def make_features(seed, count=5, dimension=8, image_size=(64, 48)):
@@ -33,13 +32,19 @@ def make_features(seed, count=5, dimension=8, image_size=(64, 48)):
     )
 
 
-def make_file(path, names, **changes):
-    """A feature file of ``names``; the seed of each photo's features is the sum of its letters."""
+def make_file(path, names, weights=PROVENANCE.weights, **changes):
+    """A feature file of ``names``; the seed of each photo's features is the sum of its letters.
+
+    ``changes`` of its provenance go to the part that has the name, or to the settings.
+    """
+    parts = {part: dict(getattr(PROVENANCE, part)) for part in ("encoder", "settings", "sources", "notes")}
+    for name, value in changes.items():
+        next((part for part in parts.values() if name in part), parts["settings"])[name] = value
     with h5py.File(path, "w") as file:
-        write_attributes(file, {**SETTINGS, **changes, "format_version": FORMAT_VERSION})
+        write_provenance(file, dataclasses.replace(PROVENANCE, weights=weights, **parts))
         for name in names:
-            write_group(file, name, make_features(sum(name.encode()), count=sum(name.encode()) % 4 + 1))
-            file[name].attrs["orientation"] = 6
+            features = make_features(sum(name.encode()), count=sum(name.encode()) % 4 + 1)
+            write_group(file, name, features, orientation=6)
     return path
 
 

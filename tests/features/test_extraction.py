@@ -15,15 +15,14 @@ from PIL import Image
 from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import Interrupted, UserError
-from src.features.extract_to_file import extract_to_file
-from src.features.extractor import ExtractionSettings, extract, extract_region
+from src.features.extraction import extract_to_file
 from src.features.feature_file import FeatureFile
 from src.features.feature_parts import finished_photos, parts_folder
 from src.features.learn_pca import learn_pca
 from src.features.pca import load_pca, project
 from src.features.photos import Photo, photos_of_folder
 from src.images import load_image
-from tests.features.fake_network import fake_network, load_fake_network
+from tests.features.fake_network import encoder_of, fake_network, load_fake_network, sections
 
 
 @pytest.fixture
@@ -48,8 +47,12 @@ def _config(tmp_path, **changes):
     return Config(**{"checkpoint_path": str(tmp_path / "delf.ckpt"), **values})
 
 
-def _extract(photos, config, output, devices=(0,), protocol=""):
-    extract_to_file(photos, protocol, output, config, devices, load_network=load_fake_network)
+def _extract(photos, config, output, devices=(0,), protocol="", load_network=load_fake_network, shard=""):
+    extract_to_file(photos, output, *sections(config), protocol, devices, shard, load_network)
+
+
+def _encoder(config):
+    return encoder_of(_slow_network, **config.extraction.values())
 
 
 def _slow_network(level):
@@ -61,11 +64,10 @@ def test_every_photo_is_extracted_and_nothing_is_left_behind(photos, config, tmp
     _extract(photos, config, output)
     with FeatureFile(output) as made:
         assert made.names == sorted(photo.name for photo in photos)
-        assert made.attributes["checkpoint_sha256"] == sha256_of(config.checkpoint_path)
-        assert made.attributes["image_scales"] == [0.5, 1.0] and made.attributes["pca"] == ""
-        settings = ExtractionSettings.from_config(config)
+        assert made.provenance.weights == sha256_of(config.model.checkpoint_path)
+        assert made.provenance.settings["image_scales"] == [0.5, 1.0] and made.provenance.encoder["pca"] == ""
         for photo in photos:
-            expected = extract(load_image(photo.path), _slow_network, settings)
+            expected = _encoder(config).encode(load_image(photo.path)).local
             features = made.read(photo.name)
             assert len(features) == 9 and np.array_equal(features.descriptors, expected.descriptors)
             assert np.array_equal(features.keypoints, expected.keypoints)
@@ -77,8 +79,8 @@ def test_boxes_reach_the_file(photos, config, tmp_path):
     _extract([Photo("query_1", photos[0].path, box)], config, tmp_path / "queries.h5", protocol="classic")
     with FeatureFile(tmp_path / "queries.h5") as made:
         features = made.read("query_1")
-        assert made.attributes["protocol"] == "classic"
-    expected = extract_region(load_image(photos[0].path), box, _slow_network, ExtractionSettings.from_config(config))
+        assert made.provenance.sources["protocol"] == "classic"
+    expected = _encoder(config).encode(load_image(photos[0].path), box).local
     assert np.array_equal(features.keypoints, expected.keypoints) and features.image_size == (120, 80)
 
 
@@ -111,21 +113,21 @@ def test_finished_work_is_skipped_and_other_settings_refused(photos, config, tmp
     before = output.stat().st_mtime_ns
     _extract(photos, config, output, devices=(8,))  # a broken device: it must not be touched
     assert "already made" in caplog.text and output.stat().st_mtime_ns == before
-    with pytest.raises(UserError, match=r"\(max_feature_num\); give --overwrite"):
+    with pytest.raises(UserError, match=r"\(max_feature_num\); give `overwrite`"):
         _extract(photos, _config(tmp_path, max_feature_num=8), output)
     with pytest.raises(UserError, match=r"\(photos\)"):
         _extract(photos[1:], config, output)
     _extract(photos, _config(tmp_path, max_feature_num=8, overwrite=True), output)
     with FeatureFile(output) as made:
         assert made.shape(photos[0].name)[0] == 8
-    _extract(photos, _config(tmp_path, max_feature_num=8, pca_dim=7), output)  # no PCA: its length changes nothing
+    _extract(photos, _config(tmp_path, max_feature_num=8, pca_dim=7), output)  # no PCA: its dimensions change nothing
 
 
 def test_interrupted_run_goes_on_where_it_stopped(photos, config, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     calls = []
 
-    def interrupted(config, device_id):
+    def interrupted(run, model, device_id, threads):
         def network(level):
             calls.append(level)
             if len(calls) > 4:  # two levels a photo
@@ -136,7 +138,7 @@ def test_interrupted_run_goes_on_where_it_stopped(photos, config, tmp_path, capl
 
     output = tmp_path / "features.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract_to_file(photos, "", output, config, load_network=interrupted)
+        _extract(photos, config, output, load_network=interrupted)
     assert len(finished_photos(parts_folder(output))) == 2 and not output.exists()
     _extract(photos, config, output)
     assert "2 of 5 photos were finished" in caplog.text
@@ -159,15 +161,15 @@ def test_a_network_that_cannot_be_loaded_fails_the_command(photos, config, tmp_p
 
 def test_engine_and_threshold_are_resolved_and_recorded(photos, config, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    sha256 = sha256_of(config.checkpoint_path)
+    sha256 = sha256_of(config.model.checkpoint_path)
     (tmp_path / "score_threshold.json").write_text(json.dumps({"checkpoint_sha256": sha256, "score_threshold": 1.5}))
     config = config.replace(max_feature_num=99)
     _extract(photos, config, tmp_path / "saved.h5")
     assert "score threshold 1.5, saved beside the checkpoint" in caplog.text
     _extract(photos, config.replace(score_threshold=0), tmp_path / "all.h5")
     with FeatureFile(tmp_path / "saved.h5") as saved, FeatureFile(tmp_path / "all.h5") as every:
-        assert saved.attributes["score_threshold"] == 1.5 and every.attributes["score_threshold"] == 0
-        assert saved.attributes["engine"] in ("mindspore", "onnxruntime", "openvino")
+        assert saved.provenance.settings["score_threshold"] == 1.5 and every.provenance.settings["score_threshold"] == 0
+        assert saved.provenance.notes["engine"] in ("mindspore", "onnxruntime", "openvino")
         for name, features in every:
             assert np.array_equal(saved.read(name).scores, features.scores[features.scores >= 1.5])
     (tmp_path / "score_threshold.json").unlink()
@@ -179,13 +181,14 @@ def test_shards_hold_the_photos_of_one_run(photos, config, tmp_path):
     _extract(photos, config, tmp_path / "whole.h5")
     held = {}
     for shard in ("1/2", "2/2"):
-        extract_to_file(photos, "", tmp_path / f"{shard[0]}.h5", config, (0,), load_fake_network, shard)
+        _extract(photos, config, tmp_path / f"{shard[0]}.h5", shard=shard)
         with FeatureFile(tmp_path / f"{shard[0]}.h5") as made:
-            assert made.attributes["shard"] == shard
+            assert made.provenance.sources["shard"] == shard
             held.update(made)
     with FeatureFile(tmp_path / "whole.h5") as whole, FeatureFile(tmp_path / "2.h5") as second:
         assert whole.names == sorted(held) and len(second) == 2
-        assert {**whole.attributes, "shard": "2/2"} == second.attributes
+        assert whole.provenance.differences(second.provenance) == ["shard"]
+        assert whole.provenance.compatible_with(second.provenance)
         assert all(np.array_equal(features.descriptors, held[name].descriptors) for name, features in whole)
 
 
@@ -202,16 +205,16 @@ def test_orientation_and_truncation_are_recorded(config, tmp_path):
     with h5py.File(tmp_path / "features.h5") as file:
         read = {name: (dict(group.attrs), group["image_size"][:].tolist()) for name, group in file.items()}
     assert read == {
-        "cut.jpg": ({"orientation": 6, "truncated": 1}, [64, 96]),
-        "plain.png": ({"orientation": 1, "truncated": 0}, [96, 64]),
-        "turned.jpg": ({"orientation": 6, "truncated": 0}, [64, 96]),
+        "cut.jpg": ({"orientation": 6, "truncated": 1, "resize_factor": 1.0}, [64, 96]),
+        "plain.png": ({"orientation": 1, "truncated": 0, "resize_factor": 1.0}, [96, 64]),
+        "turned.jpg": ({"orientation": 6, "truncated": 0, "resize_factor": 1.0}, [64, 96]),
     }
 
 
 def _extract_until_signal(photos, config, output, number):
     calls = []
 
-    def stopped(config, device_id):
+    def stopped(run, model, device_id, threads):
         def network(level):
             calls.append(level)
             if len(calls) == 5:  # two levels a photo
@@ -223,7 +226,7 @@ def _extract_until_signal(photos, config, output, number):
         return network
 
     with pytest.raises(Interrupted, match="run the same command again") as caught:
-        extract_to_file(photos, "", output, config, load_network=stopped)
+        _extract(photos, config, output, load_network=stopped)
     assert signal.getsignal(number) != signal.SIG_IGN and len(calls) == 5
     sys.exit(caught.value.status)
 
@@ -248,11 +251,11 @@ def test_pca_is_learned_and_used(photos, config, tmp_path, caplog):
     learn_pca(raw, pca_path, 3)
     pca = load_pca(pca_path)
     assert pca.components.shape == (3, 1024)
-    assert pca.provenance["num_photos"] == 5 and pca.provenance["num_descriptors"] == 45
-    assert pca.provenance["checkpoint_sha256"] == sha256_of(config.checkpoint_path)
+    assert pca.provenance.notes == {"num_photos": 5, "num_descriptors": 45}
+    assert pca.provenance.weights == sha256_of(config.model.checkpoint_path)
     learn_pca(raw, pca_path, 3)
     assert f"{pca_path}: already made" in caplog.text
-    with pytest.raises(UserError, match="a PCA of other features"):
+    with pytest.raises(UserError, match=r"other settings \(dim\); give `overwrite`"):
         learn_pca(raw, pca_path, 2)
     with pytest.raises(UserError, match="45 descriptors are too few"):
         learn_pca(raw, tmp_path / "big.npz", 45)
@@ -260,7 +263,7 @@ def test_pca_is_learned_and_used(photos, config, tmp_path, caplog):
     with_pca = _config(tmp_path, pca_path=str(pca_path))
     _extract(photos, with_pca, tmp_path / "short.h5")
     with FeatureFile(raw) as source, FeatureFile(tmp_path / "short.h5") as short:
-        assert short.attributes["pca"] == pca.identity
+        assert short.provenance.encoder["pca"] == pca.identity and short.provenance.encoder["pca_dim"] == 3
         for name in source.names:
             expected = project(source.read(name).descriptors, pca, 3)
             np.testing.assert_allclose(short.read(name).descriptors, expected, atol=1e-5)
@@ -272,14 +275,14 @@ def test_pca_that_does_not_belong(photos, config, tmp_path):
     _extract(photos, config, tmp_path / "raw.h5")
     learn_pca(tmp_path / "raw.h5", tmp_path / "pca.npz", 3)
     pca_path = str(tmp_path / "pca.npz")
-    with pytest.raises(UserError, match="keeps 3 dimensions, --pca_dim is 4"):
+    with pytest.raises(UserError, match="keeps 3 dimensions, `pca_dim` is 4"):
         _extract(photos, _config(tmp_path, pca_path=pca_path, pca_dim=4), tmp_path / "x.h5")
     (tmp_path / "other.ckpt").write_bytes(b"other weights")
     foreign = _config(tmp_path, pca_path=pca_path, checkpoint_path=str(tmp_path / "other.ckpt"))
-    with pytest.raises(UserError, match="not on this one .*tools/learn_pca.py"):
+    with pytest.raises(UserError, match="not on this one .*learn_pca"):
         _extract(photos, foreign, tmp_path / "x.h5")
 
 
 def test_checkpoint_is_needed(photos, tmp_path):
-    with pytest.raises(UserError, match="--checkpoint_path is not set"):
+    with pytest.raises(UserError, match="`checkpoint_path` is not set"):
         _extract(photos, Config(), tmp_path / "x.h5")

@@ -1,0 +1,89 @@
+"""Extract features of photos, or of a ground truth's queries, into a file.
+
+Run the same command again after a kill: it goes on. Photos that cannot be used are left out with a warning, which does
+not change the exit status; OUTPUT.failed.txt lists them with the reasons.
+"""
+
+import argparse
+from typing import List, Optional, Sequence, Tuple
+
+from ..config import ExtractionConfig, keys_of
+from ..device import parse_devices
+from ..errors import UserError
+from ..evaluation.ground_truth import BY_NAMES
+from ..evaluation.protocols import PROTOCOLS
+from .command_line import Command
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images_path", required=True, help="folder of photos")
+    parser.add_argument("--output", default="features.h5", help="feature file to write (default: %(default)s)")
+    parser.add_argument("--list_images_path", default="", help="text file: only these photos, one relative path a line")
+    parser.add_argument("--num_images", type=int, default=0, help="only so many photos, drawn at random (default: all)")
+    parser.add_argument("--gt_path", default="", help="ground truth: only its queries, cropped as the protocol says")
+    parser.add_argument(
+        "--protocol",
+        default="",
+        choices=PROTOCOLS,
+        help="how queries are chosen and cropped (default: modelzoo for a text folder, for a file the one it belongs "
+        "to); holidays and ukbench need no --gt_path",
+    )
+    parser.add_argument("--name_prefix", default="", help="put before the photos' names, such as distractors/")
+    parser.add_argument(
+        "--shard", default="", help="only a part of the photos, 2/8 = the second of eight, for several machines"
+    )
+    parser.add_argument(
+        "--devices", default="0", help="device ids such as 0, 01 or 03, one worker each (default: %(default)s)"
+    )
+
+
+COMMAND = Command(
+    summary=__doc__,
+    example="--images_path photos --checkpoint_path net.ckpt --pca_path pca.npz --output features.h5",
+    keys=(
+        "checkpoint_path", "architecture", "weights_style", "engine", "precision", *keys_of(ExtractionConfig),
+        "device_target", "num_workers", "seed", "overwrite",
+    ),
+    shown=(
+        "images_path", "output", "list_images_path", "gt_path", "protocol", "devices", "checkpoint_path", "pca_path",
+        "image_scales", "max_image_size", "max_feature_num", "overwrite",
+    ),
+    add_arguments=_arguments,
+)  # fmt: skip
+
+
+def _choose_photos(arguments: argparse.Namespace, seed: int) -> Tuple[List, str]:
+    """The photos asked for and the protocol that cropped them, '' for none."""
+    from ..evaluation.queries import photos_of_queries
+    from ..features.photos import photos_of_folder, photos_of_list, with_prefix
+
+    by_truth = bool(arguments.gt_path) or arguments.protocol in BY_NAMES
+    if arguments.protocol and not by_truth:
+        raise UserError("--protocol says how queries are cropped; give it together with --gt_path")
+    ways = ["gt_path" if arguments.gt_path else "protocol"] if by_truth else []
+    ways += [name for name in ("list_images_path", "num_images") if getattr(arguments, name)]
+    if len(ways) > 1:
+        raise UserError(f"--{ways[0]} and --{ways[1]} both choose the photos; give one of them")
+    if arguments.name_prefix and by_truth:
+        raise UserError("--name_prefix goes with no ground truth: queries keep the names that they have there")
+    if by_truth:
+        return photos_of_queries(arguments.images_path, arguments.gt_path, arguments.protocol)
+    if arguments.list_images_path:
+        photos = photos_of_list(arguments.images_path, arguments.list_images_path)
+    else:
+        photos = photos_of_folder(arguments.images_path, arguments.num_images, seed)
+    return with_prefix(photos, arguments.name_prefix), ""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Parse and extract."""
+    config, arguments = COMMAND.parse(argv)
+    devices = parse_devices(arguments.devices)
+    if arguments.num_images < 0:
+        raise UserError(f"--num_images is {arguments.num_images}; give a number above 0, or 0 for all")
+    from ..features.extraction import extract_to_file
+
+    photos, protocol = _choose_photos(arguments, config.run.seed)
+    extract_to_file(
+        photos, arguments.output, config.run, config.model, config.extraction, protocol, devices, arguments.shard
+    )

@@ -1,0 +1,146 @@
+"""Match two photos: print the counts and draw the inliers.
+
+The photos are two paths, or two names in --images_path: --image_a and --image_b, or the lines of --list_images_path.
+Their features are extracted with --checkpoint_path, or read from --features.
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any, List, Optional, Sequence, Tuple
+
+from ..artifacts import require_file, require_folder
+from ..config import Config, ExtractionConfig, MatchingConfig, keys_of
+from ..device import parse_devices
+from ..errors import UserError
+from .command_line import Command, refuse_idle
+
+logger = logging.getLogger(__name__)
+
+_LIST = "list_images.txt"
+_NETWORK_KEYS = (
+    "checkpoint_path", "architecture", "weights_style", "engine", "precision", "device_target",
+    *keys_of(ExtractionConfig, but=("half",)),
+)  # fmt: skip
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="the two photos")
+    parser.add_argument("--images_path", default="", help="instead: folder of the photos")
+    parser.add_argument(
+        "--list_images_path",
+        default="",
+        help=f"text file: the two photos, a line each (default: {_LIST} here or in images_path, else the first two "
+        "photos of images_path)",
+    )
+    parser.add_argument("--image_a", default="", help="first photo, instead of the list; relative to images_path")
+    parser.add_argument("--image_b", default="", help="second photo")
+    parser.add_argument("--features", default="", help="feature file that holds both photos (.h5), by their names")
+    parser.add_argument("--output_image", default="eval_match.png", help="picture to write (default: %(default)s)")
+    parser.add_argument("--show_outliers", action="store_true", help="draw the rejected correspondences too, in grey")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--devices", default="0", help="device ids, of which the first is used (default: %(default)s)")
+
+
+COMMAND = Command(
+    summary=__doc__,
+    example="a.jpg b.jpg --checkpoint_path net.ckpt",
+    keys=(*_NETWORK_KEYS, *keys_of(MatchingConfig), "seed"),
+    shown=(
+        "images_path", "list_images_path", "features", "checkpoint_path", "pca_path", "match_distance", "mutual_check",
+        "ransac_residual", "output_image", "show_outliers", "json",
+    ),
+    add_arguments=_arguments,
+)  # fmt: skip
+
+
+def _choose_photos(arguments: argparse.Namespace) -> List[Path]:
+    """The two photos' paths, relative to --images_path where that is given."""
+    if arguments.photos:
+        ways = [name for name in ("images_path", "list_images_path", "image_a", "features") if getattr(arguments, name)]
+        if len(arguments.photos) != 2 or ways:
+            fact = f"not together with --{ways[0]}" if ways else f"not {len(arguments.photos)}"
+            raise UserError(f"give two photos as paths, {fact}")
+        return [Path(path) for path in arguments.photos]
+    if not arguments.images_path:
+        raise UserError("give two photos as paths, or --images_path")
+    if arguments.image_a and arguments.image_b:
+        return [Path(arguments.image_a), Path(arguments.image_b)]
+    if arguments.image_a or arguments.image_b:
+        raise UserError("--image_a and --image_b go together")
+    return [Path(name) for name in _listed(arguments.images_path, arguments.list_images_path)]
+
+
+def _listed(images_path: str, list_path: str) -> List[str]:
+    found = [path for path in (Path(_LIST), Path(images_path) / _LIST) if path.is_file()]
+    if not list_path and not found:
+        from ..images import list_images
+
+        names = list_images(images_path)[:2]
+        if len(names) < 2:
+            raise UserError(f"{images_path}: holds a single photo; two are matched")
+        logger.info("no %s: matching the first two photos of %s, %s and %s", _LIST, images_path, *names)
+        return names
+    path = require_file(list_path or found[0], "list_images_path")
+    names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if len(names) != 2:
+        raise UserError(f"{path}: {len(names)} lines; it must name two photos, one a line")
+    return names
+
+
+def _read_features(path: str, names: Sequence[Path]) -> Tuple[Any, Any]:
+    from ..features.feature_file import FeatureFile
+
+    with FeatureFile(path, "features") as source:
+        return tuple(source.read(name.as_posix()) for name in names)
+
+
+def _extract_features(config: Config, paths: Sequence[Path], device_id: int) -> Tuple[Any, Any]:
+    """Both photos' features; the PCA is --pca_path, else pca.npz beside the checkpoint, else what that carries."""
+    from ..features.encoder import load_encoder
+
+    extraction, beside = config.extraction, Path(config.model.checkpoint_path).parent / "pca.npz"
+    if not extraction.pca_path and beside.is_file():
+        logger.info("PCA %s, beside the checkpoint", beside)
+        extraction = dataclasses.replace(extraction, pca_path=str(beside))
+    encoder = load_encoder(config.run, config.model, extraction, device_id)
+    return tuple(encoder.encode(path).local for path in paths)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Parse, take features, match and print."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    config, arguments = COMMAND.parse(argv)
+    names = _choose_photos(arguments)
+    if arguments.features:
+        refuse_idle(argv, (*_NETWORK_KEYS, "devices"), "features")
+    elif not config.model.checkpoint_path:
+        raise UserError("give --checkpoint_path to extract the features, or --features that holds them")
+    device_id = parse_devices(arguments.devices)[0]
+    folder = require_folder(arguments.images_path, "images_path") if arguments.images_path else Path()
+    from ..images import load_image
+    from ..matching.match import match_photos
+
+    paths = [folder / name for name in names]
+    images = tuple(load_image(path) for path in paths)
+    features = (
+        _read_features(arguments.features, names) if arguments.features else _extract_features(config, paths, device_id)
+    )
+    title = " - ".join(name.name for name in names)
+    how = {**config.matching.values(), "seed": config.run.seed}
+    matches = match_photos(images, features, arguments.output_image, title, arguments.show_outliers, **how)
+    if not arguments.json:
+        print(f"{len(matches)} correspondences, {matches.num_inliers} inliers")
+        return
+    result = {
+        "image_a": str(names[0]),
+        "image_b": str(names[1]),
+        "correspondences": len(matches),
+        "inliers": matches.num_inliers,
+        "affine": None if matches.affine is None else matches.affine.tolist(),
+        "output_image": arguments.output_image,
+    }
+    print(json.dumps(result))

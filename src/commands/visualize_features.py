@@ -1,0 +1,47 @@
+"""Draw the keypoints and the attention of photos, one PNG each."""
+
+import argparse
+from typing import Optional, Sequence
+
+from ..config import ExtractionConfig, keys_of
+from ..errors import UserError
+from .command_line import Command
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images_path", required=True, help="folder of photos")
+    parser.add_argument("--features", default="", help="feature file: its keypoints, instead of newly extracted ones")
+    parser.add_argument("--output", default="features", help="folder for the pictures (default: %(default)s)")
+    parser.add_argument("--num_images", type=int, default=0, help="only so many photos, drawn at random (default: all)")
+    parser.add_argument("--num_shown", type=int, default=200, help="keypoints drawn, strongest first (default: 200)")
+
+
+COMMAND = Command(
+    summary=__doc__,
+    example="--images_path photos --checkpoint_path net.ckpt --output pictures --num_images 20",
+    keys=(
+        "checkpoint_path", "architecture", "weights_style", "engine", "precision",
+        *keys_of(ExtractionConfig, but=("half",)),
+        "device_target", "seed",
+    ),
+    shown=(
+        "images_path", "features", "output", "num_images", "num_shown", "checkpoint_path", "pca_path", "image_scales",
+        "max_image_size", "max_feature_num",
+    ),
+    add_arguments=_arguments,
+)  # fmt: skip
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Parse and draw."""
+    config, arguments = COMMAND.parse(argv)
+    if not (arguments.features or config.model.checkpoint_path):
+        raise UserError("give --checkpoint_path to extract the features, or --features to draw those of a file")
+    if arguments.num_images < 0 or arguments.num_shown < 0:
+        raise UserError("--num_images and --num_shown are 0 or more")
+    from ..features.visualize import visualize
+
+    counts = arguments.num_images, arguments.num_shown
+    sections = config.run, config.model, config.extraction
+    count = visualize(arguments.images_path, arguments.output, *sections, arguments.features, *counts)
+    print(f"{arguments.output}: {count} pictures")

@@ -1,0 +1,198 @@
+"""From photos to a finished feature file: skip, resume, extract by one worker or several, merge, report."""
+
+import dataclasses
+import logging
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import Callable, Dict, Optional, Sequence, Union
+
+from tqdm import tqdm
+
+from ..artifacts import PathLike, atomic_write_bytes
+from ..config import ExtractionConfig, ModelConfig, RunConfig
+from ..device import network_threads
+from ..errors import UserError
+from ..records import Provenance
+from ..workers import Pool, Stage, StopSignals, WorkerDied
+from . import feature_parts
+from .encoder import Encoder, LoadNetwork, make_encoder
+from .feature_file import FeatureFile
+from .photos import Photo, photos_digest, photos_of_shard
+from .pipeline import Extracted, Pipeline
+
+logger = logging.getLogger(__name__)
+
+_SHOWN_FAILURES = 20
+_PHOTOS_AHEAD = 3  # that a worker has beyond those its readers are at
+_SECONDS_BETWEEN_LINES = 30.0
+
+Failures = Dict[str, str]  # name of a photo that has no features: why
+
+
+def extract_to_file(
+    photos: Sequence[Photo],
+    output: PathLike,
+    run: RunConfig,
+    model: ModelConfig,
+    extraction: ExtractionConfig,
+    protocol: str = "",
+    devices: Sequence[int] = (0,),
+    shard: str = "",
+    load_network: Optional[LoadNetwork] = None,
+) -> None:
+    """Extract ``photos`` into the feature file ``output``; a finished one is kept, a killed run goes on.
+
+    Photos that cannot be used are left out: all are listed with their reasons in ``<output>.failed.txt``, the first
+    ones in the log, and the run succeeds as long as one photo has features.
+
+    Args:
+        photos: what to extract.
+        output: feature file.
+        run, model, extraction: sections of the recipe.
+        protocol: that chose the photos' boxes, '' = none; recorded.
+        devices: device ids, one worker each.
+        shard: '2/8' = only the second of eight parts of ``photos``, '' = all; recorded.
+        load_network: makes the network of a worker; None = that of the engines.
+
+    Raises:
+        UserError: unusable checkpoint or PCA, a file of other settings at ``output``, no readable photo.
+        Interrupted: SIGINT or SIGTERM came; what was finished is kept.
+    """
+    encoder = make_encoder(run, model, extraction, load_network)
+    provenance = describe(encoder, photos, protocol, shard, extraction.half)
+    own = photos_of_shard(photos, shard)
+    if feature_parts.is_finished(output, provenance, run.overwrite):
+        with FeatureFile(output) as made:
+            logger.info("%s: features of %d of %d photos", output, len(made), len(own))
+        return
+    kept = feature_parts.parts_folder(output)
+    stop = StopSignals(f"stopped; finished photos are kept in {kept}, run the same command again to go on")
+    with feature_parts.open_parts(output, provenance, run.overwrite) as folder, stop:
+        failures = _extract_missing(own, folder, encoder, run.num_workers, extraction.half, devices)
+        _list_failures(failures, output)
+        if len(failures) == len(own):
+            raise UserError(f"none of the {len(own)} photos can be used; the first: {next(iter(failures.values()))}")
+        features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, provenance)
+    done, size = len(own) - len(failures), os.path.getsize(output) / 1e6
+    logger.info("%s: %d photos, %.1f descriptors a photo, %.1f MB", output, done, features / done, size)
+
+
+def describe(
+    encoder: Encoder, photos: Sequence[Photo], protocol: str = "", shard: str = "", half: bool = False
+) -> Provenance:
+    """The provenance of the encoder's features of ``photos`` in a file."""
+    sources = {"photos": photos_digest(photos), "protocol": protocol, "shard": shard}
+    settings = {**encoder.provenance.settings, "half": half}
+    return dataclasses.replace(encoder.provenance, settings=settings, sources=sources)
+
+
+def _extract_missing(
+    photos: Sequence[Photo], folder: Path, encoder: Encoder, threads: int, half: bool, devices: Sequence[int]
+) -> Failures:
+    """Extract the photos that no part in ``folder`` holds yet."""
+    finished = feature_parts.finished_photos(folder)
+    missing = [photo for photo in photos if photo.name not in finished]
+    if len(missing) < len(photos):
+        logger.info("%d of %d photos were finished by an earlier run", len(photos) - len(missing), len(photos))
+    if not missing:
+        return {}
+    failures: Failures = {}
+    with SpeedLog(len(missing)) as log, feature_parts.PartWriter(folder, half) as writer:
+
+        def receive(photo: Photo, result: Union[Extracted, str]) -> None:
+            if isinstance(result, str):
+                failures[photo.name] = result
+            else:
+                _write(writer, photo, result)
+            log.advance()
+
+        encode_on_devices(missing, encoder, threads, devices[: len(missing)], receive)
+    return failures
+
+
+def encode_on_devices(
+    photos: Sequence[Photo],
+    encoder: Encoder,
+    threads: int,
+    devices: Sequence[int],
+    receive: Callable[[Photo, Union[Extracted, str]], None],
+) -> None:
+    """Call ``receive`` with each photo's features, or the reason why it has none, as they are finished.
+
+    Args:
+        photos: to encode.
+        encoder: not loaded yet.
+        threads: that read photos, of each worker.
+        devices: ids; a single one is used by this process, several by a worker process each.
+        receive: called in this process.
+
+    Raises:
+        UserError: the network failed, ``receive`` did, or all workers died.
+    """
+    make = partial(_make_stage, encoder, threads, network_threads(encoder.engine, len(devices)))
+    if len(devices) == 1:
+        remaining = iter(photos)
+        make(devices[0])(lambda _: next(remaining), receive)
+        return
+    with Pool(make, devices, threads + _PHOTOS_AHEAD, "extraction worker") as pool:
+        for photo, result in pool.map(photos):
+            if isinstance(result, WorkerDied):
+                result = f"{photo.path}: two workers died over it (status {result.status})"
+            receive(photo, result)
+
+
+def _make_stage(encoder: Encoder, threads: int, network_threads: int, device_id: int) -> Stage:
+    """What a worker does: load the network, and put photos through its pipeline."""
+    return Pipeline(encoder.load(device_id, network_threads), threads).run
+
+
+def _write(writer: feature_parts.PartWriter, photo: Photo, result: Extracted) -> None:
+    read = {"orientation": result.orientation, "truncated": int(result.truncated)}
+    encoded = result.encoded
+    try:
+        writer.add(photo.name, encoded.local, global_descriptor=encoded.global_descriptor, **read)
+    except OSError as error:
+        raise UserError(f"{photo.name}: cannot be written ({error}); make room on the disk and run again") from error
+
+
+def _list_failures(failures: Failures, output: PathLike) -> None:
+    """All into the file beside ``output``, the first ones into the log."""
+    path = Path(f"{output}.failed.txt")
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    lines = [f"{name}\t{reason}\n" for name, reason in sorted(failures.items())]
+    atomic_write_bytes(path, "".join(lines).encode("utf-8", "backslashreplace"))
+    for name in sorted(failures)[:_SHOWN_FAILURES]:
+        logger.warning("left out: %s", failures[name])
+    logger.warning("%d photos could not be used and were left out; all are listed in %s", len(failures), path)
+
+
+class SpeedLog:
+    """How far a long extraction is: a bar on a terminal, a line now and then in a log; a context manager."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = tqdm(total=total, desc="extract", unit="image", disable=None, smoothing=0.1)
+        self._total, self._done = total, 0
+        self._started = self._told = time.monotonic()
+
+    def __enter__(self) -> "SpeedLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        seconds = time.monotonic() - self._started
+        logger.info("%d photos in %.1f s, %.2f images/s", self._done, seconds, self._done / max(seconds, 1e-9))
+
+    def advance(self, photos: int = 1) -> None:
+        """So many more photos are done: tell images/s and the time that remains."""
+        self._done += photos
+        self._bar.update(photos)
+        now = time.monotonic()
+        if self._bar.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            rate = self._done / (now - self._started)
+            minutes = (self._total - self._done) / rate / 60
+            logger.info("%d of %d photos, %.2f images/s, %.0f min left", self._done, self._total, rate, minutes)
