@@ -16,6 +16,8 @@ import yaml
 
 from .errors import UserError
 
+ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+WEIGHTS_STYLES = ("keras", "torchvision")
 DELF_SCALES = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)
 _Self = TypeVar("_Self", bound="Section")
 
@@ -77,9 +79,17 @@ class RunConfig(Section):
 class ModelConfig(Section):
     """The network: where its weights come from, what runs it, and how it starts without weights."""
 
-    imagenet_checkpoint: str = key("", "Keras ResNet-50 weights (.h5) or checkpoint that tuning starts from")
+    architecture: str = key("resnet50", "backbone", choices=ARCHITECTURES)
+    weights_style: str = key(
+        "keras",
+        "where its strides sit, as the weights were trained: on first convolutions (with biases), or on 3x3 ones",
+        choices=WEIGHTS_STYLES,
+    )
+    imagenet_checkpoint: str = key("", "Keras ImageNet weights (.h5) or checkpoint that tuning starts from")
     load_stem: bool = key(True, "load conv1 of imagenet_checkpoint too (the reference does not)")
-    checkpoint_path: str = key("", "checkpoint: the tuning one for stage attn, the attn one for extraction")
+    checkpoint_path: str = key(
+        "", "checkpoint: the tuning one for stage attn, the attn one for extraction; or ImageNet weights (.h5) for both"
+    )
     engine: str = key(
         "auto",
         "what runs the network; auto takes the fastest installed",
@@ -173,6 +183,7 @@ class RetrievalConfig(Section):
         choices=("index", "exact"),
     )
     nprobe: int = key(0, "inverted lists searched for each descriptor; 0 = chosen by their number", least=0)
+    keep_matches: int = key(20, "best photos of each query whose matches are kept with the ranking; 0 = none", least=0)
     search_threads: int = key(0, "threads of search and verification; 0 = one for each core", least=0)
 
 

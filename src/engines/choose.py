@@ -8,11 +8,11 @@ from typing import Dict, List, Tuple
 import numpy as np
 
 from ..artifacts import require_file
-from ..config import Config
+from ..config import ModelConfig, RunConfig
 from ..errors import UserError
-from ..features.extractor import Network
-from . import Model
-from .onnx_cache import cached_onnx
+from . import BatchedNetwork, Network
+from .identity import export_texts, is_export
+from .onnx_graph import cached_onnx
 
 logger = logging.getLogger(__name__)
 
@@ -23,77 +23,91 @@ _INSTALL = {"mindspore": "pip install -r requirements.txt"}
 _INSTALL_EXTRAS = "pip install -r requirements-engines.txt"
 
 
-def resolve_engine(config: Config) -> Config:
-    """``config`` with the engine that "auto" stands for; logs which and why.
+def resolve_engine(run: RunConfig, model: ModelConfig) -> ModelConfig:
+    """``model`` with the engine that "auto" stands for; logs which and why.
 
     MindSpore on Ascend and GPU; on a CPU the fastest engine installed that does the precision and reads the file.
 
     Raises:
         UserError: the engine is not installed, or cannot do the precision or read the file.
     """
-    device = _device(config)
-    if config.engine != "auto":
-        _require_able(config, config.engine, device)
-        return config
-    able, installed = _able_engines(config, device), installed_engines(config)
+    device = _device(run, model)
+    if model.engine != "auto":
+        _require_able(run, model, model.engine)
+        return model
+    able, installed = _able_engines(model, device), installed_engines(run, model)
     if not installed:  # or none is able: a MindIR file in bfloat16
-        _require_able(config, (able or _READERS[_suffix(config)])[0], device)
+        _require_able(run, model, (able or _READERS[_suffix(model)])[0])
     engine = installed[0]
     left = [NAMES[name] for name in able[: able.index(engine)]]
     faster = f"; {' and '.join(left)} would be faster: {_INSTALL_EXTRAS}" if left else ""
-    logger.info("engine %s, %s, on %s%s", NAMES[engine], config.precision, device, faster)
-    return config.replace(engine=engine)
+    logger.info("engine %s, %s, on %s%s", NAMES[engine], model.precision, device, faster)
+    return model.replace(engine=engine)
 
 
-def installed_engines(config: Config) -> List[str]:
+def installed_engines(run: RunConfig, model: ModelConfig) -> List[str]:
     """The engines installed here that can run the checkpoint at the recipe's precision, fastest first."""
-    return [engine for engine in _able_engines(config, _device(config)) if _is_installed(engine, config)]
+    return [engine for engine in _able_engines(model, _device(run, model)) if _is_installed(engine, model)]
 
 
-def load_network(config: Config, device_id: int = 0, threads: int = 0) -> Network:
-    """The network of ``config.checkpoint_path`` in the engine of ``config``, ready to be called.
+def load_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads: int = 0) -> Network:
+    """The network of ``model.checkpoint_path`` in the engine of ``model``, ready to be called.
 
     Args:
-        config: recipe; its engine may be "auto", its checkpoint a .ckpt, .onnx or .mindir file.
+        run: gives the device, and the seed of what the checkpoint lacks.
+        model: its engine may be "auto", its checkpoint a .ckpt, .h5, .onnx or .mindir file.
         device_id: which of several GPUs or Ascends.
         threads: CPU threads of ONNX Runtime or OpenVINO, 0 = all cores; MindSpore always takes all.
 
     Raises:
         UserError: as ``resolve_engine``, or a file that cannot be used.
     """
-    return of_one_image(open_model(resolve_engine(config), device_id, threads))
+    return of_one_image(load_batched_network(run, resolve_engine(run, model), device_id, threads))
 
 
-def of_one_image(model: Model) -> Network:
-    """A model for a single image, whose feature map has its channels last."""
+def of_one_image(network: BatchedNetwork) -> Network:
+    """The network for a single image, whose feature map has its channels last."""
 
-    def network(image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        feature_maps, attention = model(image)
+    def of_one(image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        feature_maps, attention = network(image)
         return feature_maps[0].transpose(1, 2, 0), attention[0, 0]
 
-    return network
+    return of_one
 
 
-def open_model(config: Config, device_id: int = 0, threads: int = 0) -> Model:
+def load_batched_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads: int = 0) -> BatchedNetwork:
     """As ``load_network``, for batches, with the engine resolved."""
-    if config.engine == "mindspore":
-        from . import mindspore_engine as inference
+    path = require_file(model.checkpoint_path, "checkpoint_path")
+    if is_export(path):
+        _require_architecture(path, model)
+    if model.engine == "mindspore":
+        from .mindspore_engine import mindspore_network
 
-        return inference.open_model(config, device_id)
-    path = require_file(config.checkpoint_path, "checkpoint_path")
-    path = path if _suffix(config) == ".onnx" else cached_onnx(config)
-    if config.engine == "onnxruntime":
-        from . import onnxruntime_engine
+        return mindspore_network(run, model, device_id)
+    path = path if _suffix(model) == ".onnx" else cached_onnx(run, model)
+    if model.engine == "onnxruntime":
+        from .onnxruntime_engine import onnxruntime_network
 
-        return onnxruntime_engine.open_model(path, threads)
-    from . import openvino_engine
+        return onnxruntime_network(path, threads)
+    from .openvino_engine import openvino_network
 
-    return openvino_engine.open_model(path, config.precision, threads)
+    return openvino_network(path, model.precision, threads)
 
 
-def _is_installed(engine: str, config: Config) -> bool:
+def _require_architecture(path: Path, model: ModelConfig) -> None:
+    """UserError when an export is another network than the recipe's: its cells would be looked for in other places."""
+    texts = export_texts(path)
+    name, style = texts.get("architecture", "resnet50"), texts.get("weights_style", "keras")  # as of version 0.1
+    if (name, style) != (model.architecture, model.weights_style):
+        raise UserError(
+            f"{path}: exported from {name} in style {style}, the recipe's network is {model.architecture} in style "
+            f"{model.weights_style}; give `architecture` {name} and `weights_style` {style}"
+        )
+
+
+def _is_installed(engine: str, model: ModelConfig) -> bool:
     """Whether the packages that ``engine`` needs for the checkpoint can be found; imports none of them."""
-    return _is_found(engine) and (engine == "mindspore" or _suffix(config) in _READERS or _is_found("onnx"))
+    return _is_found(engine) and (engine == "mindspore" or _suffix(model) in _READERS or _is_found("onnx"))
 
 
 def _is_found(package: str) -> bool:
@@ -103,16 +117,16 @@ def _is_found(package: str) -> bool:
         return False
 
 
-def _suffix(config: Config) -> str:
-    return Path(config.checkpoint_path).suffix.lower()
+def _suffix(model: ModelConfig) -> str:
+    return Path(model.checkpoint_path).suffix.lower()
 
 
-def _device(config: Config) -> str:
+def _device(run: RunConfig, model: ModelConfig) -> str:
     """The device target. MindSpore, whose import takes seconds, is asked only where there can be an accelerator."""
-    if _suffix(config) == ".onnx" or config.device_target == "CPU":
+    if _suffix(model) == ".onnx" or run.device_target == "CPU":
         return "CPU"
-    if config.device_target != "auto":
-        return config.device_target
+    if run.device_target != "auto":
+        return run.device_target
     nodes = (node for pattern in ("davinci*", "nvidia*", "dxg") for node in Path("/dev").glob(pattern))
     if not _is_found("mindspore") or next(nodes, None) is None:
         return "CPU"
@@ -121,31 +135,31 @@ def _device(config: Config) -> str:
     return choose_target("auto")
 
 
-def _able_engines(config: Config, device: str) -> List[str]:
-    engines = _READERS.get(_suffix(config), CPU_ENGINES if device == "CPU" else ("mindspore",))
-    return [engine for engine in engines if config.precision in _precisions(engine, device, config)]
+def _able_engines(model: ModelConfig, device: str) -> List[str]:
+    engines = _READERS.get(_suffix(model), CPU_ENGINES if device == "CPU" else ("mindspore",))
+    return [engine for engine in engines if model.precision in _precisions(engine, device, model)]
 
 
-def _precisions(engine: str, device: str, config: Config) -> Tuple[str, ...]:
-    if engine == "openvino" or (engine == "mindspore" and device != "CPU" and _suffix(config) not in _READERS):
+def _precisions(engine: str, device: str, model: ModelConfig) -> Tuple[str, ...]:
+    if engine == "openvino" or (engine == "mindspore" and device != "CPU" and _suffix(model) not in _READERS):
         return ("float32", "bfloat16")
     return ("float32",)
 
 
-def _require_able(config: Config, engine: str, device: str) -> None:
+def _require_able(run: RunConfig, model: ModelConfig, engine: str) -> None:
     """UserError unless ``engine`` is installed, runs on the device, reads the file and does the precision."""
-    readers = _READERS.get(_suffix(config), CPU_ENGINES)
+    readers = _READERS.get(_suffix(model), CPU_ENGINES)
     if engine not in readers:
         others = " or ".join(f"`engine` {name}" for name in readers)
-        raise UserError(f"{config.checkpoint_path}: {NAMES[engine]} does not run {_suffix(config)} files; use {others}")
-    if config.precision not in _precisions(engine, device, config):
+        raise UserError(f"{model.checkpoint_path}: {NAMES[engine]} does not run {_suffix(model)} files; use {others}")
+    if model.precision not in _precisions(engine, _device(run, model), model):
         raise UserError(
-            f"{NAMES[engine]} runs {Path(config.checkpoint_path).name} in float32 only here; use `precision` float32, "
+            f"{NAMES[engine]} runs {Path(model.checkpoint_path).name} in float32 only here; use `precision` float32, "
             f"or a .ckpt or .onnx file with `engine` openvino ({_INSTALL_EXTRAS})"
         )
-    if engine != "mindspore" and config.device_target not in ("auto", "CPU"):
-        raise UserError(f"`engine` {engine} runs on a CPU; `device_target` {config.device_target} needs mindspore")
-    if not _is_installed(engine, config):
+    if engine != "mindspore" and run.device_target not in ("auto", "CPU"):
+        raise UserError(f"`engine` {engine} runs on a CPU; `device_target` {run.device_target} needs mindspore")
+    if not _is_installed(engine, model):
         raise UserError(_not_installed(engine, f"`engine` {engine}"))
 
 

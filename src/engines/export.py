@@ -3,17 +3,19 @@
 import logging
 import os
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from types import MappingProxyType
+from typing import Dict, List, Mapping, NamedTuple
 
 import numpy as np
 
-from ..artifacts import PathLike, atomic_path
-from ..config import Config
+from ..artifacts import atomic_path, is_made
+from ..config import ModelConfig, RunConfig
 from ..errors import UserError
-from ..features.pca_choice import fitting_pca
-from . import Model, metadata
-from .choose import NAMES, installed_engines, open_model, resolve_engine
-from .identity import describe_export, weights_sha256
+from ..model.architectures import architecture_of
+from ..records import Provenance
+from . import BatchedNetwork
+from .choose import NAMES, installed_engines, load_batched_network, resolve_engine
+from .identity import WEIGHTS_TEXT, describe_export, encode_texts, export_texts, is_export, weights_identity
 from .onnx_graph import build_onnx
 
 logger = logging.getLogger(__name__)
@@ -35,14 +37,17 @@ class Difference(NamedTuple):
     attention: float
 
 
-def export_model(config: Config, output: Path, file_format: str, pca_path: PathLike = "") -> List[Difference]:
+def export_model(
+    run: RunConfig, model: ModelConfig, output: Path, file_format: str, texts: Mapping[str, str] = MappingProxyType({})
+) -> List[Difference]:
     """Write ``output`` and return how far it is from the network as trained; a finished one is only checked.
 
     Args:
-        config: recipe; ``checkpoint_path`` is a checkpoint.
+        run: ``overwrite`` and ``seed`` are used.
+        model: ``checkpoint_path`` is a checkpoint.
         output: file to write, with the suffix of the format.
         file_format: "ONNX" or "MINDIR".
-        pca_path: PCA for the file to carry; '' = none.
+        texts: for the file to carry besides those that describe it, such as a PCA under "pca".
 
     Raises:
         UserError: unusable checkpoint, another export at ``output``, nothing that could run it, or a difference above
@@ -50,52 +55,51 @@ def export_model(config: Config, output: Path, file_format: str, pca_path: PathL
     """
     if output.suffix.lower() != SUFFIX_OF_FORMAT[file_format]:
         raise UserError(f"`output` {output}: the name of a {file_format} file ends in {SUFFIX_OF_FORMAT[file_format]}")
-    if metadata.is_export(config.checkpoint_path):
-        raise UserError(f"{config.checkpoint_path}: an export already; give the checkpoint it was made from")
-    checkpoint_sha256 = weights_sha256(config.checkpoint_path)
-    pca = fitting_pca(config.replace(pca_path=str(pca_path)), checkpoint_sha256) if pca_path else None
-    texts = describe_export(checkpoint_sha256, pca)
-    finished = output.exists() and not config.overwrite
-    if finished and metadata.read(output) != texts:
-        raise UserError(f"{output}: another checkpoint's export, or with another PCA; replace it with `overwrite`")
-    from .mindspore_engine import open_trained_model
+    if is_export(model.checkpoint_path):
+        raise UserError(f"{model.checkpoint_path}: an export already; give the checkpoint it was made from")
+    all_texts = {**describe_export(weights_identity(run, model), architecture_of(model)), **texts}
+    made = is_made(output, _provenance(all_texts), lambda path: _provenance(export_texts(path)), run.overwrite)
+    from .mindspore_engine import trained_network
 
-    trained = open_trained_model(config.replace(device_target="CPU"))
-    if finished:
-        logger.info("%s: already made", output)
-        return _check(output, trained)
+    trained = trained_network(run.replace(device_target="CPU"), model)
+    if made:
+        return _check(output, model, trained)
     with atomic_path(output) as temporary:
-        _write(config, temporary, file_format)
+        _write(run, model, temporary, file_format)
         with open(temporary, "ab") as stream:
-            stream.write(metadata.encode(texts))
-        return _check(temporary, trained)
+            stream.write(encode_texts(all_texts))
+        return _check(temporary, model, trained)
 
 
-def _write(config: Config, path: Path, file_format: str) -> None:
+def _provenance(texts: Dict[str, str]) -> Provenance:
+    return Provenance(texts.get(WEIGHTS_TEXT, ""), settings={k: v for k, v in texts.items() if k != WEIGHTS_TEXT})
+
+
+def _write(run: RunConfig, model: ModelConfig, path: Path, file_format: str) -> None:
     import mindspore as ms
 
     from .mindspore_engine import ANY_SIZE, FoldedDelf, folded_weights
 
-    weights = folded_weights(config)
+    weights, architecture = folded_weights(run, model), architecture_of(model)
     if file_format == "ONNX":
-        path.write_bytes(build_onnx(weights))
+        path.write_bytes(build_onnx(weights, architecture))
         return
     image = ms.Tensor(shape=ANY_SIZE, dtype=ms.float32)
-    ms.export(FoldedDelf(weights), image, file_name=str(path), file_format="MINDIR")
+    ms.export(FoldedDelf(weights, architecture), image, file_name=str(path), file_format="MINDIR")
     os.chmod(path, 0o644)  # MindSpore leaves it read-only, and unreadable for others
 
 
-def _check(path: Path, trained: Model) -> List[Difference]:
+def _check(path: Path, model: ModelConfig, trained: BatchedNetwork) -> List[Difference]:
     """Run the file on random images; UserError when it differs."""
     images = np.random.default_rng(0).uniform(-1, 1, (max(BATCHES), 3, *SIZES[-1])).astype(np.float32)
-    models = _reload(path)
+    networks = _reload(path, model)
     differences = []
     for batch in BATCHES:
         for height, width in SIZES:
             image = np.ascontiguousarray(images[:batch, :, :height, :width])
             expected = trained(image)
-            for engine, model in models.items():
-                pairs = zip(model(image), expected)
+            for engine, network in networks.items():
+                pairs = zip(network(image), expected)
                 relative = [float(np.abs(value - true).max() / np.abs(true).max()) for value, true in pairs]
                 differences.append(Difference(engine, batch, height, width, *relative))
     for found in differences:
@@ -104,8 +108,9 @@ def _check(path: Path, trained: Model) -> List[Difference]:
     return differences
 
 
-def _reload(path: Path) -> Dict[str, Model]:
+def _reload(path: Path, model: ModelConfig) -> Dict[str, BatchedNetwork]:
     """The file in every installed engine that runs it, by the engine's name."""
-    config = Config(checkpoint_path=str(path), device_target="CPU")
-    engines = installed_engines(config) or [resolve_engine(config).engine]  # which says what to install
-    return {NAMES[engine]: open_model(config.replace(engine=engine)) for engine in engines}
+    run = RunConfig(device_target="CPU")
+    own = model.replace(checkpoint_path=str(path), engine="auto", precision="float32")
+    engines = installed_engines(run, own) or [resolve_engine(run, own).engine]  # which says what to install
+    return {NAMES[engine]: load_batched_network(run, own.replace(engine=engine)) for engine in engines}

@@ -1,68 +1,103 @@
-"""Which checkpoint a file of weights stands for, and the PCA it may carry."""
+"""Which weights a file stands for, and the texts inside an exported network that say so.
 
-import base64
+ONNX and MindIR files are protobuf messages that keep texts in a repeated field of (key, value) entries (ONNX's
+`metadata_props`, MindIR's `user_info`), with the same numbers in both. Protobuf allows the fields of a message in any
+order, so entries are appended to a file. So no engine is needed to know what an export was made from.
+"""
+
+import hashlib
 import json
-from typing import Dict, Optional
-
-import numpy as np
+from pathlib import Path
+from typing import Dict
 
 from ..artifacts import PathLike, require_file, sha256_of
+from ..config import ModelConfig, RunConfig
 from ..errors import UserError
-from ..features.keypoints import PADDING, RECEPTIVE_FIELD, STRIDE
-from ..features.pca import Pca
-from ..features.pyramid import PIXEL_OFFSET, PIXEL_SCALE
-from . import metadata
+from ..model.architectures import Architecture, PerChannel
+from ..model.keras_weights import is_keras_file
+from ..protobuf import message_classes, parse
 
-CHECKPOINT_KEY, PCA_KEY = "checkpoint_sha256", "pca"
-_ARRAYS = ("mean", "components", "variances")
+EXPORT_SUFFIXES = (".onnx", ".mindir")
+WEIGHTS_TEXT = "checkpoint_sha256"
+_MESSAGES = message_classes(
+    "export",
+    {
+        "Entry": {"key": (1, "string"), "value": (2, "string")},
+        "Export": {"graph": (7, "bytes"), "texts": (14, "repeated Entry")},
+    },
+)
+# keys that the numbers of a network with an untrained attention come from, beside the file and the seed
+_INITIAL_KEYS = ("attention_init", "load_stem", "kernel_init", "kernel_init_gain")
 
 
-def weights_sha256(path: PathLike) -> str:
-    """SHA-256 in hex of the checkpoint that ``path`` is, or that the export ``path`` (.onnx, .mindir) was made from.
+def weights_identity(run: RunConfig, model: ModelConfig) -> str:
+    """SHA-256 in hex that stands for the numbers of the network that the recipe names.
 
-    Features and PCA made with an export so belong to its checkpoint.
+    That of the checkpoint, also when ``checkpoint_path`` is an export (.onnx, .mindir) made from it: features and PCA
+    made with either belong together. Weights of ImageNet (.h5) have no attention: its initial values are part of the
+    network, so what they come from is part of the identity.
 
     Raises:
         UserError: no such file, or an export that does not say what it was made from.
     """
-    path = require_file(path, "checkpoint_path")
-    if not metadata.is_export(path):
+    path = require_file(model.checkpoint_path, "checkpoint_path")
+    if is_export(path):
+        origin = export_texts(path).get(WEIGHTS_TEXT)
+        if origin is None:
+            raise UserError(f"{path}: does not say which checkpoint it was made from; use the command export_model")
+        return origin
+    if not is_keras_file(path):
         return sha256_of(path)
-    origin = metadata.read(path).get(CHECKPOINT_KEY)
-    if origin is None:
-        raise UserError(f"{path}: does not say which checkpoint it was made from; export with tools/export_model.py")
-    return origin
+    initial = {name: getattr(model, name) for name in ("architecture", "weights_style", *_INITIAL_KEYS)}
+    values = {"file": sha256_of(path), "seed": run.seed, **initial}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def embedded_pca(path: PathLike) -> Optional[Pca]:
-    """The PCA that an export carries; None when it carries none, or ``path`` is a checkpoint.
+def is_export(path: PathLike) -> bool:
+    """Whether the name is that of an exported network, and not of a checkpoint."""
+    return Path(path).suffix.lower() in EXPORT_SUFFIXES
+
+
+def export_texts(path: PathLike) -> Dict[str, str]:
+    """The texts inside an export; empty for a checkpoint.
 
     Raises:
-        UserError: no such file, or a damaged export.
+        UserError: no such file, no export, or cut short.
     """
     path = require_file(path, "checkpoint_path")
-    text = metadata.read(path).get(PCA_KEY) if metadata.is_export(path) else None
-    if text is None:
-        return None
+    if not is_export(path):
+        return {}
     try:
-        stored = json.loads(text)
-        mean, components, variances = (np.frombuffer(base64.b64decode(stored[name]), "<f4") for name in _ARRAYS)
-        return Pca(mean, components.reshape(len(variances), len(mean)), variances, stored["provenance"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: its PCA is damaged ({error}); export it again") from error
+        message = parse(_MESSAGES["Export"], path.read_bytes())
+        if not message.HasField("graph"):
+            raise ValueError("it holds no network")
+        return {entry.key: entry.value for entry in message.texts}
+    except ValueError as error:
+        raise UserError(f"{path}: not an exported network ({error}); export it again") from error
 
 
-def describe_export(checkpoint_sha256: str, pca: Optional[Pca] = None) -> Dict[str, str]:
-    """The texts of an export's metadata: what it takes and gives, and what ``weights_sha256`` and the PCA need."""
-    texts = {
-        CHECKPOINT_KEY: checkpoint_sha256,
-        "input": f"image [batch, 3, height, width] float32, RGB, (value - {PIXEL_OFFSET:g}) / {PIXEL_SCALE:g}",
-        "outputs": "feature_map [batch, 1024, rows, columns], attention [batch, 1, rows, columns] above 0; float32",
-        "receptive_field": str(RECEPTIVE_FIELD),
-        "stride": str(STRIDE),
-        "padding": str(PADDING),
+def encode_texts(texts: Dict[str, str]) -> bytes:
+    """The bytes that add ``texts`` to an export when they are appended to it."""
+    entries = [_MESSAGES["Entry"](key=key, value=text) for key, text in texts.items()]
+    return _MESSAGES["Export"](texts=entries).SerializeToString()
+
+
+def describe_export(identity: str, architecture: Architecture) -> Dict[str, str]:
+    """The texts of an export's metadata: whose network it is, what it takes and gives, where its cells look."""
+    offset, scale = (_as_text(value) for value in (architecture.pixel_offset, architecture.pixel_scale))
+    channels, field = architecture.block3_channels, architecture.receptive_field
+    return {
+        WEIGHTS_TEXT: identity,
+        "architecture": architecture.name,
+        "weights_style": architecture.style.name,
+        "input": f"image [batch, 3, height, width] float32, RGB, (value - {offset}) / {scale}",
+        "outputs": f"feature_map [batch, {channels}, rows, columns], "
+        "attention [batch, 1, rows, columns] above 0; float32",
+        "receptive_field": str(field.size),
+        "stride": str(field.stride),
+        "padding": str(field.padding),
     }
-    if pca is not None:
-        stored = {name: base64.b64encode(getattr(pca, name).astype("<f4").tobytes()).decode() for name in _ARRAYS}
-        texts[PCA_KEY] = json.dumps({**stored, "provenance": pca.provenance})
-    return texts
+
+
+def _as_text(value: PerChannel) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"({', '.join(f'{channel:g}' for channel in value)})"

@@ -1,4 +1,4 @@
-"""The network as extraction sees it: a function from an image to its feature map and attention, run by MindSpore."""
+"""The network run by MindSpore: folded, as trained, or from a MindIR file."""
 
 from typing import Dict, Mapping, Tuple
 
@@ -6,80 +6,71 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from ..artifacts import PathLike, require_file
-from ..config import Config
+from ..artifacts import PathLike
+from ..config import ModelConfig, RunConfig
 from ..device import set_up_device
 from ..errors import UserError
-from ..model.checkpoint import load_weights
-from ..model.delf import DelfNet
-from ..model.folding import UNITS, fold
-from . import Model, metadata
+from ..model.architectures import Architecture, architecture_of
+from ..model.folding import fold
+from ..model.networks import Attention, DelfNet
+from ..model.resnet import Backbone
+from ..model.weights import load_weights
+from . import BatchedNetwork
+from .identity import export_texts, is_export
 
-PARTS = ("backbone", "attention")
+_PARTS = ("backbone", "attention")
 ANY_SIZE = [None, 3, None, None]
 
 
-def folded_weights(config: Config) -> Dict[str, np.ndarray]:
-    """The weights of ``config.checkpoint_path`` as ``fold`` returns them.
+def trained_cell(run: RunConfig, model: ModelConfig) -> DelfNet:
+    """The network as trained, with the weights of ``model.checkpoint_path``.
+
+    What weights of ImageNet lack, the attention, has the initial values of the recipe and its seed: the same in each
+    process.
 
     Raises:
         UserError: no checkpoint there, or it holds no backbone or no attention.
     """
-    network = DelfNet(config)
-    load_weights(network, config.checkpoint_path, PARTS)
-    return fold({name: parameter.asnumpy() for name, parameter in network.parameters_and_names()})
+    ms.set_seed(run.seed)
+    network = DelfNet(model)
+    load_weights(network, model.checkpoint_path, _PARTS, model.load_stem)
+    return network
 
 
-def _convolution(weights: Mapping[str, np.ndarray], name: str, stride: int = 1, pad_mode: str = "pad") -> nn.Conv2d:
-    """A convolution with its weights; padded by half its kernel on each side unless ``pad_mode`` says otherwise."""
-    weight, bias = Tensor(weights[f"{name}.weight"]), Tensor(weights[f"{name}.bias"])
-    outputs, inputs, kernel, _ = weight.shape
-    return nn.Conv2d(
-        inputs, outputs, kernel, stride, pad_mode=pad_mode, padding=kernel // 2 if pad_mode == "pad" else 0,
-        has_bias=True, weight_init=weight, bias_init=bias,
-    )  # fmt: skip
-
-
-class FoldedBottleneck(nn.Cell):
-    """A bottleneck without BatchNorm, whose 3x3 convolution strides (see ``UNITS``)."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray], name: str, stride: int) -> None:
-        super().__init__()
-        self.conv_a = _convolution(weights, f"{name}.conv_a")
-        self.conv_b = _convolution(weights, f"{name}.conv_b", stride)
-        self.conv_c = _convolution(weights, f"{name}.conv_c")
-        if f"{name}.conv_shortcut.weight" in weights:
-            self.shortcut = _convolution(weights, f"{name}.conv_shortcut")
-        else:
-            self.shortcut = nn.MaxPool2d(1, stride) if stride > 1 else nn.Identity()
-
-    def construct(self, x: Tensor) -> Tensor:
-        y = ops.relu(self.conv_b(ops.relu(self.conv_a(x))))
-        return ops.relu(ops.add(self.conv_c(y), self.shortcut(x)))
+def folded_weights(run: RunConfig, model: ModelConfig) -> Dict[str, np.ndarray]:
+    """The weights of ``trained_cell`` as ``fold`` returns them; UserError as there."""
+    parameters = trained_cell(run, model).parameters_and_names()
+    weights = {name: parameter.asnumpy() for name, parameter in parameters}
+    return fold(weights, architecture_of(model).style.epsilon)
 
 
 class FoldedDelf(nn.Cell):
-    """``DelfNet`` for inference: images [B, 3, H, W] -> (feature map [B, 1024, h, w], attention [B, 1, h, w])."""
+    """``DelfNet`` for inference: images [B, 3, H, W] -> (feature map [B, C, h, w], attention [B, 1, h, w]).
 
-    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
+    Args:
+        weights: of ``fold``.
+        architecture: of the weights before they were folded.
+    """
+
+    def __init__(self, weights: Mapping[str, np.ndarray], architecture: Architecture) -> None:
         super().__init__()
-        self.conv1 = _convolution(weights, "backbone.conv1", 2, "same")
-        self.pool1 = nn.MaxPool2d(3, 2, pad_mode="valid")
-        self.units = nn.SequentialCell([FoldedBottleneck(weights, name, stride) for name, stride in UNITS])
-        self.attention_conv1 = _convolution(weights, "attention.conv1")
-        self.attention_conv2 = _convolution(weights, "attention.conv2")
+        folded = architecture.folded()
+        self.backbone = Backbone(folded)
+        self.attention = Attention(folded)
+        for name, parameter in self.parameters_and_names():
+            parameter.set_data(Tensor(weights[name]))
         self.set_train(False)
         self.set_inputs(Tensor(shape=ANY_SIZE, dtype=ms.float32))  # one compilation for all sizes
 
     def use_bfloat16(self) -> None:
         """Run the convolutions, and what lies between them, in bfloat16; the outputs stay float32."""
-        for cell in self.cells_and_names():
-            if isinstance(cell[1], nn.Conv2d):
-                cell[1].to_float(ms.bfloat16)
+        for _, cell in self.cells_and_names():
+            if isinstance(cell, nn.Conv2d):
+                cell.to_float(ms.bfloat16)
 
     def construct(self, images: Tensor) -> Tuple[Tensor, Tensor]:
-        feature_map = self.units(self.pool1(ops.relu(self.conv1(images))))
-        logits = self.attention_conv2(ops.relu(self.attention_conv1(feature_map)))
+        feature_map = self.backbone(images)
+        logits = self.attention.logits(feature_map)
         return ops.cast(feature_map, ms.float32), softplus(ops.cast(logits, ms.float32))
 
 
@@ -93,48 +84,47 @@ def softplus(x: Tensor) -> Tensor:
     return ops.relu(x) + 2.0 * ops.atanh(e / (2.0 + e))
 
 
-def open_model(config: Config, device_id: int = 0) -> Model:
-    """The network of ``config.checkpoint_path`` (checkpoint or MindIR), compiled once for all image sizes.
+def mindspore_network(run: RunConfig, model: ModelConfig, device_id: int = 0) -> BatchedNetwork:
+    """The network of ``model.checkpoint_path`` (checkpoint or MindIR), compiled once for all image sizes.
 
     Args:
-        config: recipe.
+        run, model: sections of the recipe.
         device_id: which of several GPUs or Ascends.
 
     Raises:
         UserError: a device that is not there, or a file that cannot be used.
     """
-    set_up_device(config.device_target, config.seed, device_id)
-    if metadata.is_export(config.checkpoint_path):
-        return as_model(load_mindir(config.checkpoint_path))
-    network = FoldedDelf(folded_weights(config))
-    if config.precision == "bfloat16":
+    set_up_device(run.device_target, run.seed, device_id)
+    if is_export(model.checkpoint_path):
+        return on_arrays(load_mindir(model.checkpoint_path))
+    network = FoldedDelf(folded_weights(run, model), architecture_of(model))
+    if model.precision == "bfloat16":
         network.use_bfloat16()
-    return as_model(network)
+    return on_arrays(network)
 
 
-def open_trained_model(config: Config) -> Model:
+def trained_network(run: RunConfig, model: ModelConfig) -> BatchedNetwork:
     """The network of a checkpoint with its BatchNorm apart, as trained: slower, and what others are measured against.
 
     Raises:
-        UserError: as ``open_model``.
+        UserError: as ``mindspore_network``.
     """
-    set_up_device(config.device_target, config.seed)
-    network = DelfNet(config)
-    load_weights(network, config.checkpoint_path, PARTS)
+    set_up_device(run.device_target, run.seed)
+    network = trained_cell(run, model)
     network.set_train(False)
     network.set_inputs(Tensor(shape=ANY_SIZE, dtype=ms.float32))
-    return as_model(network)
+    return on_arrays(network)
 
 
 def load_mindir(path: PathLike) -> nn.Cell:
     """The network of a MindIR file; UserError when it is none."""
-    metadata.read(require_file(path, "checkpoint_path"))
+    export_texts(path)
     try:
         return nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not a MindIR file that MindSpore {ms.__version__} reads; export it again") from error
 
 
-def as_model(network: nn.Cell) -> Model:
+def on_arrays(network: nn.Cell) -> BatchedNetwork:
     """A network that takes and returns arrays instead of tensors."""
     return lambda images: tuple(output.asnumpy() for output in network(Tensor(images)))

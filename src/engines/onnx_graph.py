@@ -1,42 +1,55 @@
-"""The inference network as an ONNX model, written straight from its folded weights.
+"""The inference network as an ONNX model, written straight from its folded weights, and a cache of such files.
 
 Nothing is traced: a graph written layer by layer has dynamic batch, height and width from the start, whereas MindSpore
 exports ONNX for one fixed size only.
 """
 
+import logging
+import os
+from pathlib import Path
 from typing import Any, List, Mapping
 
 import numpy as np
 
-from ..model.folding import UNITS
+from ..artifacts import atomic_write_bytes
+from ..config import ModelConfig, RunConfig
+from ..errors import UserError
+from ..model.architectures import Architecture, Convolution, Unit, architecture_of
+from .identity import describe_export, encode_texts, weights_identity
+
+logger = logging.getLogger(__name__)
 
 OPSET = 13  # the least with every operator as used here: old runtimes read it too
 IR_VERSION = 8
+GRAPH_VERSION = 1  # goes up with every change of what is written
+KEPT = 8  # files of about 36 MB in the cache
 
 
-def build_onnx(weights: Mapping[str, np.ndarray]) -> bytes:
+def build_onnx(weights: Mapping[str, np.ndarray], architecture: Architecture) -> bytes:
     """The ONNX model of folded weights.
 
-    ``image`` [batch, 3, height, width] float32, RGB as (x - 128) / 128 -> ``feature_map`` [batch, 1024, rows, columns]
-    and ``attention`` [batch, 1, rows, columns] after its softplus.
+    ``image`` [batch, 3, height, width] float32, RGB normalised as the architecture asks -> ``feature_map`` [batch, C,
+    rows, columns] and ``attention`` [batch, 1, rows, columns] after its softplus.
 
     Args:
         weights: of ``src.model.folding.fold``.
+        architecture: of the weights before they were folded.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     writer = _Writer(weights)
-    writer.add_backbone("image", "feature_map")
+    writer.add_backbone("image", architecture.folded(), "feature_map")
     writer.add_attention("feature_map", "attention")
 
     def value(name: str, *shape: Any) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
+    channels = architecture.block3_channels
     graph = helper.make_graph(
         writer.nodes,
         "delf",
         [value("image", "batch", 3, "height", "width")],
-        [value("feature_map", "batch", 1024, "rows", "columns"), value("attention", "batch", 1, "rows", "columns")],
+        [value("feature_map", "batch", channels, "rows", "columns"), value("attention", "batch", 1, "rows", "columns")],
         [numpy_helper.from_array(weights[name], name) for name in writer.used],
     )
     opset = helper.make_opsetid("", OPSET)
@@ -58,37 +71,83 @@ class _Writer:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def convolution(self, x: str, layer: str, stride: int = 1, **padding: Any) -> str:
-        parameters = [f"{layer}.weight", f"{layer}.bias"]
+    def convolution(self, x: str, name: str, layer: Convolution) -> str:
+        parameters = [f"{name}.weight", f"{name}.bias"]
         self.used += parameters
-        kernel = list(self.weights[parameters[0]].shape[2:])
-        return self.add("Conv", [x, *parameters], layer, kernel_shape=kernel, strides=[stride, stride], **padding)
+        # an even side is padded by 2 before and 3 after, an odd one by 3 and 3: what SAME_UPPER, TF's SAME, means
+        padding = {"auto_pad": "SAME_UPPER"} if layer.same else {"pads": [layer.kernel // 2] * 4}
+        shape, strides = [layer.kernel, layer.kernel], [layer.stride, layer.stride]
+        padding = {} if layer.kernel == 1 else padding
+        return self.add("Conv", [x, *parameters], name, kernel_shape=shape, strides=strides, **padding)
 
     def relu(self, x: str, output: str = "") -> str:
         return self.add("Relu", [x], output or f"{x}.relu")
 
-    def pool(self, x: str, output: str, kernel: int) -> str:
-        """VALID max-pool of stride 2; with kernel 1 it takes every second row and column."""
-        return self.add("MaxPool", [x], output, kernel_shape=[kernel, kernel], strides=[2, 2])
+    def pool(self, x: str, output: str, kernel: int, **padding: Any) -> str:
+        """Max-pool of stride 2; with kernel 1 it takes every second row and column."""
+        return self.add("MaxPool", [x], output, kernel_shape=[kernel, kernel], strides=[2, 2], **padding)
 
-    def add_backbone(self, x: str, output: str) -> None:
-        # an even side is padded by 2 before and 3 after, an odd one by 3 and 3: what SAME_UPPER, TF's SAME, means
-        x = self.relu(self.convolution(x, "backbone.conv1", 2, auto_pad="SAME_UPPER"))
-        x = self.pool(x, "backbone.pool1", 3)
-        for name, stride in UNITS:
-            x = self.unit(x, name, stride, output if name == UNITS[-1][0] else f"{name}.output")
+    def add_backbone(self, x: str, architecture: Architecture, output: str) -> None:
+        x = self.relu(self.convolution(x, "backbone.conv1", architecture.stem))
+        x = self.pool(x, "backbone.pool1", 3, **({} if architecture.style.same_stem else {"pads": [1, 1, 1, 1]}))
+        units = architecture.backbone_units
+        for unit in units:
+            x = self.unit(x, unit, output if unit is units[-1] else f"backbone.{unit.name}.output")
 
-    def unit(self, x: str, name: str, stride: int, output: str) -> str:
-        shortcut = x
-        if f"{name}.conv_shortcut.weight" in self.weights:
-            shortcut = self.convolution(x, f"{name}.conv_shortcut")
-        elif stride == 2:
+    def unit(self, x: str, unit: Unit, output: str) -> str:
+        name, shortcut = f"backbone.{unit.name}", x
+        if unit.projection:
+            shortcut = self.convolution(x, f"{name}.conv_shortcut", unit.projection)
+        elif unit.skip > 1:
             shortcut = self.pool(x, f"{name}.shortcut", 1)
-        y = self.relu(self.convolution(x, f"{name}.conv_a"))
-        y = self.relu(self.convolution(y, f"{name}.conv_b", stride, pads=[1, 1, 1, 1]))
-        y = self.convolution(y, f"{name}.conv_c")
-        return self.relu(self.add("Add", [y, shortcut], f"{name}.sum"), output)
+        for layer in unit.branch[:-1]:
+            x = self.relu(self.convolution(x, f"{name}.conv_{layer.name}", layer))
+        x = self.convolution(x, f"{name}.conv_{unit.branch[-1].name}", unit.branch[-1])
+        return self.relu(self.add("Add", [x, shortcut], f"{name}.sum"), output)
 
     def add_attention(self, x: str, output: str) -> None:
-        x = self.relu(self.convolution(x, "attention.conv1"))
-        self.add("Softplus", [self.convolution(x, "attention.conv2")], output)
+        for name in ("attention.conv1", "attention.conv2"):
+            outputs, inputs, kernel, _ = self.weights[f"{name}.weight"].shape
+            x = self.convolution(x, name, Convolution("", inputs, outputs, kernel))
+            x = self.relu(x) if name == "attention.conv1" else x
+        self.add("Softplus", [x], output)
+
+
+def cached_onnx(run: RunConfig, model: ModelConfig) -> Path:
+    """The ONNX file of the checkpoint ``model.checkpoint_path`` in the user's cache folder, written where it lacks.
+
+    Several processes may ask at once: each writes a whole file of its own and renames it into place. Only writing
+    needs MindSpore. The files used longest ago are deleted.
+
+    Raises:
+        UserError: not a checkpoint with an attention.
+    """
+    identity, architecture = weights_identity(run, model), architecture_of(model)
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "delf"
+    path = folder / f"{identity}-{architecture.name}-{architecture.style.name}-v{GRAPH_VERSION}.onnx"
+    if path.exists():
+        os.utime(path)
+        return path
+    try:
+        from .mindspore_engine import folded_weights  # imports MindSpore, which must come before onnx
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{model.checkpoint_path}: only MindSpore reads checkpoints, and {error.name} is not installed; "
+            "export it to ONNX with the command export_model where it is"
+        ) from error
+    texts = encode_texts(describe_export(identity, architecture))
+    atomic_write_bytes(path, build_onnx(folded_weights(run, model), architecture) + texts)
+    logger.info("wrote %s", path)
+    _delete_old(folder)
+    return path
+
+
+def _delete_old(folder: Path) -> None:
+    def last_used(path: Path) -> float:
+        try:
+            return path.stat().st_mtime
+        except FileNotFoundError:  # another process has just deleted it
+            return 0.0
+
+    for path in sorted(folder.glob("*.onnx"), key=last_used)[:-KEPT]:
+        path.unlink(missing_ok=True)

@@ -2,14 +2,14 @@
 
 from ..artifacts import PathLike
 from ..errors import UserError
-from . import Model
+from . import BatchedNetwork
 
 
-def open_model(path: PathLike, threads: int = 0) -> Model:
+def onnxruntime_network(path: PathLike, threads: int = 0) -> BatchedNetwork:
     """The network of an .onnx file, in float32.
 
     Args:
-        path: file of tools/export_model.py.
+        path: file of the command export_model.
         threads: of the network; 0 = one a core.
 
     Raises:

@@ -6,16 +6,16 @@ import numpy as np
 
 from ..artifacts import PathLike
 from ..errors import UserError
-from . import Model
+from . import BatchedNetwork
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left to itself, OpenVINO takes bfloat16 where the processor has it
 
 
-def open_model(path: PathLike, precision: str, threads: int = 0) -> Model:
+def openvino_network(path: PathLike, precision: str, threads: int = 0) -> BatchedNetwork:
     """The network of an .onnx file.
 
     Args:
-        path: file of tools/export_model.py.
+        path: file of the command export_model.
         precision: "float32" or "bfloat16".
         threads: of the network; 0 = one a core.
 
@@ -35,13 +35,13 @@ def open_model(path: PathLike, precision: str, threads: int = 0) -> Model:
         "CPU_RUNTIME_CACHE_CAPACITY": 0,  # it would grow by a megabyte with each new image size, for no speed
     }
     try:
-        network = core.read_model(str(path))
+        read = core.read_model(str(path))
     except RuntimeError as error:
         raise UserError(f"{path}: not a network that OpenVINO can read; export it again") from error
-    request = core.compile_model(network, "CPU", settings).create_infer_request()
+    request = core.compile_model(read, "CPU", settings).create_infer_request()
 
-    def model(images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    def network(images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         outputs = request.infer({"image": images})  # copies, which the next call leaves alone
         return outputs["feature_map"], outputs["attention"]
 
-    return model
+    return network

@@ -1,12 +1,16 @@
-"""Keras's ImageNet ResNet-50 weights (.h5) under this network's parameter names and in its layouts."""
+"""Keras's ImageNet weights (.h5) of a ResNet under this network's parameter names and in its layouts."""
 
 import re
+from functools import cache
+from string import ascii_lowercase
 from typing import Dict, List, Optional
 
+import h5py
 import numpy as np
 
 from ..artifacts import PathLike
 from ..errors import UserError
+from .architectures import all_architectures
 
 _KINDS = (
     (r"(?:kernel|.*W)(?:_\d+)?:0", "weight"),
@@ -17,11 +21,18 @@ _KINDS = (
     # Keras 1 calls it running_std, but it holds the variance.
     (r"(?:.*_)?(?:running_std|moving_variance)(?:_\d+)?:0", "moving_variance"),
 )
+_PARTS = {"a": ("2a", 1), "b": ("2b", 2), "c": ("2c", 3), "shortcut": ("1", 0)}  # in the old names and the new
 _CAFFE_BGR_MEAN = np.array([103.939, 116.779, 123.68])
 
 
+def is_keras_file(path: PathLike) -> bool:
+    """Whether the file's first bytes are those of an .h5 file, which no checkpoint and no export has."""
+    with open(path, "rb") as stream:
+        return stream.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
 def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
-    """Tensors of a Keras file under this network's names; those of layers that ResNet-50 lacks keep their own.
+    """Tensors of a Keras file under this network's names; those of layers that no ResNet has keep their own.
 
     Reads both namings (res2a_branch2a_W_1:0, conv2_block1_1_conv/kernel:0), weights alone or a whole model with them
     under model_weights/, whose optimizer is passed over.
@@ -29,8 +40,6 @@ def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
     Raises:
         UserError: not a readable .h5 file.
     """
-    import h5py
-
     tensors: Dict[str, np.ndarray] = {}
 
     def visit(location: str, item: object) -> None:
@@ -56,27 +65,27 @@ def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
 
 def _layer_of(groups: List[str]) -> Optional[str]:
     """This network's name of the first group that is one of its layers, or None; wrapping groups are passed over."""
-    return next(filter(None, map(_layer_name, groups)), None)
+    return next((_layer_names()[group] for group in groups if group in _layer_names()), None)
 
 
-def _layer_name(keras_name: str) -> Optional[str]:
-    """This network's name of a Keras layer, or None."""
-    if keras_name in ("conv1", "conv1_conv"):
-        return "backbone.conv1"
-    if keras_name in ("bn_conv1", "conv1_bn"):
-        return "backbone.bn1"
-    old = re.fullmatch(r"(res|bn)([2-5])([a-f])_branch(1|2[abc])", keras_name)
-    new = re.fullmatch(r"conv([2-5])_block([1-6])_([0-3])_(conv|bn)", keras_name)
-    if old:
-        kind, block, unit = old[1].replace("res", "conv"), old[2], "abcdef".index(old[3])
-        part = "shortcut" if old[4] == "1" else old[4][1]
-    elif new:
-        kind, block, unit = new[4], new[1], int(new[2]) - 1
-        part = ("shortcut", "a", "b", "c")[int(new[3])]
-    else:
-        return None
-    owner = "descriptor_head" if block == "5" else "backbone"
-    return f"{owner}.conv{block}.{unit}.{kind}_{part}"
+@cache
+def _layer_names() -> Dict[str, str]:
+    """This project's name of every Keras layer of every depth, in both of Keras's namings.
+
+    The old one letters the units of a stage (res4f), or, Caffe's way for many, numbers them from the second (res4b22).
+    """
+    names = {"conv1": "backbone.conv1", "bn_conv1": "backbone.bn1"}
+    names.update({"conv1_conv": "backbone.conv1", "conv1_bn": "backbone.bn1"})
+    for unit in (unit for architecture in all_architectures() for stage in architecture.stages for unit in stage):
+        block, number = unit.name.replace("conv", "").split(".")
+        owner = "descriptor_head" if block == "5" else "backbone"
+        letters = [*ascii_lowercase[int(number) : int(number) + 1], *([f"b{number}"] if int(number) else [])]
+        for part, (old, new) in _PARTS.items():
+            for kind, old_kind in (("conv", "res"), ("bn", "bn")):
+                ours = f"{owner}.{unit.name}.{kind}_{part}"
+                names[f"conv{block}_block{int(number) + 1}_{new}_{kind}"] = ours
+                names.update({f"{old_kind}{block}{letter}_branch{old}": ours for letter in letters})
+    return names
 
 
 def _convert_stem(tensors: Dict[str, np.ndarray]) -> None:

@@ -94,7 +94,7 @@ def test_bad_input_is_refused_before_anything_is_built(tmp_path):
 
 def test_pytorch_network_has_the_same_parameters():
     pytest.importorskip("torch")
-    from src.model.delf import AttentionNet, TuningNet
+    from src.model.networks import AttentionNet, TuningNet
 
     backbone, descriptor_head, attention_head = benchmark_pytorch.build_parts(7, 37)
     for network, parts in ((TuningNet, (backbone, descriptor_head)), (AttentionNet, (attention_head,))):

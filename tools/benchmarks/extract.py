@@ -1,7 +1,6 @@
 """`run.py extract`: the engines of extraction side by side."""
 
 import argparse
-import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple
@@ -66,24 +65,21 @@ def benchmark_extraction(argv: List[str]) -> None:
 def _start_engines(config: Config, photo: np.ndarray, processes: ExitStack) -> List[Engine]:
     """A process for each engine and precision that can run the checkpoint here, MindSpore first."""
     from src.engines.choose import NAMES, installed_engines, resolve_engine
-    from src.engines.identity import weights_sha256
-    from src.features.pca_choice import fitting_pca
     from tools.benchmarks.extraction_processes import extraction_process
 
-    pca = fitting_pca(config, weights_sha256(config.checkpoint_path))
     engines: List[Engine] = []
 
     def start(label: str, own: Config, way: str = "folded") -> None:
         try:
-            extract = processes.enter_context(extraction_process(own, photo, pca, way))
+            extract = processes.enter_context(extraction_process(own, photo, way))
             engines.append(Engine(label, extract, []))
         except UserError as error:
             print(f"  {label:21} left out: {error}", flush=True)
 
     for precision in ("float32", "bfloat16"):
         recipe = config.replace(precision=precision, engine="auto")
-        for name in sorted(installed_engines(recipe), key=list(NAMES).index):
-            own = resolve_engine(dataclasses.replace(recipe, engine=name))
+        for name in sorted(installed_engines(recipe.run, recipe.model), key=list(NAMES).index):
+            own = recipe.replace(engine=resolve_engine(recipe.run, recipe.model.replace(engine=name)).engine)
             start(f"{NAMES[name]} {precision}", own)
             if (name, precision) == ("mindspore", "float32") and Path(config.checkpoint_path).suffix != ".mindir":
                 start(UNFOLDED, own, "trained")

@@ -10,12 +10,11 @@ from typing import Callable, Iterator, NamedTuple, Optional
 
 import numpy as np
 
-from src.config import Config
-from src.engines import Model
-from src.engines.choose import of_one_image, open_model
+from src.config import Config, ModelConfig, RunConfig
+from src.engines import BatchedNetwork, Network, load_network
+from src.engines.choose import of_one_image
 from src.errors import UserError
-from src.features.extractor import ExtractionSettings, prepare, run_network, select
-from src.features.pca import Pca
+from src.features.encoder import Encoder, make_encoder, photo_of_array
 from src.records import LocalFeatures
 
 ZOO_SIDE = 2048  # pixels: the model zoo pads every pyramid level to a square of it
@@ -39,15 +38,12 @@ class Measured(NamedTuple):
 
 
 @contextmanager
-def extraction_process(
-    config: Config, photo: np.ndarray, pca: Optional[Pca] = None, way: str = "folded"
-) -> Iterator[Callable[[], Measured]]:
+def extraction_process(config: Config, photo: np.ndarray, way: str = "folded") -> Iterator[Callable[[], Measured]]:
     """A function that extracts ``photo`` once, in a process of its own that has extracted it before.
 
     Args:
         config: recipe with its engine resolved.
         photo: [H, W, 3] uint8 RGB.
-        pca: projects the descriptors; None keeps them raw.
         way: "folded" = as extraction does; "trained" = with MindSpore and BatchNorm as trained; "zoo" = that network as
             the model zoo runs it, on all levels padded to one batch, and nothing before or after it; "zoo levels" = on
             one padded level after the other.
@@ -57,7 +53,7 @@ def extraction_process(
     """
     context = multiprocessing.get_context("spawn")  # MindSpore does not survive a fork
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, config, photo, pca, way), daemon=True)
+    process = context.Process(target=_serve, args=(there, config, photo, way), daemon=True)
     process.start()
     there.close()
 
@@ -80,10 +76,10 @@ def extraction_process(
         process.join()
 
 
-def _serve(connection: Connection, config: Config, photo: np.ndarray, pca: Optional[Pca], way: str) -> None:
+def _serve(connection: Connection, config: Config, photo: np.ndarray, way: str) -> None:
     try:
         connection.recv()
-        run = _zoo_run(config, photo, way) if way.startswith("zoo") else _extraction(config, photo, pca, way)
+        run = _zoo_run(config, photo, way) if way.startswith("zoo") else _extraction(config, photo, way)
         while True:
             connection.send(run())
             connection.recv()
@@ -93,24 +89,27 @@ def _serve(connection: Connection, config: Config, photo: np.ndarray, pca: Optio
         return
 
 
-def _extraction(config: Config, photo: np.ndarray, pca: Optional[Pca], way: str) -> Callable[[], Measured]:
-    network = of_one_image((_trained_model if way == "trained" else open_model)(config))
-    settings = ExtractionSettings.from_config(config)
+def _extraction(config: Config, photo: np.ndarray, way: str) -> Callable[[], Measured]:
+    encoder = _encoder(config, load_trained if way == "trained" else load_network).load()
 
     def run() -> Measured:
         started = time.perf_counter()
-        prepared = prepare(photo, settings)
-        maps = run_network(prepared, network)
+        inferred = encoder.infer(encoder.prepare(photo_of_array(photo)))
         network_ended = time.perf_counter()
-        features = select(maps, prepared.frame, settings, pca)
+        features = encoder.select(inferred).local
         ended = time.perf_counter()
         return Measured(features, 1000 * (ended - started), 1000 * (ended - network_ended), _peak_memory())
 
     return run
 
 
+def _encoder(config: Config, load: Callable[..., Network]) -> Encoder:
+    return make_encoder(config.run, config.model, config.extraction, load)
+
+
 def _zoo_run(config: Config, photo: np.ndarray, way: str) -> Callable[[], Measured]:
-    model, levels = _trained_model(config), prepare(photo, ExtractionSettings.from_config(config)).levels
+    network = _trained_network(config.run, config.model)
+    levels = _encoder(config, load_trained).prepare(photo_of_array(photo)).levels
     if max(max(level.shape) for _, level in levels) > ZOO_SIDE:
         raise UserError(f"a pyramid level is longer than {ZOO_SIDE} pixels, the model zoo's limit: use a smaller photo")
     batch = np.zeros((len(levels), 3, ZOO_SIDE, ZOO_SIDE), np.float32)
@@ -121,16 +120,21 @@ def _zoo_run(config: Config, photo: np.ndarray, way: str) -> Callable[[], Measur
     def run() -> Measured:
         started = time.perf_counter()
         for part in parts:
-            model(part)
+            network(part)
         return Measured(None, 1000 * (time.perf_counter() - started), 0.0, _peak_memory())
 
     return run
 
 
-def _trained_model(config: Config) -> Model:
-    from src.engines.mindspore_engine import open_trained_model
+def load_trained(run: RunConfig, model: ModelConfig, device_id: int = 0, threads: int = 0) -> Network:
+    """As ``load_network``, with BatchNorm as trained."""
+    return of_one_image(_trained_network(run, model))
 
-    return open_trained_model(config)
+
+def _trained_network(run: RunConfig, model: ModelConfig) -> BatchedNetwork:
+    from src.engines.mindspore_engine import trained_network
+
+    return trained_network(run, model)
 
 
 def fits_zoo_batch() -> bool:

@@ -46,11 +46,11 @@ class StageBenchmark:
     """
 
     def __init__(self, config: Config, num_classes: int) -> None:
-        from src.model.delf import AttentionNet, TuningNet
+        from src.model.networks import AttentionNet, TuningNet
         from src.training.step import TrainStep
 
         self.config = config
-        network = {"tuning": TuningNet, "attn": AttentionNet}[config.train_state](config, num_classes)
+        network = {"tuning": TuningNet, "attn": AttentionNet}[config.training.train_state](config.model, num_classes)
         self._heads = network.HEADS
         self._step = TrainStep(network, config)
         self._step.set_train()

@@ -1,0 +1,254 @@
+"""Weights to and from checkpoints that MindSpore's own `load_checkpoint` reads, and from ImageNet files."""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+
+from ..artifacts import PathLike, atomic_path, is_made, require_file
+from ..config import ModelConfig
+from ..errors import UserError
+from ..records import Provenance
+from .architectures import Architecture, all_architectures
+from .keras_weights import is_keras_file, read_keras_weights
+from .networks import DelfNet
+
+logger = logging.getLogger(__name__)
+
+_HEADS = ("descriptor_head", "attention_head")
+_STEM = ("backbone.conv1.", "backbone.bn1.")
+_TRAINING_STATE = ("moments.", "global_step", "learning_rate")  # what a checkpoint holds for resuming
+
+
+def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int]] = None) -> None:
+    """Write every parameter of ``network``, BatchNorm's moving statistics included, atomically.
+
+    Args:
+        network: a network, or any other cell with parameters, under whose names they are stored.
+        path: the checkpoint.
+        extra: numbers to store besides.
+    """
+    parameters = [{"name": name, "data": parameter} for name, parameter in network.parameters_and_names()]
+    with atomic_path(path) as temporary:
+        ms.save_checkpoint(parameters, str(temporary), append_dict=extra)
+        os.chmod(temporary, 0o644)  # MindSpore leaves it unreadable for others, and read-only
+
+
+def write_untrained(model: ModelConfig, output: Path, overwrite: bool = False) -> None:
+    """Write backbone and attention as they start: initial values, with the weights of ``imagenet_checkpoint``, if any.
+
+    The device must be set up, and with it the seed. A finished file is known by its numbers.
+
+    Raises:
+        UserError: a file that cannot be used, or another checkpoint at ``output`` that may not be replaced.
+    """
+    network = DelfNet(model)
+    if model.imagenet_checkpoint:
+        load_pretrained(network, model.imagenet_checkpoint, model.load_stem)
+    numbers = {name: parameter.asnumpy() for name, parameter in network.parameters_and_names()}
+    if is_made(output, _provenance(numbers), lambda path: _provenance(read_weights(path)), overwrite):
+        return
+    save_weights(network, output)
+    logger.info("wrote %s", output)
+
+
+def _provenance(numbers: Mapping[str, np.ndarray]) -> Provenance:
+    state = hashlib.sha256()
+    for name in sorted(numbers):
+        state.update(name.encode() + numbers[name].tobytes())
+    return Provenance(weights=state.hexdigest())
+
+
+def read_weights(path: PathLike, load_stem: bool = True) -> Dict[str, np.ndarray]:
+    """Tensors of a file by name, without what a checkpoint holds for resuming.
+
+    Args:
+        path: Keras .h5 file (see ``read_keras_weights``), MindSpore checkpoint or safetensors: its first bytes tell.
+        load_stem: False leaves conv1 out of an .h5 file, as the reference does.
+
+    Raises:
+        UserError: none of the three, or damaged.
+    """
+    path = Path(path)
+    if is_keras_file(path):
+        stored = read_keras_weights(path)
+        return {name: value for name, value in stored.items() if load_stem or not name.startswith(_STEM)}
+    with open(path, "rb") as stream:
+        start = stream.read(9)
+    # safetensors: the length of a JSON header as a little-endian 64-bit number, then the header.
+    is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+    stored = _read_safetensors(path) if is_safetensors else _read_checkpoint(path)
+    return {name: value for name, value in stored.items() if not name.startswith(_TRAINING_STATE)}
+
+
+def _read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
+    try:
+        stored = ms.load_checkpoint(str(path))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: neither a MindSpore checkpoint, nor a Keras .h5 file, nor safetensors") from error
+    return {name: parameter.asnumpy() for name, parameter in stored.items()}
+
+
+def _read_safetensors(path: Path) -> Dict[str, np.ndarray]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise UserError(
+            f"{path}: safetensors files need a library that is not installed: "
+            "run 'pip install -r requirements-extras.txt'"
+        ) from error
+    try:
+        return load_file(str(path))
+    except (SafetensorError, TypeError, AttributeError, KeyError) as error:  # the last three: types NumPy lacks
+        raise UserError(f"{path}: cannot be read ({error}); give an undamaged file of float32 or float16") from error
+
+
+def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_stem: bool = True) -> None:
+    """Load some parts of ``network`` from a file; the attention keeps its initial values where ImageNet's has none.
+
+    Args:
+        network: a network of ``networks.py``; its parameters whose names start with one of ``parts`` are set.
+        path: see ``read_weights``; what it holds beyond ``parts`` is left alone.
+        parts: names of sub-networks, such as "backbone".
+        load_stem: False leaves conv1 as initialised when reading an .h5 file.
+
+    Raises:
+        UserError: unreadable, of another architecture, a parameter is missing, or a shape differs.
+    """
+    path = require_file(path, "checkpoint_path")
+    stored = read_weights(path, load_stem)
+    _require_architecture(path, stored, network.architecture)
+    wanted = {name: parameter for name, parameter in network.parameters_and_names() if name.split(".")[0] in parts}
+    if is_keras_file(path):
+        if "attention" in parts:
+            logger.info("%s: ImageNet weights without an attention, which stays untrained", path.name)
+        left = ("attention.", *(() if load_stem else _STEM))
+        wanted = {name: parameter for name, parameter in wanted.items() if not name.startswith(left)}
+    missing = [name for name in wanted if name not in stored]
+    for part in parts:
+        own = [name for name in wanted if name.startswith(f"{part}.")]
+        if own and all(name in missing for name in own):
+            raise UserError(f"{path}: holds no {part}; {_advice(part)}")
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing)} parameters are missing, {missing[0]} first; was it made by this project?"
+        )
+    _set(wanted, stored, wanted, path)
+    logger.info("loaded %d tensors of %s from %s", len(wanted), " and ".join(parts), path.name)
+
+
+def _advice(part: str) -> str:
+    if part == "attention":
+        return "train the second stage first: scripts/run_1p_train.sh attn CHECKPOINT"
+    return "give a checkpoint that train.py wrote"
+
+
+def _require_architecture(path: Path, stored: Collection[str], needed: Architecture) -> None:
+    """UserError when the names are those of another architecture's backbone; those of none are not judged here."""
+    names = {name for name in stored if name.startswith("backbone.") and not name.startswith(_STEM)}
+    fitting = [
+        found
+        for found in all_architectures()
+        if names == {name for name in found.backbone_shapes() if not name.startswith(_STEM)}
+    ]
+    if fitting and needed not in fitting:
+        name, style = fitting[0].name, fitting[0].style.name
+        raise UserError(
+            f"{path}: weights of {name} in style {style}, the recipe's network is {needed.name} in style "
+            f"{needed.style.name}; give `architecture` {name} and `weights_style` {style}"
+        )
+
+
+def _set(
+    parameters: Mapping[str, Parameter], stored: Mapping[str, np.ndarray], names: Collection[str], path: Path
+) -> None:
+    """Set the parameters of these names, or, when a shape differs, none and raise a UserError."""
+    for name in names:
+        if tuple(parameters[name].shape) != stored[name].shape:
+            shape = tuple(parameters[name].shape)
+            raise UserError(f"{path}: {name} is {stored[name].shape}, this network's is {shape}")
+    for name in names:
+        parameters[name].set_data(Tensor(stored[name].astype(np.float32)))
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a file's tensors.
+
+    Attributes:
+        loaded: names of the parameters that were set.
+        missing: parameters that the file does not hold; they keep their initial values.
+        unexpected: tensors of the file that belong to no parameter.
+        head_dropped: heads whose dense layer starts anew, as the file's is of another number of classes.
+    """
+
+    loaded: Tuple[str, ...]
+    missing: Tuple[str, ...]
+    unexpected: Tuple[str, ...]
+    head_dropped: Tuple[str, ...]
+
+
+def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) -> LoadReport:
+    """Set whichever parameters a file holds, to start training from; log and return what was loaded and what was not.
+
+    Args:
+        network: a network of ``networks.py``.
+        path: see ``read_weights``. A classification head with another number of classes is left out.
+        load_stem: False leaves conv1 as initialised when reading an .h5 file, as the reference does.
+
+    Raises:
+        UserError: no such file, unreadable, of another architecture, nothing in it matches, or a shape differs;
+            ``network`` is unchanged then.
+    """
+    path = require_file(path, "`imagenet_checkpoint` or `checkpoint_path`")
+    stored = read_weights(path, load_stem)
+    _require_architecture(path, stored, network.architecture)
+    wanted: Dict[str, Parameter] = dict(network.parameters_and_names())
+    dropped = _drop_other_heads(stored, wanted, path)
+    loaded = [name for name in stored if name in wanted]
+    if not loaded:
+        raise UserError(
+            f"{path}: none of its {len(stored)} tensors belongs to this network; "
+            "give Keras's 'notop' file of a ResNet or a checkpoint that train.py wrote"
+        )
+    _set(wanted, stored, loaded, path)
+    anew = tuple(f"{head}.dense." for head in dropped)
+    missing = [name for name in wanted if name not in stored and not name.startswith(anew)]
+    unexpected = [name for name in stored if name not in wanted]
+    report = LoadReport(*(tuple(sorted(names)) for names in (loaded, missing, unexpected, dropped)))
+    _log(report, path)
+    return report
+
+
+def _drop_other_heads(stored: Dict[str, np.ndarray], wanted: Mapping[str, Parameter], path: Path) -> List[str]:
+    """Take dense layers with another number of classes out of ``stored``; the heads they are of."""
+    dropped = []
+    for head in _HEADS:
+        name = f"{head}.dense.weight"
+        if name not in stored or name not in wanted:
+            continue
+        found, needed = stored[name].shape, wanted[name].shape
+        if found[1:] == needed[1:] and found != needed:
+            logger.info(
+                "%s: its %s has %d classes, this data set %d: the head starts anew",
+                path.name, head, found[0], needed[0],
+            )  # fmt: skip
+            dropped.append(head)
+            stored.pop(name)
+            stored.pop(f"{head}.dense.bias", None)
+    return dropped
+
+
+def _log(report: LoadReport, path: Path) -> None:
+    logger.info("%s: %d tensors loaded", path.name, len(report.loaded))
+    for title, names in (("keep their initial values", report.missing), ("unexpected, left out", report.unexpected)):
+        if names:
+            logger.info("%d tensors %s: %s%s", len(names), title, ", ".join(names[:6]), " ..." if names[6:] else "")
+            logger.debug("%s, all of them: %s", title, ", ".join(names))
