@@ -13,11 +13,12 @@ import pytest
 from landmark_sets import checksums, contents, encoded, jpeg, make_set, picture, place, rows_of, write_csv
 from PIL import Image
 
-from build_image_dataset import main
-from src.config import Config
+from src.commands.build_image_dataset import main
+from src.config import TrainingConfig
 from src.data.catalogue import make_catalogue
-from src.data.own_photos import read_image_folder, read_labelled_csv
-from src.data.reader import TrainingStream, dataset_info, validation_batches
+from src.data.lists import read_image_folder, read_labelled_csv
+from src.data.reader import TrainingStream, validation_batches
+from src.data.summary import dataset_info
 from src.errors import UserError
 
 CLASSES = {"Été à Paris": 5, "alpha": 4, 'Ω 東京, "quoted"': 3}
@@ -90,8 +91,8 @@ def test_a_table_of_paths_and_labels(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "fact"),
     [
-        ("path;label\na;b\n", "no column 'label'"),
-        ("", "no column 'label'"),
+        ("path;label\na;b\n", "no column 'path'"),
+        ("", "no column 'path'"),
         ("path,label\n", "lists no image"),
         ("path,label\na.jpg\n", "line 2: a row is one path and one label"),
         ("path,label\na.jpg,x,y\n", "line 2"),
@@ -122,10 +123,12 @@ def test_folders_without_classes_are_refused(tmp_path):
         (["--image_folder=a", "--csv=b"], "--image_folder and --csv do not go together"),
         (["--csv=b", "--train_directory=a"], "--csv and --train_directory do not go together"),
         (["--image_folder=b", "--train_csv_path=a"], "do not go together"),
-        (["--image_folder=b", "--min_image_size=50"], "give --min_photo_size"),
+        (["--image_folder=b", "--min_image_size=50"], "--min_image_size has no effect"),
         (["--verify", "--csv=b"], "--verify reads a finished data set and takes no --csv"),
+        (["--verify", "--num_shards=3"], "takes no --num_shards"),
+        (["--verify", "--overwrite"], "takes no --overwrite"),
         (["--csv=none.csv"], "none.csv: no such file"),
-        (["--min_photo_size=0", "--csv=mine.csv"], "--min_photo_size"),
+        (["--min_photo_size=0", "--csv=mine.csv"], "`min_photo_size`"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path, monkeypatch, options, fact):
@@ -151,7 +154,7 @@ def test_on_error_stop_names_the_photo_and_leaves_nothing(tmp_path):
     listed = make_set(tmp_path, {1: 6, 2: 6})
     bad = place(tmp_path / "train", listed[2][3], b"not a photo")
     options = [f"--train_clean_csv_path={tmp_path / 'train_clean.csv'}", f"--train_directory={tmp_path / 'train'}"]
-    with pytest.raises(UserError, match=f"{bad}: not an image .*--on_error skip"):
+    with pytest.raises(UserError, match=f"{bad}: not an image .*`on_error` skip"):
         build(tmp_path / "out", *options, "--on_error=stop")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "train_clean.csv"]
     assert json.loads((build(tmp_path / "out", *options) / "dataset.json").read_text())["listed"] == 12
@@ -166,7 +169,7 @@ def test_too_small_photos_are_left_out(tmp_path, capsys):
     made = build(tmp_path / "out", *options, "--min_photo_size=20")
     assert [row[::2] for row in contents(made / "skipped.csv")[1:]] == [["fff1", "too small: 64 x 19 pixels"]]
     assert "skipped 1 (1 too small)" in capsys.readouterr().out
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match="`overwrite`"):
         build(tmp_path / "out", *options)
 
 
@@ -258,13 +261,13 @@ def test_every_one_of_200_awkward_photos_is_in_a_shard_or_in_skipped_csv(tmp_pat
             assert hashlib.sha256(data).digest() == hashlib.sha256((root / file_id).read_bytes()).digest()
 
     info = dataset_info(made)
-    config = Config(batch_size=8, image_size=33)
-    stream = TrainingStream(config, info)
+    training = TrainingConfig(batch_size=8, image_size=33)
+    stream = TrainingStream(training, info)
     seen = []
     for batch in islice(stream.batches(stream.steps_per_epoch), stream.steps_per_epoch):
         assert np.isfinite(batch.images).all() and batch.images.std() > 0.1
         seen += batch.file_ids
-    seen += [name for batch in validation_batches(config, info) for name in batch.file_ids]
+    seen += [name for batch in validation_batches(training, info) for name in batch.file_ids]
     assert len(set(seen)) == len(seen) >= len(rows) - 7 and set(seen) <= set(rows)
 
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from landmark_sets import jpeg, make_set, picture, place, write_csv
 
-from src.config import Config
+from src.commands.show_batch import main as show_batch
+from src.config import TrainingConfig
 from src.data import reader
 from src.data.augmentation import random_box, random_crop, resize_area, whole_photo
-from src.data.gldv2 import read_clean_csv
-from src.data.reader import TrainingStream, dataset_info, validation_batches
+from src.data.lists import read_clean_csv
+from src.data.reader import TrainingStream, validation_batches
 from src.data.shards import build_dataset
+from src.data.summary import dataset_info
 from src.errors import UserError
-from tools import show_batch
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +26,12 @@ def folder(tmp_path_factory):
     return root / "moved"
 
 
-def recipe(batch_size=4, seed=0, **options):
-    return Config(batch_size=batch_size, image_size=20, seed=seed, **options)
+def recipe(batch_size=4, **options):
+    return TrainingConfig(batch_size=batch_size, image_size=20, **options)
 
 
-def stream_of(info, batch_size=4, seed=0, **options):
-    return TrainingStream(recipe(batch_size, seed, **options), info)
+def stream_of(info, batch_size=4, seed=0, num_workers=2, **options):
+    return TrainingStream(recipe(batch_size, **options), info, seed, num_workers)
 
 
 def take(batches, count):
@@ -113,7 +114,7 @@ def test_validation_is_whole_in_order_and_complete(folder):
     assert [len(batch.labels) for batch in batches] == [2, 2, 1]
     names = [name for batch in batches for name in batch.file_ids]
     assert len(set(names)) == 5
-    again = list(validation_batches(recipe(5, num_workers=4), info))[0]
+    again = list(validation_batches(recipe(5), info, num_workers=4))[0]
     assert again.file_ids == names
     path = folder.parent.joinpath("train", *names[0][:3], f"{names[0]}.jpg")
     image = cv2.imread(str(path))[:, :, ::-1]
@@ -131,7 +132,7 @@ def test_missing_and_damaged_data_sets_are_named(folder, tmp_path):
     for path, fact in (("", "not set"), (tmp_path / "none", "no such data set"), (tmp_path, "has no dataset.json")):
         with pytest.raises(UserError, match=fact) as error:
             dataset_info(path)
-        assert "build_image_dataset.py" in str(error.value)
+        assert "build_image_dataset" in str(error.value)
     (tmp_path / "dataset.json").write_text((folder / "dataset.json").read_text())
     with pytest.raises(UserError, match="train.mindrecord000: missing"):
         dataset_info(tmp_path)
@@ -141,7 +142,7 @@ def test_missing_and_damaged_data_sets_are_named(folder, tmp_path):
 
 
 def test_a_batch_larger_than_the_set_is_refused(folder):
-    with pytest.raises(UserError, match="--batch_size 26"):
+    with pytest.raises(UserError, match="`batch_size` 26"):
         stream_of(dataset_info(folder), 26, 0)
 
 
@@ -172,12 +173,10 @@ def test_grey_photos_have_three_equal_channels(tmp_path):
 @pytest.mark.parametrize("options", [["--step=7"], ["--step=1", "--validation"]])
 def test_show_batch_draws_a_grid(folder, tmp_path, options):
     path = tmp_path / "batch.png"
-    show_batch.main(
-        [f"--traindata_path={folder}", "--batch_size=4", "--image_size=20", f"--output_image={path}", *options]
-    )
+    show_batch([f"--traindata_path={folder}", "--batch_size=4", "--image_size=20", f"--output_image={path}", *options])
     assert cv2.imread(str(path)).std() > 10
     with pytest.raises(UserError, match="no batch 99"):
-        show_batch.main([f"--traindata_path={folder}", "--validation", "--step=99", f"--output_image={path}"])
+        show_batch([f"--traindata_path={folder}", "--validation", "--step=99", f"--output_image={path}"])
 
 
 def area_weights(old, new):

@@ -5,7 +5,7 @@ import json
 import pytest
 from landmark_sets import jpeg, make_set, picture, rows_of
 
-from build_image_dataset import main
+from src.commands.build_image_dataset import main
 from src.data.shard_writer import write_shard
 from src.data.verify import verify_dataset
 from src.errors import UserError

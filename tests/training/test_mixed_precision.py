@@ -4,25 +4,24 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.config import Config
+from src.config import ModelConfig, TrainingConfig
 from src.device import set_up_device, set_up_training_device
 from src.errors import UserError
 from src.training.networks import build_network
-from src.training.state import load_state, save_state
-from src.training.step import TrainStep
+from src.training.step import TrainStep, load_state, save_state
 
-RECIPE = {"kernel_init": "he", "kernel_init_gain": 0.18, "residual_gamma": 0.25, "initial_lr": 1e-3, "max_iters": 9}
+MODEL = ModelConfig(kernel_init="he", kernel_init_gain=0.18, residual_gamma=0.25)
 
 
 def test_cpu_refuses_in_one_sentence():
-    with pytest.raises(UserError, match="--amp_level O2 is for Ascend and GPU"):
+    with pytest.raises(UserError, match="`amp_level` O2 is for Ascend and GPU"):
         set_up_training_device("CPU", 0, "O2")
 
 
 def tuning_step(amp_level):
     set_up_device("CPU", 1)  # seeded: the same initial weights at both levels
-    config = Config(**RECIPE, amp_level=amp_level)
-    step = TrainStep(build_network(config, 5), config)
+    training = TrainingConfig(initial_lr=1e-3, max_iters=9, amp_level=amp_level)
+    step = TrainStep(build_network("tuning", MODEL, 5, amp_level), training)
     step.set_train()
     return step
 

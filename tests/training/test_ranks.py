@@ -11,8 +11,9 @@ import pytest
 from mindspore import ops
 from runs import ENVIRONMENT, run, tensors
 
-from src.config import Config
-from src.data.reader import TrainingStream, dataset_info
+from src.config import ModelConfig, TrainingConfig
+from src.data.reader import TrainingStream
+from src.data.summary import dataset_info
 from src.device import set_up_device
 from src.training.networks import build_network
 from src.training.step import Losses
@@ -29,13 +30,13 @@ RECIPE = ["--image_size", 65, "--batch_size", 4, "--max_iters", STEPS, "--initia
 def reference_weights(shards):
     """Name -> trainable weights before and after STEPS steps: gradients from the network, all that follows in NumPy."""
     set_up_device("CPU", 0)
-    config = Config(image_size=65, batch_size=4, max_iters=STEPS, **INITIAL)
+    training = TrainingConfig(image_size=65, batch_size=4, max_iters=STEPS)
     info = dataset_info(shards)
-    network = build_network(config, info.num_classes)
+    network = build_network("tuning", ModelConfig(**INITIAL), info.num_classes)
     network.set_train()
     trained = [(name, p) for name, p in network.parameters_and_names() if p.requires_grad]
-    gradient_of = ops.grad(Losses(network, config), None, [p for _, p in trained], has_aux=True)
-    streams = [TrainingStream(config, info, rank, RANKS).batches(STEPS) for rank in range(RANKS)]
+    gradient_of = ops.grad(Losses(network, training), None, [p for _, p in trained], has_aux=True)
+    streams = [TrainingStream(training, info, rank=rank, ranks=RANKS).batches(STEPS) for rank in range(RANKS)]
     initial = [p.asnumpy().copy() for _, p in trained]
     velocity = [np.zeros(p.shape) for _, p in trained]
     seen = []

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from landmark_sets import reference_split, write_csv
 
-from src.data.gldv2 import count_known, image_path, image_root, read_clean_csv
-from src.data.split import split_by_label
+from src.data.lists import count_known, image_path, image_root, read_clean_csv, split_by_label
 from src.errors import UserError
 
 

@@ -1,6 +1,7 @@
-"""The picture of a run: what is drawn, and from which lines."""
+"""What is shown of a run: TensorBoard events, read back record by record, and the picture of its metrics."""
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from src.training.loss_curve import _running_mean, draw_loss_curve, read_metrics
+from src.errors import UserError
+from src.training.progress import _running_mean, draw_loss_curve, open_events, read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,7 +137,7 @@ def test_running_mean_is_the_mean_over_its_window(count):
 def test_matplotlib_is_not_imported_before_a_picture_and_pyplot_never(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(json.dumps(training(10, descriptor=3.0)) + "\n")
     program = (
-        "import sys; from src.training.loss_curve import draw_loss_curve\n"
+        "import sys; from src.training.progress import draw_loss_curve\n"
         "assert 'matplotlib' not in sys.modules\n"
         "assert draw_loss_curve(sys.argv[1], sys.argv[2], 'run')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
@@ -143,3 +145,58 @@ def test_matplotlib_is_not_imported_before_a_picture_and_pyplot_never(tmp_path):
     subprocess.run(
         [sys.executable, "-c", program, tmp_path / "metrics.jsonl", tmp_path / "loss.png"], cwd=ROOT, check=True
     )
+
+
+def read_events(folder):
+    """Events of a folder in the order TensorBoard reads them: its files by name, each a run of TFRecords."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    for path in sorted(folder.glob("*tfevents*")):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            yield Event.FromString(data[12 : 12 + length])  # after the length's checksum
+            data = data[16 + length :]
+
+
+def shown(folder):
+    """{(name, step): value} as TensorBoard shows them: a session's start discards what stands at or past its step."""
+    from tensorboardX.proto.event_pb2 import SessionLog
+
+    values = {}
+    for event in read_events(folder):
+        if event.HasField("session_log") and event.session_log.status == SessionLog.START:
+            values = {key: value for key, value in values.items() if key[1] < event.step}
+        for item in event.summary.value:
+            values[item.tag, event.step] = item.simple_value
+    return values
+
+
+def test_scalars_are_written_by_name_and_step(tmp_path):
+    pytest.importorskip("tensorboardX")
+    events = open_events(tmp_path / "events")
+    events.add(10, {"loss/descriptor": 2.5, "learning_rate": 0.5})
+    events.add(20, {"loss/descriptor": 2.0})
+    events.close()
+    expected = {("loss/descriptor", 10): 2.5, ("learning_rate", 10): 0.5, ("loss/descriptor", 20): 2.0}
+    assert shown(tmp_path / "events") == expected
+
+
+@pytest.mark.parametrize("purge_step,kept", [(20, {0: 1.0, 10: 1.0, 20: 1.0}), (0, {})])
+def test_a_resumed_run_discards_what_lies_past_its_step(tmp_path, purge_step, kept):
+    pytest.importorskip("tensorboardX")
+    killed = open_events(tmp_path)
+    for step in (0, 10, 20, 30, 40):
+        killed.add(step, {"loss": 1.0})
+    killed.close()
+    resumed = open_events(tmp_path, purge_step)
+    resumed.add(30, {"loss": 3.0})
+    resumed.close()
+    assert shown(tmp_path) == {**{("loss", step): value for step, value in kept.items()}, ("loss", 30): 3.0}
+
+
+def test_without_tensorboardx_the_install_line_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)  # makes the import fail
+    with pytest.raises(UserError, match=r"pip install -r requirements-extras\.txt"):
+        open_events(tmp_path / "events")
+    assert not (tmp_path / "events").exists()
