@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 import numpy as np
 
 from ..artifacts import PathLike, atomic_write_text
-from ..records import LocalFeatures, Matches
-from ..retrieval.index import PhotoIndex
+from ..records import Matches
+from ..retrieval.index import DescriptorIndex
 from ..retrieval.photo_search import Found
 from ..retrieval.ranking_file import PairMatches
 from .figures import draw_pair, facts_of_matches
@@ -39,7 +39,7 @@ class SearchPage:
         images_path: folder of its photos; one that is missing there shows as an empty frame.
     """
 
-    def __init__(self, index: PhotoIndex, images_path: PathLike) -> None:
+    def __init__(self, index: DescriptorIndex, images_path: PathLike) -> None:
         self._index, self._images_path = index, Path(images_path)
         self._queries: List[Dict[str, Any]] = []
         self._num_queries = 0
@@ -54,12 +54,16 @@ class SearchPage:
                 result.rank,
                 result.name,
                 str(self._images_path / result.name),
-                _as_pair(result.matches, self._index.features(result.number), found.features),
+                _as_pair(result.matches, self._keypoints(result.number), found.features.keypoints),
             )
             for result in found.results
         ]
         query = {"name": found.query.name, "file": str(found.query.path), "num_features": len(found.features)}
         self._queries.append({**query, "rows": rows})
+
+    def _keypoints(self, photo: int) -> np.ndarray:
+        """[N, 2], (x, y) of one photo of the index."""
+        return self._index.keypoints[self._index.rows(photo)]
 
     def write(self, path: PathLike, title: str) -> None:
         """Write the page, in place of an older one."""
@@ -76,12 +80,12 @@ class SearchPage:
         logger.info("%s: %d queries, photos of %s, %.1f MB", path, len(queries), size, len(page) / 1e6)
 
 
-def _as_pair(matches: Matches, photo: LocalFeatures, query: LocalFeatures) -> PairMatches:
-    """Matches of an index photo (A) and the query (B) as they are drawn."""
+def _as_pair(matches: Matches, photo: np.ndarray, query: np.ndarray) -> PairMatches:
+    """Matches of an index photo (A) and the query (B), with the keypoints [N, 2] of each, as they are drawn."""
     if matches.inliers is None:
         return PairMatches(np.zeros((0, 4)), len(matches), verified=False)
     rows = matches.indices[matches.inliers]
-    points = np.concatenate([query.keypoints[rows[:, 1]], photo.keypoints[rows[:, 0]]], axis=1)
+    points = np.concatenate([query[rows[:, 1]], photo[rows[:, 0]]], axis=1)
     return PairMatches(points, len(matches), verified=True)
 
 

@@ -9,14 +9,14 @@ from report.report_cases import (
     NAMES,
     WORSE,
     make_judgement,
+    make_matches,
     make_ranking,
-    write_features,
     write_photos,
 )
 from runs import run
 
 from src.errors import UserError
-from src.records import Ranking
+from src.records import Provenance, Ranking
 from src.report import report
 from src.report.report import write_report
 from src.retrieval.ranking_file import save_ranking
@@ -68,15 +68,16 @@ def test_page(tmp_path, images):
     assert "photo_k" not in good and len(re.findall("<details", good)) == 10
     # the box, in percent of the photo, ends at its border
     assert "left:25.00%;top:25.00%;width:50.00%;height:75.00%" in good and 'class="box"' in good
-    assert "AP 100.00 &#183; 1 to find, the first at rank 1" in good
+    assert "AP 100.00 · 1 to find, the first at rank 1" in good
     worse = section(page, WORSE)
     assert "2 to find, the first at rank 2" in worse and 'class="box' not in worse
     assert worse.count("no such photo") == 2 and worse.count("cannot be read") == 2  # each closed and opened
 
 
 def test_self_contained_and_well_formed(tmp_path, images):
-    features = write_features(tmp_path)
-    page = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement(), features).read_text("utf-8")
+    page = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement(), make_matches()).read_text(
+        "utf-8"
+    )
     assert "default-src 'none'" in page
     assert not re.search(r"<script|@import|\bsrc=|url\((?!data:image/jpeg;base64,)|https?://", page)
     nesting = Nesting(page)
@@ -85,16 +86,20 @@ def test_self_contained_and_well_formed(tmp_path, images):
 
 
 def test_opened_result_holds_its_inliers(tmp_path, images):
-    features = write_features(tmp_path)
-    page = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement(), features).read_text("utf-8")
-    second, third = section(page, GOOD).split("<details")[2:4]
-    assert "30 inliers of" in second and "the result has no features" in third
+    page = write_report(tmp_path / "r.html", make_ranking(), images, make_judgement(), make_matches()).read_text(
+        "utf-8"
+    )
+    second, third, fourth = section(page, GOOD).split("<details")[2:5]
+    assert "30 inliers of 40 correspondences<" in second
+    assert "correspondences: 3, too few to verify" in third and "its matches were not kept" in fourth
     lines = re.findall(r"M(\d+) (\d+)L(\d+) (\d+)", second)
     assert len(lines) == 30 and len(re.findall(r"h0", second)) == 60
-    assert "<path" not in third
+    assert "<path" not in third + fourth
     # photos of 2:1, 300 units high with 12 between them: lines begin in the left one and end in the right one
     starts, ends = np.array(lines, int)[:, 0], np.array(lines, int)[:, 2]
     assert starts.max() <= 600 and ends.min() >= 612 and ends.max() <= 1212
+    without = write_report(tmp_path / "w.html", make_ranking(), images, make_judgement()).read_text("utf-8")
+    assert "kept" not in without and "inlier" not in without[without.index("<body") :]
 
 
 def test_gallery_without_ground_truth(tmp_path, images):
@@ -111,10 +116,10 @@ def test_names_and_provenance_are_escaped(tmp_path, images):
     ranking = make_ranking()
     names = ["<b>&\"'", *NAMES[1:]]
     odd = Ranking(["<i>q", GOOD, WORSE], names, ranking.ranks, ranking.scores)
-    provenance = {"index": {"checkpoint_sha256": "<u>c"}, "retrieval": {"way<s>": "<em>"}}
+    provenance = Provenance("<u>c", {"name": "<i>"}, {"way<s>": "<em>"}, {}, {"engine": '"<tt>'})
     page = write_report(tmp_path / "r.html", odd, images, provenance=provenance).read_text(encoding="utf-8")
-    assert not re.search(r"<b>&|<i>q|<u>|<em>\W*<|<s>", page)
-    assert "&lt;b&gt;&amp;&quot;&#x27;" in page and "&lt;u&gt;c" in page
+    assert not re.search(r"<b>&|<i>q|<i>\W*<|<u>|<em>\W*<|<s>|<tt>", page)
+    assert "&lt;b&gt;&amp;&#34;&#39;" in page and "&lt;u&gt;c" in page
     Nesting(page)
 
 
@@ -126,9 +131,8 @@ def test_three_settings(tmp_path, images):
 
 
 def test_same_input_same_page(tmp_path, images):
-    features = write_features(tmp_path)
     pages = [
-        write_report(tmp_path / name, make_ranking(), images, make_judgement(), features).read_bytes()
+        write_report(tmp_path / name, make_ranking(), images, make_judgement(), make_matches()).read_bytes()
         for name in ("a.html", "b.html")
     ]
     assert pages[0] == pages[1]
@@ -141,22 +145,25 @@ def test_finished_page_is_kept_and_another_refused(tmp_path, images):
     write_report(path, ranking, images, judgement)
     assert path.stat().st_mtime_ns == before
     other = Ranking(ranking.query_names, ranking.index_names, ranking.ranks[:, ::-1], ranking.scores)
-    features = write_features(tmp_path)
-    for changed in (
-        {"ranking": other},
-        {"judgement": None},
-        {"features": features},
-        {"num_results": 3},
-        {"provenance": {"retrieval": {"seed": 1}}},
+    for changed, named in (
+        ({"ranking": other}, "results"),
+        ({"judgement": None}, "judgement"),
+        ({"matches": make_matches()}, "matches"),
+        ({"num_results": 3}, "results"),
+        ({"provenance": Provenance("", {}, {"seed": 1})}, "seed"),
+        ({"provenance": Provenance("abc")}, "weights"),
     ):
         arguments = {"ranking": ranking, "images_path": images, "judgement": judgement, **changed}
-        with pytest.raises(UserError, match="--overwrite"):
+        with pytest.raises(UserError, match=rf"made under other settings \(.*{named}.*\); give `overwrite`"):
             write_report(path, **arguments)
     (images[0] / "jpg" / f"{NAMES[3]}.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match="--overwrite"):
+    with pytest.raises(UserError, match="photo_files.*`overwrite`"):
         write_report(path, ranking, images, judgement)
     write_report(path, ranking, images, judgement, overwrite=True)
     assert path.stat().st_mtime_ns != before
+    path.write_text("a page of someone else")
+    with pytest.raises(UserError, match="r.html: not a report; give `overwrite`"):
+        write_report(path, ranking, images, judgement)
 
 
 def test_budget_is_kept_and_said(tmp_path, images, monkeypatch):
@@ -164,24 +171,23 @@ def test_budget_is_kept_and_said(tmp_path, images, monkeypatch):
     assert "360 pixels, JPEG quality 82" in whole.read_text(encoding="utf-8")
     budget = whole.stat().st_size - 10_000
     monkeypatch.setattr(report, "PAGE_BUDGET", budget)
-    monkeypatch.setattr(report, "_RESERVE", 16_000)
     small = write_report(tmp_path / "b.html", make_ranking(), images, make_judgement())
     assert small.stat().st_size <= budget and "360 pixels" not in small.read_text(encoding="utf-8")
 
 
 def test_command(tmp_path, images):
-    save_ranking(tmp_path / "ranks.npz", make_ranking(), {"retrieval": {"seed": 7}, "index": {}})
-    features = write_features(tmp_path)
+    provenance = Provenance("", {}, {"seed": 7})
+    save_ranking(tmp_path / "ranks.npz", make_ranking(), provenance, make_matches())
     options = ("eval/report.py", "--ranks", "ranks.npz", "--images_path", images[0])
-    both = ("--index_features", *features.index, "--query_features", features.queries)
-    assert "report.html" in run(*options, *both, cwd=tmp_path)
+    assert "report.html" in run(*options, cwd=tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "30 inliers of" in page and "seed 7" in page
-    assert "finished earlier" in run(*options, *both, cwd=tmp_path)
-    assert "--overwrite" in run(*options, cwd=tmp_path, status=2)
-    assert "--query_features" in run(*options, *both[:2], cwd=tmp_path, status=2)
+    assert "already made" in run(*options, cwd=tmp_path)
+    save_ranking(tmp_path / "ranks.npz", make_ranking(), provenance)
+    assert "(matches); give --overwrite" in run(*options, cwd=tmp_path, status=2)
     assert "--num_results" in run(*options, "--num_results", 0, cwd=tmp_path, status=2)
     assert "--gt_path" in run(*options, "--protocol", "classic", cwd=tmp_path, status=2)
+    assert "unknown option --index_features" in run(*options, "--index_features", "x.h5", cwd=tmp_path, status=2)
 
 
 def test_index_smaller_than_a_row_of_results(tmp_path, images):

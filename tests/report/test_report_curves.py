@@ -2,9 +2,10 @@ import re
 
 import numpy as np
 import pytest
-from report.report_cases import make_judgement, make_ranking
+from report.report_cases import make_judgement, make_ranking, write_photos
 
-from src.report.curves import LEVELS, draw_curves, draw_small_curve, interpolated_precision, mean_curves
+from src.report.figures import LEVELS, curve_points, interpolated_precision, mean_curves
+from src.report.report import write_report
 
 
 def test_hand_computed():
@@ -38,12 +39,23 @@ def test_mean_leaves_out_queries_without_positives():
     assert curves["classic"][[0, 50, 51, 100]].tolist() == [0.75, 0.75, 0.5, 0.5]
 
 
-def test_drawings():
-    flat = np.full(101, 0.5)
-    drawing = draw_curves({"easy": flat, "hard": np.zeros(101)})
-    assert drawing.count("<polyline") == 2 and 'aria-label="mean precision over recall: easy, hard"' in drawing
-    ys = {point.split(",")[1] for point in re.findall(r'points="([^"]+)"', drawing)[0].split()}
-    ticks = dict(re.findall(r'y="([\d.]+)" text-anchor="end">(\d+)', drawing))
-    heights = {int(percent): float(y) - 4 for y, percent in ticks.items()}
-    assert len(ys) == 1 and float(ys.pop()) == pytest.approx((heights[0] + heights[100]) / 2)
-    assert draw_small_curve(None) == "" and "<polyline" in draw_small_curve(flat)
+def test_points_of_a_curve():
+    points = curve_points(np.array([1.0, 0.5, 0.0]), 52, 10, 430, 232)
+    assert points == "52.0,10.0 241.0,121.0 430.0,232.0"
+
+
+def test_drawing_agrees_with_its_axes(tmp_path):
+    write_photos(tmp_path / "photos")
+    path = write_report(tmp_path / "r.html", make_ranking(), [tmp_path / "photos"], make_judgement())
+    page = path.read_text(encoding="utf-8")
+    drawing = page[page.index('<svg class="curves"') : page.index('<ul class="legend">')]
+    assert drawing.count("<polyline") == 1 and 'aria-label="mean precision over recall: classic"' in drawing
+    ticks = {int(label): float(y) - 4 for y, label in re.findall(r'y="([\d.]+)" text-anchor="end">(\d+)', drawing)}
+    marks = {
+        int(label): float(x) for x, label in re.findall(r'x="([\d.]+)" y="250" text-anchor="middle">(\d+)', drawing)
+    }
+    assert list(ticks) == list(marks) == [0, 20, 40, 60, 80, 100]
+    points = [tuple(map(float, pair.split(","))) for pair in re.findall(r'points="([^"]+)"', drawing)[0].split()]
+    # the mean precision is 3/4 up to a recall of 1/2, then 1/2
+    assert points[0] == pytest.approx((marks[0], ticks[60] * 0.25 + ticks[80] * 0.75))
+    assert points[100] == pytest.approx((marks[100], (ticks[40] + ticks[60]) / 2))

@@ -7,7 +7,7 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from report.report_cases import GOOD, make_judgement, make_ranking, write_features, write_photos
+from report.report_cases import GOOD, make_judgement, make_matches, make_ranking, write_photos
 
 from src.report.report import write_report
 
@@ -42,8 +42,7 @@ def count(picture, colour, tolerance=12):
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     write_photos(folder / "photos")
-    features = write_features(folder)
-    return write_report(folder / "report.html", make_ranking(), [folder / "photos"], make_judgement(), features)
+    return write_report(folder / "report.html", make_ranking(), [folder / "photos"], make_judgement(), make_matches())
 
 
 @pytest.fixture(scope="module")
