@@ -4,14 +4,15 @@ from typing import Dict, Iterable, List, Optional
 
 from .errors import UserError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# Longer than the list of images.py: a ground truth may name files of formats that are not read here.
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 DISTRACTORS = "distractors"
 
 
 def bare_name(name: str) -> str:
     """``name`` with '/' between folders and without the extension of an image (other dots belong to the name)."""
     name = name.replace("\\", "/")
-    return name[: name.rindex(".")] if name.lower().endswith(IMAGE_SUFFIXES) else name
+    return name[: name.rindex(".")] if name.lower().endswith(_SUFFIXES) else name
 
 
 def is_distractor(name: str) -> bool:

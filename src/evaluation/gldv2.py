@@ -185,11 +185,9 @@ def evaluate_gldv2(task: str, predictions_path: PathLike, solution_path: PathLik
     solution, ignored = read_solution(solution_path, task)
     predictions = read_predictions(predictions_path, task)
     known = ignored.union(*solution.values())
-    strangers = sorted(set(predictions) - known)
-    if strangers:
-        raise UserError(
-            f"{predictions_path}: query {strangers[0]} is not in {solution_path} ({len(strangers)} are not)"
-        )
+    unknown = sorted(set(predictions) - known)
+    if unknown:
+        raise UserError(f"{predictions_path}: query {unknown[0]} is not in {solution_path} ({len(unknown)} are not)")
     judge = _judge_recognition if task == "recognition" else _judge_retrieval
     figures = {}
     for usage, part in solution.items():

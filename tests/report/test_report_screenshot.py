@@ -16,13 +16,17 @@ BROWSER = os.environ.get("CHROMIUM") or next(
 )
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium: install it, or name it in CHROMIUM")
 
+OFFLINE = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+           "--disable-sync")  # fmt: skip
 GREEN, RED, GREY = (0x17, 0x8A, 0x48), (0xCC, 0x35, 0x38), (0x8C, 0x94, 0x9B)  # --positive, --negative, --junk
 LINE_COLOURS = [(0xFF, 0xD2, 0x3F), (0x3F, 0xD0, 0xFF), (0x7C, 0xFF, 0x6B)]  # .l0, .l1, .l3
 
 
 def browse(page, *options):
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *options, page.as_uri()]
-    done = subprocess.run([BROWSER, *arguments], capture_output=True, text=True, timeout=120, cwd=page.parent)
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *OFFLINE, profile, *options]
+    command = [BROWSER, *arguments, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=page.parent)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
