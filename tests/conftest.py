@@ -1,4 +1,4 @@
-"""For all tests: exported networks are cached in a folder of this run, not in the user's."""
+"""For all tests: exported networks are cached in a folder of this run, not in the user's; one small data set."""
 
 import os
 import tempfile
@@ -15,3 +15,11 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     config.stash[_CACHE].cleanup()
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """The folder of a data set of 32 drawn photos."""
+    from runs import make_shards
+
+    return make_shards(tmp_path_factory.mktemp("shards"))

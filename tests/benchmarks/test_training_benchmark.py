@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from src.config import Config
+from src.config import ModelConfig, TrainingConfig
 from src.data.reader import Batch
 from src.device import set_up_device
 from src.errors import UserError
@@ -15,13 +15,13 @@ from tools.benchmarks import run as command
 from tools.benchmarks import training_steps as benchmark
 from tools.benchmarks.training_steps import StageBenchmark, pytorch_yardstick, time_in_turns
 
-RECIPE = {"batch_size": 2, "image_size": 37, "kernel_init": "he", "initial_lr": 1e-4}
+TRAINING = TrainingConfig(train_state="attn", batch_size=2, image_size=37, initial_lr=1e-4)
 
 
 @pytest.fixture(scope="module")
 def stage():
     set_up_device("CPU", 0)
-    return StageBenchmark(Config(train_state="attn", **RECIPE), 4)
+    return StageBenchmark(ModelConfig(kernel_init="he"), TRAINING, 4)
 
 
 def test_runners_take_turns_and_the_first_two_do_not_count(monkeypatch):
@@ -45,8 +45,8 @@ def test_a_step_is_timed_in_milliseconds_and_compiles_once(stage):
 
 def test_waiting_for_photos_is_a_share_of_the_time(stage, monkeypatch):
     class SlowStream:
-        def __init__(self, config, info):
-            self.shape = (config.batch_size, 3, config.image_size, config.image_size)
+        def __init__(self, training, info, seed, num_workers):
+            self.shape = (training.batch_size, 3, training.image_size, training.image_size)
 
         def batches(self, steps):
             for _ in range(steps):
@@ -98,7 +98,7 @@ def test_pytorch_network_has_the_same_parameters():
 
     backbone, descriptor_head, attention_head = benchmark_pytorch.build_parts(7, 37)
     for network, parts in ((TuningNet, (backbone, descriptor_head)), (AttentionNet, (attention_head,))):
-        expected = sorted(p.size for p in network(Config(), 7).trainable_params())
+        expected = sorted(p.size for p in network(ModelConfig(), 7).trainable_params())
         assert sorted(p.numel() for part in parts for p in part.parameters()) == expected
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from src.commands.command_line import parse_command_line, run_command
+from src.commands.command_line import Command, run_command
 
 PHOTO_HEIGHT, PHOTO_WIDTH, QUALITY = 384, 512, 88  # about 30 kB a photo
 PHOTOS_PER_LANDMARK = 20
@@ -68,8 +68,8 @@ def write_list(folder: Path, count: int) -> None:
 
 
 def builder_road(folder: Path, count: int, shards: int, workers: int) -> None:
-    """What build_image_dataset.py does."""
-    from src.data.gldv2 import read_clean_csv
+    """What the command build_image_dataset does."""
+    from src.data.lists import read_clean_csv
     from src.data.shards import build_dataset
 
     catalogue = read_clean_csv(folder / f"clean_{count}.csv")
@@ -143,9 +143,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num_shards", type=int, default=8, help="files of each split (default: %(default)s)")
 
 
+COMMAND = Command(
+    summary=__doc__,
+    example="--num_images=2000",
+    keys=("num_workers",),
+    shown=("num_images", "num_shards", "num_workers"),
+    add_arguments=_add_arguments,
+)
+
+
 def main(argv: Optional[List[str]] = None) -> None:
-    config, arguments = parse_command_line(__doc__, ("run",), _add_arguments, argv)
-    count, few, workers = arguments.num_images, arguments.num_images // 4, config.num_workers
+    config, arguments = COMMAND.parse(argv)
+    count, few, workers = arguments.num_images, arguments.num_images // 4, config.run.num_workers
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print(f"{count} photos of {draw_photos(folder, count) / 1000:.1f} kB, {workers} workers", flush=True)

@@ -40,7 +40,7 @@ def make_stage(inputs: int, middle: int, units: int, stride: int) -> List[Any]:
 
 
 def build_parts(num_classes: int, image_size: int) -> Tuple[Any, Any, Any]:
-    """The network of `src/model/delf.py` for photos of one size.
+    """The network of `src/model/networks.py` for photos of one size.
 
     Returns:
         Modules: images -> block3, block3 -> logits of the descriptor head, block3 -> logits of the attention head.

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from src.commands.command_line import parse_command_line, run_command
-from src.config import Config
+from src.commands.command_line import Command, run_command
+from src.config import TrainingConfig
 from src.errors import UserError
 from tools.benchmarks.extract import benchmark_extraction
 
@@ -42,29 +42,44 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+TRAIN = Command(
+    summary=TRAIN_HELP,
+    example="--batch_size=8 --steps=10",
+    keys=(
+        "device_target", "seed", "num_workers", "architecture", "weights_style", "kernel_init", "kernel_init_gain",
+        "residual_gamma", "attention_init", "batch_norm_momentum", "traindata_path", "amp_level", "batch_size",
+        "max_iters", "image_size", "use_augmentation", "min_crop_area", "initial_lr", "momentum", "clip_norm",
+    ),
+    shown=("steps", "num_classes", "pytorch", "pytorch_python", "traindata_path", "batch_size", "image_size"),
+    add_arguments=_add_train_arguments,
+)  # fmt: skip
+
+
 def benchmark_training(argv: List[str]) -> None:
     """Print the times of both stages."""
-    config, arguments = parse_command_line(TRAIN_HELP, ["run", "model", "training"], _add_train_arguments, argv)
+    config, arguments = TRAIN.parse(argv)
     if min(arguments.steps, arguments.num_classes) < 1:
         raise UserError(f"--steps {arguments.steps}, --num_classes {arguments.num_classes}: both must be 1 or more")
-    from src.data.reader import dataset_info
+    from src.data.summary import dataset_info
     from src.device import set_up_training_device
     from tools.benchmarks.training_steps import StageBenchmark, pytorch_yardstick, time_in_turns
 
-    info = dataset_info(config.traindata_path) if config.traindata_path else None
-    set_up_training_device(config.device_target, config.seed, config.amp_level)
+    run, training = config.run, config.training
+    info = dataset_info(training.traindata_path) if training.traindata_path else None
+    set_up_training_device(run.device_target, run.seed, training.amp_level)
     num_classes = info.num_classes if info else arguments.num_classes
-    print(f"steps of {config.batch_size} photos of {config.image_size} px, {num_classes} classes")
+    print(f"steps of {training.batch_size} photos of {training.image_size} px, {num_classes} classes")
     stages, runners = {}, {}
     with ExitStack() as processes:
         for name in STAGES:
-            stages[name] = StageBenchmark(config.replace(train_state=name), num_classes)
+            of_stage = training.replace(train_state=name)
+            stages[name] = StageBenchmark(config.model, of_stage, num_classes, run.seed, run.num_workers)
             print(f"  {name:6}  first step, which compiles {stages[name].compile_seconds:8.1f} s", flush=True)
             runners[name] = stages[name].time_step
             if arguments.pytorch:
-                command = _pytorch_command(arguments.pytorch_python, name, num_classes, config)
+                command = _pytorch_command(arguments.pytorch_python, name, num_classes, training)
                 runners[f"{name}, PyTorch"] = processes.enter_context(pytorch_yardstick(command))
-        _print_times(time_in_turns(runners, arguments.steps), config.batch_size)
+        _print_times(time_in_turns(runners, arguments.steps), training.batch_size)
     if info is None:
         print("no --traindata_path: random photos only, waiting for data is not measured")
     for name in STAGES if info else ():
@@ -72,8 +87,8 @@ def benchmark_training(argv: List[str]) -> None:
         print(f"  {name:6}  on the photos of {info.folder.name}: {speed:.1f} photos/s, {wait:.1%} waiting for data")
 
 
-def _pytorch_command(python: str, stage: str, num_classes: int, config: Config) -> List[str]:
-    sizes = {"num_classes": num_classes, "batch_size": config.batch_size, "image_size": config.image_size}
+def _pytorch_command(python: str, stage: str, num_classes: int, training: TrainingConfig) -> List[str]:
+    sizes = {"num_classes": num_classes, "batch_size": training.batch_size, "image_size": training.image_size}
     return [python, str(PYTORCH_SCRIPT), *(f"--{name}={value}" for name, value in {"stage": stage, **sizes}.items())]
 
 
@@ -97,17 +112,28 @@ def _add_read_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20, help="batches for each of them (default: %(default)s)")
 
 
+READ = Command(
+    summary=READ_HELP,
+    example="--traindata_path=mindrecord/train.mindrecord000 --threads=1,2,4",
+    keys=("traindata_path", "batch_size", "image_size", "use_augmentation", "min_crop_area", "seed"),
+    shown=("threads", "steps", "traindata_path", "batch_size", "image_size"),
+    add_arguments=_add_read_arguments,
+)
+
+
 def benchmark_reading(argv: List[str]) -> None:
     """Print photos per second for each number of threads."""
-    config, arguments = parse_command_line(READ_HELP, ["run", "training"], _add_read_arguments, argv)
+    config, arguments = READ.parse(argv)
     if arguments.steps < 1 or not all(part.isdigit() and int(part) for part in arguments.threads.split(",")):
         raise UserError(f"--steps {arguments.steps}, --threads {arguments.threads}: numbers of 1 or more, as in 1,2,4")
-    from src.data.reader import TrainingStream, dataset_info
+    from src.data.reader import TrainingStream
+    from src.data.summary import dataset_info
 
-    info = dataset_info(config.traindata_path)
-    print(f"{info.num_train} photos, crops of {config.image_size} px, batches of {config.batch_size}")
+    training = config.training
+    info = dataset_info(training.traindata_path)
+    print(f"{info.num_train} photos, crops of {training.image_size} px, batches of {training.batch_size}")
     for threads in map(int, arguments.threads.split(",")):
-        stream = TrainingStream(config.replace(num_workers=threads), info)
+        stream = TrainingStream(training, info, config.run.seed, threads)
         batches = stream.batches(arguments.steps + 1)
         next(batches)  # opening the shards
         started = time.monotonic()

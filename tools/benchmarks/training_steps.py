@@ -7,10 +7,11 @@ from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from src.config import Config
-from src.data.reader import Batch, DatasetInfo, TrainingStream
+from src.config import ModelConfig, TrainingConfig
+from src.data.reader import Batch, TrainingStream
+from src.data.summary import DatasetInfo
 from src.errors import UserError
-from src.training.progress import Progress
+from src.training.progress import StepTimes
 
 WARM_UP_TURNS = 2
 REST = 0.3  # seconds before each runner: a framework's threads spin for a while after their work
@@ -38,25 +39,30 @@ class StageBenchmark:
     """The network and the training step of a stage, with random weights.
 
     Args:
-        config: the recipe; ``train_state`` is the stage. ``set_up_device`` has been called.
+        model, training: of the recipe; ``train_state`` is the stage. ``set_up_device`` has been called.
         num_classes: of the head.
+        seed: of the random photos.
+        num_workers: threads that read photos.
 
     Attributes:
         compile_seconds: duration of the first step, which compiles.
     """
 
-    def __init__(self, config: Config, num_classes: int) -> None:
-        from src.model.networks import AttentionNet, TuningNet
+    def __init__(
+        self, model: ModelConfig, training: TrainingConfig, num_classes: int, seed: int = 0, num_workers: int = 2
+    ) -> None:
+        from src.training.networks import NETWORKS
         from src.training.step import TrainStep
 
-        self.config = config
-        network = {"tuning": TuningNet, "attn": AttentionNet}[config.training.train_state](config.model, num_classes)
+        self.training = training
+        self._seed, self._num_workers = seed, num_workers
+        network = NETWORKS[training.train_state](model, num_classes)
         self._heads = network.HEADS
-        self._step = TrainStep(network, config)
+        self._step = TrainStep(network, training)
         self._step.set_train()
-        generator = np.random.default_rng(config.seed)
-        shape = (config.batch_size, 3, config.image_size, config.image_size)
-        labels = generator.integers(0, num_classes, config.batch_size).astype(np.int32)
+        generator = np.random.default_rng(seed)
+        shape = (training.batch_size, 3, training.image_size, training.image_size)
+        labels = generator.integers(0, num_classes, training.batch_size).astype(np.int32)
         self._random_batch = Batch(generator.standard_normal(shape, np.float32), labels, [], 0)
         self.compile_seconds = self.time_step() / 1000
 
@@ -77,11 +83,11 @@ class StageBenchmark:
 
     def train_on(self, info: DatasetInfo, steps: int) -> Tuple[float, float]:
         """Make steps on a data set's photos; (photos a second, share of the time spent waiting for them, 0 to 1)."""
-        stream = TrainingStream(self.config, info)
-        progress = Progress(self._heads, self.config.batch_size, steps)
-        for batch in progress.waiting_for(stream.batches(steps + 1)):  # the first one starts the clock
-            progress.add(self._make_step(batch))
-        line = progress.summary(steps, 0.0)
+        stream = TrainingStream(self.training, info, self._seed, self._num_workers)
+        times = StepTimes(self._heads, self.training.batch_size, steps)
+        for batch in times.waiting_for(stream.batches(steps + 1)):  # the first one starts the clock
+            times.add(self._make_step(batch))
+        line = times.summary(steps, 0.0)
         return line["images_per_second"], line["data_wait"]
 
 
