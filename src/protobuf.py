@@ -1,9 +1,13 @@
 """Protocol buffers from a table of fields, without generated code; the format is that of protobuf.dev, "Encoding"."""
 
+import os
 from typing import Any, Dict, Mapping, Tuple
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
+# As MindSpore sets it, whose own messages cannot be made when protobuf was imported before with another one
+os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
+from google.protobuf.message import DecodeError  # noqa: E402
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _NUMBERS = ("float", "double", "int32", "int64", "uint32", "uint64", "bool")
