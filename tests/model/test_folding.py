@@ -4,29 +4,31 @@ import mindspore as ms
 import numpy as np
 import numpy_delf as reference
 import pytest
-from test_delf_forward import assert_close, randomise
+from made_networks import assert_close, random_images, randomise, recipe_and_twin
 
-from src.config import Config
 from src.device import set_up_device
-from src.engines.mindspore_engine import ANY_SIZE, FoldedDelf, as_model, softplus
-from src.model.delf import DelfNet
-from src.model.folding import UNITS, fold
-from src.model.resnet50 import feature_map_size
+from src.engines.mindspore_engine import ANY_SIZE, FoldedDelf, on_arrays, softplus
+from src.model.folding import fold
+from src.model.networks import DelfNet
+
+SLOW = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def networks():
-    """The network as trained and the folded one, as functions of a batch, and the float64 weights of both."""
+def both(name, style):
+    """The network as trained and the folded one, as functions of a batch, the float64 weights of both, and the twin."""
     set_up_device("CPU", 0)
-    trained = DelfNet(Config())
+    model, net = recipe_and_twin(name, style)
+    trained = DelfNet(model)
     weights = randomise(trained)
     trained.set_train(False)
     trained.set_inputs(ms.Tensor(shape=ANY_SIZE, dtype=ms.float32))
-    return as_model(trained), as_model(FoldedDelf(fold(weights))), weights
+    folded = FoldedDelf(fold(weights, net.epsilon), trained.architecture)
+    return on_arrays(trained), on_arrays(folded), weights, net
 
 
-def random_images(batch, height, width):
-    return np.random.default_rng(height * width).uniform(-1, 1, (batch, 3, height, width)).astype(np.float32)
+@pytest.fixture(scope="module")
+def resnet50():
+    return both("resnet50", "keras")
 
 
 def test_a_layer_by_hand():
@@ -40,37 +42,64 @@ def test_a_layer_by_hand():
         "head.conv_b.weight": np.array([[[[6.0]]]]),
         "head.conv_b.bias": np.array([8.0]),
     }
-    folded = fold(weights)
+    folded = fold(weights, 1e-3)
     assert sorted(folded) == ["head.conv_a.bias", "head.conv_a.weight", "head.conv_b.bias", "head.conv_b.weight"]
     np.testing.assert_allclose(folded["head.conv_a.weight"].ravel(), [12, 5], rtol=1e-6)  # 3 * 2 / 0.5
     np.testing.assert_allclose(folded["head.conv_a.bias"], [(1 - 4) * 4 + 7, -0.5 - 1], rtol=1e-6)
+    np.testing.assert_allclose(fold(weights, 1.0 + 1e-3)["head.conv_a.weight"].ravel()[1], 5 / 2**0.5, rtol=1e-6)
     assert folded["head.conv_b.weight"] == 6 and folded["head.conv_b.bias"] == 8  # no BatchNorm follows
 
 
-def test_units_are_those_of_resnet50():
-    assert len(UNITS) == 3 + 4 + 6
-    assert [name for name, stride in UNITS if stride == 2] == [
-        f"backbone.{unit}" for unit in ("conv2.2", "conv3.3", "conv4.5")
-    ]
+def test_a_convolution_without_a_bias_gets_one():
+    weights = {"a.conv1.weight": np.full((1, 1, 1, 1), 3.0), "a.bn1.gamma": np.array([2.0]),
+               "a.bn1.beta": np.array([7.0]), "a.bn1.moving_mean": np.array([5.0]),
+               "a.bn1.moving_variance": np.array([3.0])}  # fmt: skip
+    folded = fold(weights, 1.0)
+    assert folded["a.conv1.weight"] == 3 * 2 / 2 and folded["a.conv1.bias"] == 7 - 5
 
 
 @pytest.mark.parametrize("size", [(97, 129), (64, 64), (33, 48), (70, 101), (6, 5), (128, 35)])
-def test_as_the_trained_network_at_odd_and_even_sides(networks, size):
-    trained, folded, _ = networks
+def test_as_the_trained_network_at_odd_and_even_sides(resnet50, size):
+    trained, folded, _, _ = resnet50
     images = random_images(2, *size)
     for found, expected in zip(folded(images), trained(images)):
         assert_close(found, expected)
-    assert folded(images)[0].shape == (2, 1024, *feature_map_size(*size))
+    assert folded(images)[0].shape == (2, 1024, *reference.block3_size(*size))
 
 
 @pytest.mark.parametrize("size", [(65, 98), (66, 97)])
-def test_as_plain_numpy(networks, size):
-    _, folded, weights = networks
+def test_as_plain_numpy(resnet50, size):
+    _, folded, weights, net = resnet50
+    assert_as_numpy(folded, weights, net, size)
+
+
+def assert_as_numpy(network, weights, net, size):
     image = random_images(1, *size)
-    expected = reference.block3(image[0], weights)
-    feature_map, attention = folded(image)
+    expected = reference.block3(image[0], weights, net)
+    feature_map, attention = network(image)
     assert_close(feature_map[0], expected)
-    assert_close(attention[0], reference.attention(expected, weights))
+    assert_close(attention[0], reference.attention(expected, weights, net))
+
+
+@pytest.mark.parametrize(
+    "name,style",
+    [
+        ("resnet18", "torchvision"),
+        *(
+            pytest.param(name, style, marks=SLOW)
+            for name, style in (
+                ("resnet18", "keras"), ("resnet34", "torchvision"), ("resnet50", "torchvision"),
+                ("resnet101", "keras"), ("resnet152", "torchvision"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_other_architectures_at_odd_and_even_sides(name, style):
+    trained, folded, weights, net = both(name, style)
+    for size in ((65, 70), (64, 101), (6, 5)):
+        for found, expected in zip(folded(random_images(2, *size)), trained(random_images(2, *size))):
+            assert_close(found, expected)
+    assert_as_numpy(folded, weights, net, (66, 97))
 
 
 def test_softplus_resolves_small_and_large_values():
@@ -78,9 +107,9 @@ def test_softplus_resolves_small_and_large_values():
     np.testing.assert_allclose(softplus(ms.Tensor(x)).asnumpy(), np.logaddexp(0, x.astype(np.float64)), rtol=2e-5)
 
 
-def test_the_same_image_gives_the_same_bits_whatever_ran_before(networks):
+def test_the_same_image_gives_the_same_bits_whatever_ran_before(resnet50):
     """MindSpore retunes how it shares a map among threads while a process runs."""
-    _, folded, _ = networks
+    folded = resnet50[1]
     images = [random_images(1, *size) for size in ((97, 129), (64, 64), (70, 101))]
     first = [folded(image) for image in images]
     order = np.random.default_rng(0).integers(0, len(images), 40)

@@ -1,4 +1,4 @@
-"""Starting weights: Keras files in both namings, with spatially asymmetric kernels; checkpoints; safetensors."""
+"""Weights: Keras files in both namings, with spatially asymmetric kernels; checkpoints; safetensors."""
 
 import json
 import logging
@@ -10,12 +10,12 @@ import numpy as np
 import numpy_delf as reference
 import pytest
 
-from src.config import Config
+from src.config import ModelConfig
 from src.device import set_up_device
 from src.errors import UserError
-from src.model.checkpoint import load_weights, save_weights
-from src.model.delf import AttentionNet, DelfNet, JointNet, TuningNet
-from src.model.pretrained import LoadReport, load_pretrained
+from src.model.keras_weights import read_keras_weights
+from src.model.networks import AttentionNet, DelfNet, JointNet, TuningNet
+from src.model.weights import LoadReport, load_pretrained, load_weights, save_weights, write_untrained
 
 UNITS = {2: (64, 64, 3), 3: (256, 128, 4), 4: (512, 256, 6), 5: (1024, 512, 3)}
 OLD = {"weight": "W_1:0", "bias": "b_1:0", "gamma": "gamma_1:0", "beta": "beta_1:0", "moving_mean": "running_mean_1:0",
@@ -82,7 +82,7 @@ def assert_holds(network, written):
 @pytest.mark.parametrize("naming", ["old", "new"])
 def test_every_tensor_lands_where_it_belongs(tmp_path, naming):
     written = write_keras(tmp_path / "weights.h5", naming)
-    network = TuningNet(Config(), 4)
+    network = TuningNet(ModelConfig(), 4)
     report = load_pretrained(network, tmp_path / "weights.h5")
     dense = ("descriptor_head.dense.bias", "descriptor_head.dense.weight")
     assert report == LoadReport(tuple(sorted(written)), dense, (), ())
@@ -94,7 +94,7 @@ def test_whole_keras_model_is_read_without_its_optimizer(tmp_path):
     with h5py.File(tmp_path / "model.h5", "a") as file:
         file["model_weights/predictions/predictions/kernel:0"] = np.zeros((2048, 1000), np.float32)
         file["optimizer_weights/conv1_conv/kernel:0"] = np.zeros((7, 7, 3, 64), np.float32)
-    network = TuningNet(Config(), 4)
+    network = TuningNet(ModelConfig(), 4)
     report = load_pretrained(network, tmp_path / "model.h5")
     assert report.loaded == tuple(sorted(written))
     assert report.unexpected == ("model_weights/predictions/predictions/kernel:0",)
@@ -104,7 +104,7 @@ def test_whole_keras_model_is_read_without_its_optimizer(tmp_path):
 def test_converted_stem_answers_as_the_original_does(tmp_path):
     """The Caffe stem on BGR minus mean and ours on (RGB - 128) / 128: equal away from the border."""
     written = write_keras(tmp_path / "weights.h5", "old")
-    network = TuningNet(Config(), 4)
+    network = TuningNet(ModelConfig(), 4)
     load_pretrained(network, tmp_path / "weights.h5")
     kernel = written["backbone.conv1.weight"].transpose(3, 2, 0, 1)
     converted = network.backbone.conv1.weight.asnumpy()
@@ -121,7 +121,7 @@ def test_converted_stem_answers_as_the_original_does(tmp_path):
 
 def test_load_stem_false_leaves_the_stem(tmp_path):
     write_keras(tmp_path / "weights.h5", "new")
-    network = TuningNet(Config(), 4)
+    network = TuningNet(ModelConfig(), 4)
     before = network.backbone.conv1.weight.asnumpy().copy()
     load_pretrained(network, tmp_path / "weights.h5", load_stem=False)
     np.testing.assert_array_equal(network.backbone.conv1.weight.asnumpy(), before)
@@ -137,7 +137,7 @@ def test_load_stem_false_leaves_the_stem(tmp_path):
     ],
 )
 def test_files_that_do_not_fit_are_refused_and_change_nothing(tmp_path, name, shape, message):
-    network = TuningNet(Config(), 4)
+    network = TuningNet(ModelConfig(), 4)
     before = values_of(network)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file[name] = np.zeros(shape, np.float32)
@@ -150,7 +150,7 @@ def test_files_that_do_not_fit_are_refused_and_change_nothing(tmp_path, name, sh
 
 
 def test_damaged_files_are_refused_by_name(tmp_path):
-    network = TuningNet(Config(), 4)
+    network = TuningNet(ModelConfig(), 4)
     with h5py.File(tmp_path / "cut.h5", "w") as file:
         file["bn_conv1/gamma:0"] = np.ones(64, np.float32)
     (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:1500])
@@ -164,20 +164,20 @@ def test_damaged_files_are_refused_by_name(tmp_path):
 
 
 def test_checkpoint_of_stage_tuning_in_the_other_networks(tmp_path):
-    tuned = TuningNet(Config(), 4)
+    tuned = TuningNet(ModelConfig(), 4)
     save_weights(tuned, tmp_path / "tuning.ckpt")
-    attention = AttentionNet(Config(), 4)
+    attention = AttentionNet(ModelConfig(), 4)
     load_weights(attention, tmp_path / "tuning.ckpt", ["backbone"])
     name = "backbone.conv4.5.conv_b.weight"
     np.testing.assert_array_equal(values_of(attention)[name], values_of(tuned)[name])
     with pytest.raises(UserError, match="holds no attention; train the second stage first"):
-        load_weights(DelfNet(Config()), tmp_path / "tuning.ckpt", ["backbone", "attention"])
+        load_weights(DelfNet(ModelConfig()), tmp_path / "tuning.ckpt", ["backbone", "attention"])
 
 
 def test_fine_tuning_on_other_classes_drops_both_heads_and_says_so(tmp_path, caplog):
-    trained = JointNet(Config(), 4)
+    trained = JointNet(ModelConfig(), 4)
     save_weights(trained, tmp_path / "joint.ckpt")
-    network = JointNet(Config(), 7)
+    network = JointNet(ModelConfig(), 7)
     before = values_of(network)
     with caplog.at_level(logging.INFO):
         report = load_pretrained(network, tmp_path / "joint.ckpt")
@@ -187,7 +187,7 @@ def test_fine_tuning_on_other_classes_drops_both_heads_and_says_so(tmp_path, cap
     for name, value in values_of(network).items():
         expected = before if ".dense." in name else values_of(trained)
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
-    assert load_pretrained(JointNet(Config(), 4), tmp_path / "joint.ckpt").head_dropped == ()
+    assert load_pretrained(JointNet(ModelConfig(), 4), tmp_path / "joint.ckpt").head_dropped == ()
 
 
 def test_optimizer_state_in_a_checkpoint_is_passed_over(tmp_path, caplog):
@@ -195,7 +195,7 @@ def test_optimizer_state_in_a_checkpoint_is_passed_over(tmp_path, caplog):
     stored = [{"name": name, "data": ms.Tensor(np.ones(size, np.float32))} for name, size in tensors.items()]
     ms.save_checkpoint(stored, str(tmp_path / "state.ckpt"))
     with caplog.at_level(logging.DEBUG):
-        report = load_pretrained(TuningNet(Config(), 4), tmp_path / "state.ckpt")
+        report = load_pretrained(TuningNet(ModelConfig(), 4), tmp_path / "state.ckpt")
     assert report.loaded == ("backbone.bn1.gamma",) and report.unexpected == ("x",)
     assert "unexpected, left out: x" in caplog.text
     assert "descriptor_head.dense.weight" in report.missing and "descriptor_head.dense.weight" in caplog.text
@@ -203,7 +203,7 @@ def test_optimizer_state_in_a_checkpoint_is_passed_over(tmp_path, caplog):
 
 def test_safetensors_load(tmp_path):
     save_file = pytest.importorskip("safetensors.numpy").save_file
-    network = TuningNet(Config(), 4)
+    network = TuningNet(ModelConfig(), 4)
     kernel = np.random.default_rng(7).normal(size=(64, 3, 7, 7)).astype(np.float16)
     tensors = {"backbone.conv1.weight": kernel, "other": np.zeros(2, np.float32)}
     save_file(tensors, str(tmp_path / "weights.safetensors"))
@@ -218,7 +218,7 @@ def test_damaged_safetensors_and_types_numpy_lacks_are_refused(tmp_path, kind, d
     header = json.dumps({"a": {"dtype": kind, "shape": [2], "data_offsets": [0, 8 if kind == "F32" else 2]}}).encode()
     (tmp_path / "bad.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
     with pytest.raises(UserError, match=r"bad\.safetensors: cannot be read"):
-        load_pretrained(TuningNet(Config(), 4), tmp_path / "bad.safetensors")
+        load_pretrained(TuningNet(ModelConfig(), 4), tmp_path / "bad.safetensors")
 
 
 def test_without_the_safetensors_library_the_install_line_is_named(tmp_path, monkeypatch):
@@ -226,4 +226,92 @@ def test_without_the_safetensors_library_the_install_line_is_named(tmp_path, mon
     (tmp_path / "weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"data")
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(UserError, match=r"pip install -r requirements-extras\.txt"):
-        load_pretrained(TuningNet(Config(), 4), tmp_path / "weights.safetensors")
+        load_pretrained(TuningNet(ModelConfig(), 4), tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("names,ours", [
+    (("res4b22_branch2c", "conv4_block23_3_conv"), "backbone.conv4.22.conv_c"),
+    (("bn4b1_branch1", "bn4b_branch1", "conv4_block2_0_bn"), "backbone.conv4.1.bn_shortcut"),
+    (("res4b35_branch2b", "conv4_block36_2_conv"), "backbone.conv4.35.conv_b"),
+    (("res5c_branch2a", "res5b2_branch2a", "conv5_block3_1_conv"), "descriptor_head.conv5.2.conv_a"),
+    (("bn3a_branch2a", "conv3_block1_1_bn"), "backbone.conv3.0.bn_a"),
+])  # fmt: skip
+def test_keras_names_of_deeper_networks(tmp_path, names, ours):
+    for name in names:
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file[f"{name}/{name}/beta:0"] = np.ones(3, np.float32)
+            file["res4b36_branch2a/beta:0"] = np.ones(3, np.float32)  # no network has a 37th unit
+        assert set(read_keras_weights(tmp_path / f"{name}.h5")) == {f"{ours}.beta", "res4b36_branch2a/beta:0"}
+
+
+def test_imagenet_weights_leave_the_attention_as_it_starts(tmp_path, caplog):
+    """The same numbers whichever way they are loaded: at once, as a checkpoint's, or to start training from."""
+    written = write_keras(tmp_path / "imagenet.weights", "new")  # known by its content, not by its name
+    ms.set_seed(5)
+    network = DelfNet(ModelConfig())
+    before = values_of(network)
+    with caplog.at_level(logging.INFO):
+        load_weights(network, tmp_path / "imagenet.weights", ["backbone", "attention"])
+    assert caplog.text.count("attention, which stays untrained") == 1
+    assert_holds(network, {name: value for name, value in written.items() if name.startswith("backbone")})
+    for name, value in values_of(network).items():
+        if name.startswith("attention"):
+            np.testing.assert_array_equal(value, before[name])
+    ms.set_seed(5)
+    model = ModelConfig(imagenet_checkpoint=tmp_path / "imagenet.weights")
+    write_untrained(model, tmp_path / "made.ckpt")
+    again = DelfNet(ModelConfig())
+    load_weights(again, tmp_path / "made.ckpt", ["backbone", "attention"])
+    for name, value in values_of(again).items():
+        np.testing.assert_array_equal(value, values_of(network)[name], err_msg=name)
+    attention = AttentionNet(ModelConfig(), 4)
+    load_weights(attention, tmp_path / "imagenet.weights", ["backbone"])
+    name = "backbone.conv3.1.bn_b.gamma"
+    np.testing.assert_array_equal(values_of(attention)[name], values_of(network)[name])
+
+
+def test_load_stem_false_holds_for_a_whole_network(tmp_path):
+    write_keras(tmp_path / "weights.h5", "new")
+    network = DelfNet(ModelConfig())
+    before = values_of(network)
+    load_weights(network, tmp_path / "weights.h5", ["backbone", "attention"], load_stem=False)
+    after = values_of(network)
+    kept = {name for name in before if (before[name] == after[name]).all()}
+    assert {name for name in kept if not name.startswith("attention.")} == {
+        f"backbone.{name}" for name in ("conv1.weight", "conv1.bias", "bn1.gamma", "bn1.beta", "bn1.moving_mean",
+                                        "bn1.moving_variance")
+    }  # fmt: skip
+
+
+def test_an_untrained_checkpoint_is_known_by_its_numbers(tmp_path, caplog):
+    for seed, output in ((3, "a.ckpt"), (3, "a.ckpt"), (4, "b.ckpt")):
+        ms.set_seed(seed)
+        with caplog.at_level(logging.INFO):
+            write_untrained(ModelConfig(), tmp_path / output)
+    assert caplog.text.count("a.ckpt: already made") == 1
+    with pytest.raises(UserError, match=r"a\.ckpt: made under other settings \(weights\)"):
+        write_untrained(ModelConfig(), tmp_path / "a.ckpt")
+    write_untrained(ModelConfig(), tmp_path / "a.ckpt", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "own,other",
+    [
+        (("resnet50", "keras"), ("resnet101", "keras")),  # which holds every parameter of the first
+        (("resnet18", "torchvision"), ("resnet18", "keras")),  # this too
+        (("resnet50", "keras"), ("resnet18", "keras")),
+        (("resnet34", "torchvision"), ("resnet50", "torchvision")),
+    ],
+)
+def test_weights_of_another_architecture_are_told(tmp_path, own, other):
+    model, foreign = (ModelConfig(architecture=name, weights_style=style) for name, style in (own, other))
+    write_untrained(foreign, tmp_path / "other.ckpt")
+    with pytest.raises(UserError) as caught:
+        load_weights(DelfNet(model), tmp_path / "other.ckpt", ["backbone"])
+    assert "other.ckpt: weights of {} in style {}, the recipe's network is {} in style {}; ".format(
+        *other, *own
+    ) in str(caught.value)
+    assert str(caught.value).endswith("give `architecture` {} and `weights_style` {}".format(*other))
+    with pytest.raises(UserError, match="give `architecture`"):
+        load_pretrained(TuningNet(model, 3), tmp_path / "other.ckpt")
+    load_weights(AttentionNet(foreign, 3), tmp_path / "other.ckpt", ["backbone"])
