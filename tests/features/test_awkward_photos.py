@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from src.config import Config
-from src.features.extract_to_file import extract_to_file
+from src.features.extraction import extract_to_file
 from src.features.feature_file import FeatureFile
 from src.features.photos import photos_of_folder
 from tests.deep_png import write_16_bit_png
-from tests.features.fake_network import load_fake_network
+from tests.features.fake_network import load_fake_network, sections
 
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 PHOTO = Image.fromarray(NOISE)
@@ -79,7 +79,7 @@ def place(tmp_path_factory):
     )
     photos = photos_of_folder(folder)
     (folder / "words.jpg").unlink()  # gone between listing and reading
-    extract_to_file(photos, "", root / "features.h5", config, load_network=load_fake_network)
+    extract_to_file(photos, root / "features.h5", *sections(config), load_network=load_fake_network)
     return root
 
 
@@ -111,12 +111,12 @@ def test_what_reading_told_is_recorded(place):
 def test_without_a_size_limit_the_huge_photo_says_what_to_do(place):
     config = Config(checkpoint_path=str(place / "delf.ckpt"), max_feature_num=9)
     photos = [photo for photo in photos_of_folder(place / "photos") if photo.name in ("huge.jpg", "plain.jpg")]
-    extract_to_file(photos, "", place / "whole.h5", config, load_network=load_fake_network)
+    extract_to_file(photos, place / "whole.h5", *sections(config), load_network=load_fake_network)
     with FeatureFile(place / "whole.h5") as made:
         assert made.names == ["plain.jpg"]
     reason = (place / "whole.h5.failed.txt").read_text().split("\t")[1]
     assert reason.startswith(f"{place / 'photos' / 'huge.jpg'}: its pyramid level of scale 2 has 18000 x 13400 pixels")
-    assert "give --max_image_size" in reason
+    assert "give `max_image_size`" in reason
 
 
 def test_name_that_is_no_text(place, tmp_path):
@@ -127,7 +127,8 @@ def test_name_that_is_no_text(place, tmp_path):
         pytest.skip("the file system takes UTF-8 alone")
     (tmp_path / "good.jpg").write_bytes(FILES["plain.jpg"][0])
     config = Config(checkpoint_path=str(place / "delf.ckpt"), image_scales=(1.0,))
-    extract_to_file(photos_of_folder(tmp_path), "", tmp_path / "f.h5", config, load_network=load_fake_network)
+    photos = photos_of_folder(tmp_path)
+    extract_to_file(photos, tmp_path / "f.h5", *sections(config), load_network=load_fake_network)
     with FeatureFile(tmp_path / "f.h5") as made:
         assert made.names == ["good.jpg"]
     assert "its name is not UTF-8" in (tmp_path / "f.h5.failed.txt").read_text()

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.features.keypoints import (
+from src.features.pca import Pca, apply_pca
+from src.features.pyramid import (
     box_areas,
     box_centres,
     intersections,
     intersections_over_unions,
     non_max_suppression,
+    normalise,
+    resize_image,
 )
-from src.features.pca import Pca, apply_pca
-from src.features.pyramid import normalise, resize_image
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "delf_vectors.json"
 AREAS = ("extraction", "nms")

@@ -25,19 +25,19 @@ EXTRACTION = """
 import functools, sys, time
 from pathlib import Path
 from src.config import Config
-from src.features import worker
-from src.features.extract_to_file import extract_to_file
+from src.features import feature_parts
+from src.features.extraction import extract_to_file
 from src.features.photos import photos_of_folder
 from tests.features.fake_network import load_fake_network
 
-def load_slow_network(config, device_id):
-    network = load_fake_network(config)
+def load_slow_network(run, model, device_id, threads):
+    network = load_fake_network(run, model)
     def slow(level):
         time.sleep(0.08 * len(sys.argv[3]))  # sixty photos outlast ten kills, by two workers too
         return network(level)
     return slow
 
-worker.PartWriter = functools.partial(worker.PartWriter, photos_per_part=3)
+feature_parts.PartWriter = functools.partial(feature_parts.PartWriter, photos_per_part=3)
 if __name__ == "__main__":
     folder, output, devices, network = sys.argv[1:]
     config = Config(checkpoint_path=f"{folder}/../delf.ckpt", image_scales=(1.0,), max_feature_num=4, num_workers=2,
@@ -45,7 +45,8 @@ if __name__ == "__main__":
     photos = photos_of_folder(folder)
     print("ready", flush=True)
     load = load_slow_network if network == "fake" else None
-    extract_to_file(photos, "", output, config, [int(digit) for digit in devices], load)
+    extract_to_file(photos, output, config.run, config.model, config.extraction, "", [int(digit) for digit in devices],
+                    load_network=load)
 """
 
 
@@ -139,7 +140,7 @@ def test_sixty_photos_ten_kills(tmp_path, devices, longest):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_workers_asked_to_stop_finish_their_parts(tmp_path, number):
+def test_workers_asked_to_stop_leave_finished_parts(tmp_path, number):
     (tmp_path / "delf.ckpt").write_bytes(b"weights")
     _photos(tmp_path, COUNT)
     process = _start(tmp_path, tmp_path / "stopped.h5", "01", start_new_session=True)
@@ -159,9 +160,9 @@ def test_the_real_network(tmp_path):
     import mindspore as ms
 
     from src.config import Config
-    from src.model.delf import DelfNet
+    from src.model.networks import DelfNet
 
-    ms.save_checkpoint(DelfNet(Config()), str(tmp_path / "delf.ckpt"))
+    ms.save_checkpoint(DelfNet(Config().model), str(tmp_path / "delf.ckpt"))
     _photos(tmp_path, 30)
     _finish(tmp_path, tmp_path / "straight.h5", "0", "real")
     wait = partial(_until_a_part_more, tmp_path)

@@ -8,7 +8,6 @@ from src.features.photos import (
     photos_digest,
     photos_of_folder,
     photos_of_list,
-    photos_of_queries,
     photos_of_shard,
     with_prefix,
 )
@@ -20,18 +19,6 @@ def folder(tmp_path):
     for name in ("jpg/all_souls_000013.jpg", "jpg/radcliffe_1.JPG", "b.png", "a.png"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(name.encode())
-    return root
-
-
-@pytest.fixture
-def ground_truth(tmp_path):
-    root = tmp_path / "gt"
-    root.mkdir()
-    queries = {"all_souls_1": "oxc1_all_souls_000013 136.5 34.1 648.5 955.7", "radcliffe_1": "radcliffe_1 1 2 30 40"}
-    for name, line in queries.items():
-        (root / f"{name}_query.txt").write_text(line + "\n")
-        for label in ("good", "ok", "junk"):
-            (root / f"{name}_{label}.txt").write_text("a\n")
     return root
 
 
@@ -69,23 +56,6 @@ def test_list_that_is_none(folder, tmp_path):
         photos_of_list(folder, tmp_path / "empty.txt")
     with pytest.raises(UserError, match="not a text file"):
         photos_of_list(folder, tmp_path / "photo.txt")
-
-
-def test_queries_are_cropped_as_the_protocol_says(folder, ground_truth):
-    photos, protocol = photos_of_queries(folder, ground_truth, "classic")
-    assert protocol == "classic"
-    assert photos == [
-        Photo("all_souls_1", str(folder / "jpg/all_souls_000013.jpg"), (136, 34, 648, 956)),
-        Photo("radcliffe_1", str(folder / "jpg/radcliffe_1.JPG"), (1, 2, 30, 40)),
-    ]
-    photos, protocol = photos_of_queries(folder, ground_truth)
-    assert protocol == "modelzoo" and [photo.box for photo in photos] == [None, None]
-
-
-def test_query_without_photo(folder, ground_truth):
-    (folder / "jpg/radcliffe_1.JPG").unlink()
-    with pytest.raises(UserError, match="no photo radcliffe_1 in it, which query radcliffe_1 needs"):
-        photos_of_queries(folder, ground_truth)
 
 
 def test_digest_follows_what_matters(folder, tmp_path):
@@ -128,5 +98,5 @@ def test_prefix(folder):
     assert with_prefix(photos, "") == photos
     assert with_prefix(photos, "distractors/")[0].name == "distractors/a.png"
     for prefix in ("/", "/a", "../", "a//b", "./"):
-        with pytest.raises(UserError, match="--name_prefix is"):
+        with pytest.raises(UserError, match="`name_prefix` is"):
             with_prefix(photos, prefix)

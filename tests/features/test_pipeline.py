@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.config import Config
 from src.errors import UserError
-from src.features import pipeline
-from src.features.extractor import ExtractionSettings, extract
+from src.features import encoder
 from src.features.photos import photos_of_folder
 from src.features.pipeline import Pipeline
 from src.images import load_image
-from tests.features.fake_network import fake_network
+from tests.features.fake_network import encoder_of, fake_network
 
-SETTINGS = ExtractionSettings.from_config(Config(image_scales=(1.0,), max_feature_num=5))
+SETTINGS = {"image_scales": (1.0,), "max_feature_num": 5}
 COUNT = 12
 
 
@@ -37,19 +35,19 @@ def _run(photos, network=fake_network, deliver=None, threads=2, take=None):
         delivered[photo.name] = result
 
     try:
-        Pipeline(network, SETTINGS, None, threads).run(take or (lambda _: next(remaining)), keep)
+        Pipeline(encoder_of(network, **SETTINGS), threads).run(take or (lambda _: next(remaining)), keep)
     except BaseException as error:
         error.delivered = delivered
         raise
     return delivered
 
 
-def test_features_are_those_of_extract(photos):
+def test_features_are_those_of_the_encoder_alone(photos):
     delivered = _run(photos)
     assert list(delivered) == [photo.name for photo in photos]
     for photo in photos:
-        expected = extract(load_image(photo.path), fake_network, SETTINGS)
-        assert np.array_equal(delivered[photo.name].features.descriptors, expected.descriptors)
+        expected = encoder_of(**SETTINGS).encode(load_image(photo.path)).local
+        assert np.array_equal(delivered[photo.name].encoded.local.descriptors, expected.descriptors)
 
 
 def _wait_until(condition):
@@ -61,7 +59,7 @@ def _wait_until(condition):
 
 def test_stages_run_at_the_same_time(photos, monkeypatch):
     """The network waits until the next photo is being read, delivery until the network is at the next one."""
-    read, seen, delivered, real = [], [], [], pipeline.load_photo
+    read, seen, delivered, real = [], [], [], encoder.load_photo
 
     def load(*arguments):
         read.append(arguments)
@@ -76,13 +74,13 @@ def test_stages_run_at_the_same_time(photos, monkeypatch):
         delivered.append(photo)
         _wait_until(lambda: len(seen) > min(len(delivered), COUNT - 1))
 
-    monkeypatch.setattr(pipeline, "load_photo", load)
+    monkeypatch.setattr(encoder, "load_photo", load)
     assert len(_run(photos, network, deliver)) == COUNT
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_slow_network_holds_the_readers_back(photos, monkeypatch, threads):
-    read, ahead, real = [], [], pipeline.load_photo
+    read, ahead, real = [], [], encoder.load_photo
 
     def load(*arguments):
         read.append(arguments)
@@ -92,7 +90,7 @@ def test_a_slow_network_holds_the_readers_back(photos, monkeypatch, threads):
         ahead.append(len(read) - len(ahead))
         return fake_network(level)
 
-    monkeypatch.setattr(pipeline, "load_photo", load)
+    monkeypatch.setattr(encoder, "load_photo", load)
     _run(photos, network, threads=threads)
     assert len(ahead) == COUNT and max(ahead) <= threads + 1
 

@@ -46,7 +46,7 @@ def test_reduced_decoding_is_resized_as_the_photo_would_be():
 @pytest.mark.parametrize(("height", "width"), [(2048, 2048), (8191, 512), (50, 81920)])
 def test_largest_level_has_a_limit(height, width):
     require_affordable(height, width, (0.5, 2.0))
-    with pytest.raises(UserError, match=r"scale 2\.5 has .* give --max_image_size (\d+) or less") as refused:
+    with pytest.raises(UserError, match=r"scale 2\.5 has .* give `max_image_size` (\d+) or less") as refused:
         require_affordable(height, width, (0.5, 2.5))
     side = int(str(refused.value).split()[-3])
     ratio = side / max(height, width)
@@ -69,7 +69,7 @@ def test_normalise():
     pixels = np.array([[[3, 255, 0], [34, 12, 5]], [[45, 5, 65], [56, 77, 89]]], np.uint8)
     expected = [[[-1, 125, -2.5], [14.5, 3.5, 0]], [[20, 0, 30], [25.5, 36, 42]]]  # reference test vector
     assert normalise(pixels, 5.0, 2.0).tolist() == expected
-    assert normalise(np.array([0, 128, 255], np.uint8)).tolist() == [-1.0, 0.0, 127 / 128]
+    assert normalise(np.array([0, 128, 255], np.uint8), 128.0, 128.0).tolist() == [-1.0, 0.0, 127 / 128]
 
 
 def test_level_size_rounds_the_float32_product_half_to_even():

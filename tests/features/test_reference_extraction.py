@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from src.config import Config
-from src.features.extractor import ExtractionSettings, extract
 from src.features.pca import Pca
+from tests.features.fake_network import encoder_of, sections
 from tests.features import numpy_extraction
 from tests.model import numpy_delf
 
@@ -67,11 +67,10 @@ def assert_agree(features, expected):
 
 @pytest.mark.parametrize(("sides", "changes"), PHOTOS)
 def test_ten_photos_of_real_sizes(sides, changes):
-    settings = ExtractionSettings.from_config(Config(**{"pca_dim": 12, **changes}))
     image, pca = photo(*sides, seed=sum(sides)), made_up_pca(CHANNELS)
+    encoder = encoder_of(sampling_network, pca, **{"pca_dim": 12, **changes})
     assert_agree(
-        extract(image, sampling_network, settings, pca),
-        numpy_extraction.extract(image, sampling_network, settings, pca),
+        encoder.encode(image).local, numpy_extraction.extract(image, sampling_network, encoder.extraction, pca)
     )
 
 
@@ -79,11 +78,11 @@ def test_ten_photos_of_real_sizes(sides, changes):
 def test_the_real_network(tmp_path):
     import mindspore as ms
 
-    from src.engines.choose import load_network
-    from src.model.delf import DelfNet
+    from src.engines import load_network
+    from src.model.networks import DelfNet
 
     config = Config(device_target="CPU", engine="mindspore", image_scales=(0.7071, 1.0), kernel_init="he", pca_dim=12)
-    network = DelfNet(config)
+    network = DelfNet(config.model)
     ms.save_checkpoint(network, str(tmp_path / "delf.ckpt"))
     weights = {name: parameter.asnumpy().astype(float) for name, parameter in network.parameters_and_names()}
 
@@ -91,7 +90,7 @@ def test_the_real_network(tmp_path):
         feature_map = numpy_delf.block3(level[0].astype(float), weights)
         return feature_map.transpose(1, 2, 0), numpy_delf.attention(feature_map, weights)[0]
 
-    config = config.replace(checkpoint_path=str(tmp_path / "delf.ckpt"))
-    settings, pca, image = ExtractionSettings.from_config(config), made_up_pca(1024), photo(200, 150, seed=1)
-    features = extract(image, load_network(config), settings, pca)
-    assert_agree(features, numpy_extraction.extract(image, numpy_network, settings, pca))
+    run, model, extraction = sections(config.replace(checkpoint_path=str(tmp_path / "delf.ckpt")))
+    pca, image = made_up_pca(1024), photo(200, 150, seed=1)
+    encoder = encoder_of(load_network(run, model), pca, **extraction.values())
+    assert_agree(encoder.encode(image).local, numpy_extraction.extract(image, numpy_network, extraction, pca))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from src.config import Config
 from src.engines.choose import NAMES, installed_engines
-from src.features.extract_to_file import extract_to_file
+from src.features.extraction import extract_to_file
 from src.features.photos import photos_of_folder
 
 SIZES = [(150, 201), (96, 128), (333, 250), (64, 64), (201, 150), (180, 77), (128, 96), (260, 190)]
@@ -18,10 +18,10 @@ def place(tmp_path_factory):
     """Photos of many sizes and the checkpoint of an untrained network."""
     import mindspore as ms
 
-    from src.model.delf import DelfNet
+    from src.model.networks import DelfNet
 
     root = tmp_path_factory.mktemp("same")
-    ms.save_checkpoint(DelfNet(Config(kernel_init="he")), str(root / "delf.ckpt"))
+    ms.save_checkpoint(DelfNet(Config(kernel_init="he").model), str(root / "delf.ckpt"))
     (root / "photos").mkdir()
     for number, size in enumerate(SIZES):
         noise = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -32,7 +32,7 @@ def place(tmp_path_factory):
 def _features(place, config, numbers, devices=(0,)):
     """Name -> dataset -> bytes."""
     photos = [photo for photo in photos_of_folder(place / "photos") if int(photo.name[0]) in numbers]
-    extract_to_file(photos, "", place / "features.h5", config, devices)
+    extract_to_file(photos, place / "features.h5", config.run, config.model, config.extraction, devices=devices)
     with h5py.File(place / "features.h5", "r") as file:
         return {name: {key: item[()].tobytes() for key, item in group.items()} for name, group in file.items()}
 
@@ -41,7 +41,7 @@ def _features(place, config, numbers, devices=(0,)):
 @pytest.mark.parametrize("engine", NAMES)
 def test_same_features(place, engine):
     config = Config(checkpoint_path=str(place / "delf.ckpt"), device_target="CPU", engine=engine, overwrite=True)
-    if engine not in installed_engines(config):
+    if engine not in installed_engines(config.run, config.model):
         pytest.skip(f"{engine} is not installed")
     everything = range(len(SIZES))
     expected = _features(place, config, everything)

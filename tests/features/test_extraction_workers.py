@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from PIL import Image
 
 from src.config import Config
 from src.errors import UserError
-from src.features.feature_parts import finished_photos
 from src.features.photos import photos_of_folder
-from src.features.worker import Job
-from src.features.workers import extract_photos
+from src.features.delf_encoder import DelfEncoder
+from src.features.extraction import encode_on_devices
+from src.model.architectures import architecture_of
 from tests.features.fake_network import load_deadly_network, load_fake_network
 
 CONFIG = Config(image_scales=(1.0,), max_feature_num=5, num_workers=1)
@@ -26,32 +27,37 @@ def folder(tmp_path):
     for number in range(12):
         pixels = generator.integers(0, 200, (40, 50, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number:02d}.png")
-    (tmp_path / "parts").mkdir()
     return tmp_path
 
 
 def _run(folder, devices, load_network=load_fake_network):
-    photos = photos_of_folder(folder)
-    failures = extract_photos(photos, Job(CONFIG, None, folder / "parts", load_network), devices)
-    finished = finished_photos(folder / "parts")
-    assert sorted([*finished, *failures]) == [photo.name for photo in photos]
-    return failures
+    """The photos without features and why; all others have some."""
+    photos, received = photos_of_folder(folder), {}
+    load = partial(load_network, CONFIG.run, CONFIG.model)
+    encoder = DelfEncoder(CONFIG.extraction, architecture_of(CONFIG.model), load_network=load)
+    encode_on_devices(photos, encoder, 1, devices, lambda photo, result: received.setdefault(photo.name, result))
+    assert sorted(received) == [photo.name for photo in photos]
+    assert all(isinstance(result, str) or len(result.encoded.local) for result in received.values())
+    return {name: result for name, result in received.items() if isinstance(result, str)}
 
 
-def load_late_network(config, device_id=0):
+def load_late_network(run, model, device_id=0, threads=0):
     """The others have a second to die in."""
     if device_id == 0:
         time.sleep(1)
-    return load_fake_network(config, device_id)
+    return load_fake_network(run, model, device_id)
 
 
 def test_a_worker_that_dies_at_once_is_done_without(folder, caplog):
     assert _run(folder, (9, 0), load_late_network) == {}
-    assert "worker 0 ended with status -9 (-9: killed, mostly for lack of memory); its photos go" in caplog.text
+    assert (
+        "extraction worker 9 ended with status -9 (-9: killed, mostly for lack of memory); what it had goes"
+        in caplog.text
+    )
 
 
 def test_all_workers_dead(folder):
-    with pytest.raises(UserError, match=r"status -9 .*the last one; run again with fewer --devices"):
+    with pytest.raises(UserError, match=r"status -9 .*the last one; run again with fewer of them"):
         _run(folder, (9, 9))
 
 
@@ -63,9 +69,9 @@ def test_a_photo_that_kills_is_found_and_the_rest_done(folder):
     assert failures["05.png"] == f"{folder / '05.png'}: two workers died over it (status -9)"
 
 
-def load_dying_network(config, device_id=0):
-    """Worker 1 dies at its third photo, when other photos of its part are extracted but not finished."""
-    network, calls = load_fake_network(config), []
+def load_dying_network(run, model, device_id=0, threads=0):
+    """Worker 1 dies at its third photo."""
+    network, calls = load_fake_network(run, model), []
 
     def dying(level):
         calls.append(level)
@@ -78,6 +84,6 @@ def load_dying_network(config, device_id=0):
     return dying
 
 
-def test_photos_of_a_dead_workers_unfinished_part_are_done_again(folder, caplog):
+def test_photos_in_work_at_a_dead_worker_are_done_by_the_others(folder, caplog):
     assert _run(folder, (0, 1), load_dying_network) == {}
     assert "worker 1 ended with status -9" in caplog.text

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.features.keypoints import (
+from src.features.pyramid import (
     box_areas,
     box_centres,
     intersections,
@@ -14,7 +14,9 @@ from src.features.keypoints import (
     non_max_suppression,
     receptive_boxes,
 )
+from src.model.architectures import ReceptiveField
 
+FIELD = ReceptiveField(291, 32, 145)
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "delf_vectors.json"
 CLUSTERS = np.array(
     [[0, 0, 1, 1], [0, 0.1, 1, 1.1], [0, -0.1, 1, 0.9], [0, 10, 1, 11], [0, 10.1, 1, 11.1], [0, 100, 1, 101]]
@@ -23,10 +25,10 @@ CLUSTER_SCORES = np.array([0.9, 0.75, 0.6, 0.95, 0.5, 0.3])
 
 
 def test_receptive_boxes_and_centres():
-    boxes = receptive_boxes(2, 3, 0.5)
+    boxes = receptive_boxes(2, 3, 0.5, FIELD)
     assert boxes[0].tolist() == [-290, -290, 290, 290]
     assert box_centres(boxes).tolist() == [[0, 0], [0, 64], [0, 128], [64, 0], [64, 64], [64, 128]]  # (y, x), row-major
-    assert box_areas(receptive_boxes(1, 1, 1.0)).tolist() == [290.0**2]
+    assert box_areas(receptive_boxes(1, 1, 1.0, FIELD)).tolist() == [290.0**2]
 
 
 def test_box_centres():
@@ -92,7 +94,7 @@ def _slow_suppression(boxes, scores, threshold, max_count):
 @pytest.mark.parametrize("threshold", [0.2, 0.6, 0.95, 1.0])
 def test_suppression_against_loops(threshold):
     generator = np.random.default_rng(3)
-    boxes = np.concatenate([receptive_boxes(6, 8, scale) for scale in (0.5, 1.0, 2.0)])
+    boxes = np.concatenate([receptive_boxes(6, 8, scale, FIELD) for scale in (0.5, 1.0, 2.0)])
     scores = generator.integers(0, 40, len(boxes)) / 8.0  # many ties
     expected = _slow_suppression(boxes, scores, threshold, 50)
     assert non_max_suppression(boxes, scores, threshold, 50).tolist() == expected
