@@ -1,20 +1,19 @@
-"""Search a collection with photos that are in no index yet: extract, rank, verify."""
+"""Search a photo index with photos that are in no index yet: extract, rank, verify."""
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from ..artifacts import PathLike
-from ..config import Config
+from ..config import MatchingConfig, ModelConfig, RetrievalConfig, RunConfig
 from ..errors import UserError
-from ..features.delf_extractor import DelfExtractor, load_delf
-from ..features.extractor import Network
+from ..features.encoder import LoadNetwork, load_encoder
 from ..features.photos import Photo, photos_of_folder
 from ..records import LocalFeatures, Matches
-from .collection import Collection
-from .index import PhotoIndex
-from .search import rank_photos, verify_pairs
+from .index import DescriptorIndex
+from .photo_index import PhotoIndex
+from .search import open_search
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +25,10 @@ class Result:
     Attributes:
         rank: from 1.
         number: of the photo in the index.
-        name: of its file, relative to the collection's photos.
-        score: as ``rank_photos`` gives it.
-        matches: of the photo (A) and the query (B); ``inliers`` is None when they were too few to be verified.
+        name: of its file, relative to the folder of the indexed photos.
+        score: as ``Search.rank`` gives it.
+        matches: of the photo (A) and the query (B), which the score rests on; ``inliers`` is None when they were not
+            verified.
     """
 
     rank: int
@@ -67,43 +67,44 @@ def query_photos(path: PathLike) -> List[Photo]:
 
 
 def search_photos(
-    collection: Collection,
-    index: PhotoIndex,
-    queries: List[Photo],
+    photo_index: PhotoIndex,
+    index: DescriptorIndex,
+    queries: Sequence[Photo],
     top_k: int,
-    config: Config,
-    load_network: Callable[[Config, int], Network] = load_delf,
+    run: RunConfig,
+    model: ModelConfig,
+    matching: MatchingConfig,
+    retrieval: RetrievalConfig,
+    load_network: Optional[LoadNetwork] = None,
 ) -> Iterator[Found]:
-    """Search the collection with one query photo after the other; those that cannot be read are logged and left out.
+    """Search with one query photo after the other; those that cannot be read are logged and left out.
 
     Args:
-        collection: whose checkpoint, PCA and extraction settings the queries get too.
-        index: of the collection, loaded.
+        photo_index: whose checkpoint, PCA and extraction settings the queries get too.
+        index: of ``photo_index``, loaded.
         queries: photos.
         top_k: results of each query, at most; photos without one correspondence are no results.
-        config: recipe; its matching and retrieval sections, and ``checkpoint_path`` where the checkpoint has moved.
-        load_network: makes the network.
+        run, model, matching, retrieval: sections of the recipe; of ``model`` the engine, and ``checkpoint_path`` where
+            the checkpoint has moved.
+        load_network: makes the network; None = that of the engines.
 
     Raises:
         UserError: checkpoint gone or another one.
     """
-    extractor = DelfExtractor.from_config(collection.extraction(config), load_network)
-    for query in queries:
-        try:
-            features = extractor.extract(query.path)
-        except UserError as error:
-            logger.warning("left out: %s", error)
-            continue
-        if not len(features):
-            logger.warning("%s: no features found in it, so no results", query.path)
-        ranks, scores = rank_photos(index, features, config)
-        pairs = verify_pairs(index, features, ranks[:top_k], config)
-        yield Found(
-            query,
-            features,
-            [
-                Result(place + 1, int(ranks[place]), index.image_names[ranks[place]], float(scores[place]), matches)
-                for place, matches in enumerate(pairs)
-                if len(matches)
-            ],
-        )
+    model, extraction = photo_index.recipe(run, model)
+    encoder = load_encoder(run, model, extraction, load_network=load_network)
+    with open_search(index, retrieval, matching, run.seed) as search:
+        for query in queries:
+            try:
+                features = encoder.encode(query.path).local
+            except UserError as error:
+                logger.warning("left out: %s", error)
+                continue
+            if not len(features):
+                logger.warning("%s: no features found in it, so no results", query.path)
+            found = search.rank(features)
+            results = [
+                Result(place, photo, index.image_names[photo], float(score), found.matches(photo))
+                for place, photo, score in zip(range(1, top_k + 1), found.photos.tolist(), found.scores)
+            ]
+            yield Found(query, features, [result for result in results if len(result.matches)])

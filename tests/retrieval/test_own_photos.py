@@ -1,31 +1,26 @@
-"""One's own photos: a folder made into a collection, kept up to date, and searched; with a cheap network."""
+"""One's own photos: a folder made into a photo index, kept up to date, and searched; with a cheap network."""
 
 import functools
 import json
 import os
-import runpy
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from src.artifacts import sha256_of
+from src.commands.build_photo_index import main as build_command
+from src.commands.search_images import main as search_command
 from src.config import Config
 from src.errors import UserError
 from src.features.feature_file import FeatureFile
 from src.features.pca import Pca, load_pca, save_pca
-from src.retrieval.build_collection import build_collection
-from src.retrieval.collection import load_collection
+from src.records import Provenance
 from src.retrieval.index import load_index
+from src.retrieval.photo_index import build_photo_index, load_photo_index
 from src.retrieval.photo_search import query_photos, search_photos
 from tests.features.fake_network import load_fake_network
-
-ROOT = Path(__file__).resolve().parents[2]
-build_command, search_command = (
-    runpy.run_path(str(ROOT / "tools" / f"{name}.py"))["main"] for name in ("build_photo_index", "search_images")
-)
 
 
 def picture(seed: int) -> Image.Image:
@@ -37,7 +32,7 @@ def picture(seed: int) -> Image.Image:
 def random_pca(sha256: str) -> Pca:
     """To 8 dimensions; fitting one takes most of a test's time."""
     generator = np.random.default_rng(0)
-    return Pca(np.zeros(1024), generator.normal(size=(8, 1024)), np.ones(8), {"checkpoint_sha256": sha256})
+    return Pca(np.zeros(1024), generator.normal(size=(8, 1024)), np.ones(8), Provenance(sha256))
 
 
 @pytest.fixture
@@ -57,58 +52,64 @@ def recipe(place, **values) -> Config:
     return Config(checkpoint_path=str(place / "model" / "net.ckpt"), **options)
 
 
-def build(place, **values):
-    return build_collection(place / "photos", place / "made", recipe(place, **values), load_network=load_fake_network)
+def build(place, images="photos", output="made", load_network=load_fake_network, **values):
+    config = recipe(place, **values)
+    sections = (config.run, config.model, config.extraction)
+    return build_photo_index(place / images, place / output, *sections, load_network=load_network)
 
 
-def found_in(collection, query, **values):
-    index = load_index(collection.index)
-    queries = query_photos(query)
-    return list(search_photos(collection, index, queries, 3, Config(**values), load_fake_network))
+def found_in(made, query, top_k=3, **values):
+    config = Config(**values)
+    sections = (config.run, config.model, config.matching, config.retrieval)
+    return list(search_photos(made, load_index(made.index), query_photos(query), top_k, *sections, load_fake_network))
 
 
 def test_a_photo_finds_itself_and_a_part_of_it_too(place):
-    collection = build(place)
-    assert sorted(path.name for path in collection.folder.iterdir()) == [
+    made = build(place)
+    assert sorted(path.name for path in made.folder.iterdir()) == [
         "features-0001.h5", "index", "pca.npz", "settings.json"]  # fmt: skip
-    (inside,) = found_in(collection, place / "photos" / "trip" / "3.png")
+    (inside,) = found_in(made, place / "photos" / "trip" / "3.png")
     first = inside.results[0].as_row()
     assert first["photo"] == "trip/3.png" and first["inliers"] == first["correspondences"] == 60
     assert [result.rank for result in inside.results] == list(range(1, len(inside.results) + 1))
     picture(4).crop((64, 32, 320, 256)).save(place / "part.png")
-    (outside,) = found_in(collection, place / "part.png")
+    (outside,) = found_in(made, place / "part.png")
     assert outside.results[0].name == "4.png" and outside.results[0].matches.num_inliers >= 20
 
 
 def test_the_pca_is_fitted_on_the_photos(place):
     (place / "model" / "pca.npz").unlink()
     pca = load_pca(build(place).folder / "pca.npz")
-    assert pca.components.shape == (6, 1024) and pca.provenance["num_photos"] == 7
-    assert pca.provenance["checkpoint_sha256"] == sha256_of(place / "model" / "net.ckpt")
+    assert pca.components.shape == (6, 1024) and pca.provenance.notes["num_photos"] == 7
+    assert pca.provenance.weights == sha256_of(place / "model" / "net.ckpt")
 
 
 def test_the_pca_beside_the_checkpoint_or_the_one_given_is_taken(place):
-    collection = build(place)
-    assert load_pca(collection.folder / "pca.npz").identity == load_pca(place / "model" / "pca.npz").identity
+    made = build(place)
+    assert load_pca(made.folder / "pca.npz").identity == load_pca(place / "model" / "pca.npz").identity
     save_pca(place / "model" / "pca.npz", random_pca("of another"))
-    shutil.rmtree(collection.folder)
-    assert load_pca(build(place).folder / "pca.npz").provenance["num_photos"] == 7  # not the foreign one
+    shutil.rmtree(made.folder)
+    assert load_pca(build(place).folder / "pca.npz").provenance.notes["num_photos"] == 7  # not the foreign one
+    given = random_pca(sha256_of(place / "model" / "net.ckpt"))
+    save_pca(place / "given.npz", given)
     with pytest.raises(UserError, match=r"other settings \(pca\)"):
-        build(place, pca_path=str(place / "model" / "pca.npz"))
+        build(place, pca_path=str(place / "given.npz"))
+    made = build(place, output="other", pca_path=str(place / "given.npz"))
+    assert load_pca(made.pca_path).identity == given.identity
 
 
 def test_only_new_photos_are_extracted_and_added(place):
     first = build(place).folder / "features-0001.h5"
-    made = first.stat().st_mtime_ns
+    written = first.stat().st_mtime_ns
     assert build(place) and sorted(place.glob("made/*.h5")) == [first]
     picture(7).save(place / "photos" / "0a.png")
-    collection = build(place)
-    with FeatureFile(collection.folder / "features-0002.h5") as second:
+    made = build(place)
+    with FeatureFile(made.folder / "features-0002.h5") as second:
         assert second.names == ["0a.png"]
-    index = load_index(collection.index)
+    index = load_index(made.index)
     assert len(index) == 8 and index.image_names[-1] == "0a.png" and index.name_order[-1] == 1
-    assert first.stat().st_mtime_ns == made
-    assert found_in(collection, place / "photos" / "0a.png")[0].results[0].name == "0a.png"
+    assert first.stat().st_mtime_ns == written
+    assert found_in(made, place / "photos" / "0a.png")[0].results[0].name == "0a.png"
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_once(place, caplog):
@@ -116,8 +117,8 @@ def test_a_photo_that_cannot_be_read_is_left_out_once(place, caplog):
     build(place)
     assert "broken.jpg: cannot be read" in caplog.text
     caplog.clear()
-    collection = build(place)
-    assert "broken.jpg" not in caplog.text and len(load_index(collection.index)) == 7
+    made = build(place)
+    assert "broken.jpg" not in caplog.text and len(load_index(made.index)) == 7
     (place / "photos" / "empty.png").write_bytes(b"")  # the only new one
     build(place)
     assert "empty.png: cannot be read" in caplog.text and len(load_index(build(place).index)) == 7
@@ -126,8 +127,8 @@ def test_a_photo_that_cannot_be_read_is_left_out_once(place, caplog):
 def test_a_stopped_build_goes_on(place):
     seen = []
 
-    def load_stopping_network(config, device_id):
-        network = load_fake_network(config, device_id)
+    def load_stopping_network(run, model, device_id, threads):
+        network = load_fake_network(run, model, device_id, threads)
 
         def stop_at_the_fifth(level):
             if len(seen) == 4:
@@ -137,22 +138,22 @@ def test_a_stopped_build_goes_on(place):
 
         return stop_at_the_fifth
 
-    def load_counting_network(config, device_id):
-        network = load_fake_network(config, device_id)
+    def load_counting_network(run, model, device_id, threads):
+        network = load_fake_network(run, model, device_id, threads)
         return lambda level: seen.append(level) or network(level)
 
     with pytest.raises(KeyboardInterrupt):
-        build_collection(place / "photos", place / "made", recipe(place), load_network=load_stopping_network)
+        build(place, load_network=load_stopping_network)
     with pytest.raises(UserError, match="no such folder"):
         load_index(place / "made" / "index")
     picture(7).save(place / "photos" / "0a.png")  # does not make it start again
-    collection = build_collection(place / "photos", place / "made", recipe(place), load_network=load_counting_network)
-    assert len(seen) == 8 and len(load_index(collection.index)) == 8
+    made = build(place, load_network=load_counting_network)
+    assert len(seen) == 8 and len(load_index(made.index)) == 8
 
 
 def test_a_build_stopped_before_its_index_makes_it(place):
-    collection = build(place)
-    shutil.rmtree(collection.index)
+    made = build(place)
+    shutil.rmtree(made.index)
     assert len(load_index(build(place).index)) == 7
 
 
@@ -160,37 +161,37 @@ def test_other_settings_are_refused_and_replaced_on_request(place):
     build(place)
     with pytest.raises(UserError, match=r"other settings \(max_feature_num\)"):
         build(place, max_feature_num=20)
-    collection = build(place, max_feature_num=20, overwrite=True)
-    assert load_index(collection.index).provenance["num_descriptors"] == 140
+    made = build(place, max_feature_num=20, overwrite=True)
+    assert load_index(made.index).keypoints.shape == (140, 2)
     (place / "model" / "net.ckpt").write_bytes(b"other weights")
-    with pytest.raises(UserError, match=r"other settings \(checkpoint_sha256\)"):
+    with pytest.raises(UserError, match=r"other settings \(weights\)"):
         build(place, max_feature_num=20)
 
 
 def test_other_photos_and_other_folders_are_refused(place):
-    collection = build(place)
+    made = build(place)
     (place / "else").mkdir()
     picture(9).save(place / "else" / "x.png")
     with pytest.raises(UserError, match="not the photos of"):
-        build_collection(place / "else", collection.folder, recipe(place), load_network=load_fake_network)
+        build(place, "else")
     with pytest.raises(UserError, match="no photo index"):
-        build_collection(place / "photos", place / "else", recipe(place, overwrite=True))
+        build(place, output="else", overwrite=True)
     assert (place / "else" / "x.png").exists()
-    assert load_collection(collection.folder).images_path == place / "photos"
+    assert load_photo_index(made.folder).images_path == place / "photos"
 
 
-def test_collection_photos_and_checkpoint_may_move(place):
+def test_index_photos_and_checkpoint_may_move(place):
     build(place)
     for old, new in (("made", "moved"), ("photos", "pictures"), ("model", "weights")):
         os.rename(place / old, place / new)
-    collection = load_collection(place / "moved")
-    with pytest.raises(UserError, match="--checkpoint_path"):
-        found_in(collection, place / "pictures" / "0.png")
-    (other,) = found_in(collection, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
+    made = load_photo_index(place / "moved")
+    with pytest.raises(UserError, match="give `checkpoint_path`"):
+        found_in(made, place / "pictures" / "0.png")
+    (other,) = found_in(made, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
     assert other.results[0].name == "0.png"
     (place / "weights" / "net.ckpt").write_bytes(b"other weights")
     with pytest.raises(UserError, match="not the checkpoint"):
-        found_in(collection, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
+        found_in(made, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_the_command_prints_a_table_and_writes_a_page(place, fake_engine, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "q2.png: 60 features" and lines[2].split() == ["1", "2.png", "60", "60"]
     html = page.read_text()
-    assert html.count("<section>") == 2 and html.count("<details open>") == 1 and "no photo<" in html
+    assert html.count("<section>") == 2 and html.count("<details open>") == 1 and "no such photo<" in html
     assert "http://" not in html and "https://" not in html and "<script" not in html and "bad.jpg" not in html
 
 
@@ -236,14 +237,14 @@ def test_wrong_input_is_one_sentence(place, fake_engine):
         search_command([f"--index={place}/made", f"--query={place}/bad.jpg", "--output="])
     with pytest.raises(UserError, match="--top_k is 0"):
         search_command([f"--index={place}/made", f"--query={place}/bad.jpg", "--top_k=0"])
-    with pytest.raises(UserError, match="--checkpoint_path is not set"):
+    with pytest.raises(UserError, match="`checkpoint_path` is not set"):
         build_command([f"--images_path={place}/photos", f"--output={place}/other"])
 
 
 def test_a_blank_query_finds_nothing(place):
-    collection = build(place)
+    made = build(place)
     Image.new("RGB", (4, 4)).save(place / "blank.png")  # too small for the network: no features
-    (found,) = found_in(collection, place / "blank.png")
+    (found,) = found_in(made, place / "blank.png")
     assert not len(found.features) and found.results == []
 
 

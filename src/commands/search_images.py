@@ -1,0 +1,80 @@
+"""Search one's own photos: a table or JSON of the best ones for each query photo, and a page with the matches drawn."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from ..config import MatchingConfig, RetrievalConfig, keys_of
+from ..errors import UserError
+from .command_line import Command
+from .perform_retrieval import refuse_unused_tests
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--index", required=True, help="folder made by build_photo_index")
+    parser.add_argument("--query", required=True, help="a photo, or a folder of photos")
+    parser.add_argument("--top_k", type=int, default=10, help="results of each query (default: %(default)s)")
+    parser.add_argument("--images_path", default="", help="the indexed photos, where they have moved")
+    parser.add_argument(
+        "--output",
+        default="search.html",
+        help="page to write, in place of an older one; '' = none (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+COMMAND = Command(
+    summary=__doc__,
+    example="--index photo_index --query photo.jpg",
+    keys=(
+        *keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "keep_matches", "match_distance")),
+        "checkpoint_path", "engine", "device_target", "seed",
+    ),
+    shown=("index", "query", "top_k", "images_path", "output", "json", "checkpoint_path", "num_rerank"),
+    add_arguments=_arguments,
+)  # fmt: skip
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Search, print each query's results, and write the page."""
+    config, arguments = COMMAND.parse(argv)
+    refuse_unused_tests(argv, config.retrieval.correspondences)
+    if arguments.top_k < 1:
+        raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
+    from ..report.search_page import SearchPage
+    from ..retrieval.index import load_index
+    from ..retrieval.photo_index import load_photo_index
+    from ..retrieval.photo_search import query_photos, search_photos
+
+    photo_index, queries = load_photo_index(arguments.index), query_photos(arguments.query)
+    index = load_index(photo_index.index)
+    page = SearchPage(index, arguments.images_path or photo_index.images_path)
+    answers = []
+    sections = (config.run, config.model, config.matching, config.retrieval)
+    for found in search_photos(photo_index, index, queries, arguments.top_k, *sections):
+        results = [result.as_row() for result in found.results]
+        answers.append({"query": found.query.name, "features": len(found.features), "results": results})
+        if not arguments.json:
+            _print_table(found)
+        if arguments.output:
+            page.add(found)
+    if not answers:
+        raise UserError(f"{arguments.query}: no query could be searched with")
+    if arguments.json:
+        print(json.dumps(answers, indent=2, ensure_ascii=False))
+    if arguments.output:
+        page.write(arguments.output, f"Search of {Path(arguments.index).resolve().name}")
+
+
+def _print_table(found: Any) -> None:
+    print(f"{found.query.name}: {len(found.features)} features")
+    rows = [result.as_row() for result in found.results]
+    width = max([len(row["photo"]) for row in rows] + [5])
+    if rows:
+        print(f"  rank  {'photo':<{width}}  inliers  correspondences")
+    for row in rows:
+        inliers = row["inliers"] if row["score"] >= 0 else "-"
+        print(f"  {row['rank']:>4}  {row['photo']:<{width}}  {inliers:>7}  {row['correspondences']:>15}")
+    if not rows:
+        print("  nothing in the index resembles it")
