@@ -69,11 +69,12 @@ def export_texts(path: PathLike) -> Dict[str, str]:
         return {}
     try:
         message = parse(_MESSAGES["Export"], path.read_bytes())
-        if not message.HasField("graph"):
-            raise ValueError("it holds no network")
-        return {entry.key: entry.value for entry in message.texts}
+        texts = {entry.key: entry.value for entry in message.texts}
     except ValueError as error:
-        raise UserError(f"{path}: not an exported network ({error}); export it again") from error
+        raise UserError(f"{path}: not an exported network, or cut short; export it again") from error
+    if not message.HasField("graph"):
+        raise UserError(f"{path}: not an exported network: it holds none; export it again")
+    return texts
 
 
 def encode_texts(texts: Dict[str, str]) -> bytes:

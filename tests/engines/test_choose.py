@@ -1,6 +1,5 @@
 """Which engine "auto" takes, and what is said about one that cannot be used."""
 
-import dataclasses
 import logging
 
 import pytest
@@ -24,7 +23,8 @@ def installed(monkeypatch):
 
 
 def resolve(checkpoint_path="a.ckpt", **keys):
-    return resolve_engine(Config(checkpoint_path=checkpoint_path, **{"device_target": "CPU", **keys})).engine
+    config = Config(checkpoint_path=checkpoint_path, **{"device_target": "CPU", **keys})
+    return resolve_engine(config.run, config.model).engine
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_auto_says_what_it_took_and_what_would_be_faster(installed, caplog):
         (("mindspore",), {"precision": "bfloat16"}, INSTALL),
         (("mindspore",), {"checkpoint_path": "a.onnx"}, INSTALL),
         ((), {"engine": "mindspore"}, "pip install -r requirements.txt"),
-        (("mindspore",), {"engine": "mindspore", "precision": "bfloat16"}, "--precision float32"),
-        (("onnx", "onnxruntime"), {"engine": "onnxruntime", "precision": "bfloat16"}, "--engine openvino"),
-        (("mindspore",), {"checkpoint_path": "a.mindir", "precision": "bfloat16"}, "--precision float32"),
-        (("mindspore",), {"checkpoint_path": "a.onnx", "engine": "mindspore"}, "--engine openvino or --engine onnxr"),
-        (("openvino",), {"checkpoint_path": "a.mindir", "engine": "openvino"}, "use --engine mindspore"),
+        (("mindspore",), {"engine": "mindspore", "precision": "bfloat16"}, "`precision` float32"),
+        (("onnx", "onnxruntime"), {"engine": "onnxruntime", "precision": "bfloat16"}, "`engine` openvino"),
+        (("mindspore",), {"checkpoint_path": "a.mindir", "precision": "bfloat16"}, "`precision` float32"),
+        (("mindspore",), {"checkpoint_path": "a.onnx", "engine": "mindspore"}, "`engine` openvino or `engine` onnxr"),
+        (("openvino",), {"checkpoint_path": "a.mindir", "engine": "openvino"}, "use `engine` mindspore"),
         (("openvino", "onnx"), {"engine": "openvino", "device_target": "Ascend"}, "runs on a CPU"),
     ],
 )
@@ -83,6 +83,7 @@ def test_what_cannot_be_done_is_one_sentence_with_the_fix(installed, packages, k
 
 def test_resolving_twice_changes_nothing(installed):
     installed("mindspore", "onnx", "openvino")
-    once = resolve_engine(Config(checkpoint_path="a.ckpt", device_target="CPU"))
-    assert resolve_engine(once) == once
-    assert dataclasses.replace(once, engine="auto") == Config(checkpoint_path="a.ckpt", device_target="CPU")
+    config = Config(checkpoint_path="a.ckpt", device_target="CPU")
+    once = resolve_engine(config.run, config.model)
+    assert resolve_engine(config.run, once) == once
+    assert once.replace(engine="auto") == config.model

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from src.config import Config
-from src.engines.choose import load_network, open_model
-from src.engines.mindspore_engine import open_trained_model
+from src.engines.choose import load_batched_network, load_network
+from src.engines.mindspore_engine import trained_network
 from src.errors import UserError
 
 SIZES = [(1, 97, 129), (1, 64, 96), (2, 65, 70), (2, 34, 37), (1, 5, 6)]
@@ -20,12 +20,13 @@ def recipe(checkpoint, engine="mindspore", **keys):
     if engine != "mindspore":
         pytest.importorskip("onnx")
         pytest.importorskip(engine)
-    return Config(checkpoint_path=str(checkpoint), device_target="CPU", engine=engine, **keys)
+    config = Config(checkpoint_path=str(checkpoint), device_target="CPU", engine=engine, **keys)
+    return config.run, config.model
 
 
 @pytest.fixture(scope="module")
 def trained(checkpoint):
-    return open_trained_model(recipe(checkpoint))
+    return trained_network(*recipe(checkpoint))
 
 
 def largest_difference(found, expected):
@@ -36,21 +37,21 @@ def largest_difference(found, expected):
 
 @pytest.mark.parametrize("engine", ["mindspore", *OTHERS])
 def test_as_the_trained_network(checkpoint, trained, engine):
-    model = open_model(recipe(checkpoint, engine))
+    network = load_batched_network(*recipe(checkpoint, engine))
     for size in SIZES:
-        assert largest_difference(model(images(*size)), trained(images(*size))) < 1e-4
+        assert largest_difference(network(images(*size)), trained(images(*size))) < 1e-4
 
 
 @pytest.mark.parametrize("engine", OTHERS)
 def test_the_same_bits_on_one_thread_and_on_two(checkpoint, engine):
-    one, two = (open_model(recipe(checkpoint, engine), threads=threads) for threads in (1, 2))
+    one, two = (load_batched_network(*recipe(checkpoint, engine), threads=threads) for threads in (1, 2))
     for size in SIZES:
         for found, expected in zip(one(images(*size)), two(images(*size))):
             np.testing.assert_array_equal(found, expected)
 
 
 def test_a_network_takes_one_image_and_gives_channels_last(checkpoint, trained):
-    feature_map, attention = load_network(recipe(checkpoint))(images(1, 97, 129))
+    feature_map, attention = load_network(*recipe(checkpoint))(images(1, 97, 129))
     expected_map, expected_attention = trained(images(1, 97, 129))
     assert feature_map.shape == (3, 4, 1024) and attention.shape == (3, 4)
     np.testing.assert_allclose(feature_map[2, 1], expected_map[0, :, 2, 1], rtol=1e-3, atol=1e-5)
@@ -59,7 +60,7 @@ def test_a_network_takes_one_image_and_gives_channels_last(checkpoint, trained):
 
 @pytest.mark.parametrize("engine", ["mindspore", *OTHERS])
 def test_a_later_call_leaves_outputs_alone(checkpoint, engine):
-    network = load_network(recipe(checkpoint, engine))
+    network = load_network(*recipe(checkpoint, engine))
     first = network(images(1, 64, 96))
     kept = [output.copy() for output in first]
     network(images(1, 65, 97))
@@ -72,21 +73,47 @@ def test_bfloat16_is_near_and_float32_is_not_bfloat16(checkpoint, trained):
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor has no bfloat16")
-    model = open_model(recipe(checkpoint, "openvino", precision="bfloat16"))
-    assert 1e-4 < largest_difference(model(images(1, 97, 129)), trained(images(1, 97, 129))) < 0.1
+    network = load_batched_network(*recipe(checkpoint, "openvino", precision="bfloat16"))
+    assert 1e-4 < largest_difference(network(images(1, 97, 129)), trained(images(1, 97, 129))) < 0.1
 
 
 @pytest.mark.parametrize("engine", OTHERS)
-@pytest.mark.parametrize("content", [b"", b"no network", None])
+@pytest.mark.parametrize("content", [b"", b"no network", None, b"\x3a\x02\x0a\x00"])  # the last: one empty node
 def test_a_broken_file_is_named(onnx_file, engine, content, tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(onnx_file.read_bytes()[:100_000] if content is None else content)
-    with pytest.raises(UserError, match="broken.onnx: not a network"):
-        open_model(recipe(broken, engine))
+    reason = "not an exported network" if content is None or content[:1] != b"\x3a" else "not a network that"
+    with pytest.raises(UserError, match=f"broken.onnx: {reason}"):
+        load_batched_network(*recipe(broken, engine))
 
 
 def test_a_broken_mindir_file_is_named(tmp_path):
     broken = tmp_path / "broken.mindir"
     broken.write_bytes(b"no network")
     with pytest.raises(UserError, match="broken.mindir: not an exported network"):
-        open_model(recipe(broken))
+        load_batched_network(*recipe(broken))
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name,style",
+    [
+        ("resnet18", "torchvision"),
+        pytest.param("resnet34", "keras", marks=SLOW),
+        pytest.param("resnet50", "torchvision", marks=SLOW),
+        pytest.param("resnet101", "keras", marks=SLOW),
+        pytest.param("resnet152", "torchvision", marks=SLOW),
+    ],
+)
+def test_other_architectures_in_every_engine(checkpoint_of, name, style):
+    path = checkpoint_of(name, style)
+    keys = {"architecture": name, "weights_style": style}
+    expected = trained_network(*recipe(path, **keys))
+    for engine in ("mindspore", *OTHERS):
+        network = load_batched_network(*recipe(path, engine, **keys))
+        for size in SIZES:
+            assert largest_difference(network(images(*size)), expected(images(*size))) < 1e-4, (engine, size)
+    with pytest.raises(UserError, match="the recipe's network is resnet50 in style keras; give `architecture`"):
+        load_batched_network(*recipe(path, "openvino"))  # the cache holds the other one under the same weights

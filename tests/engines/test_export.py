@@ -1,20 +1,22 @@
-"""tools/export_model.py and the cache: what is written, what it says about itself, and what is refused."""
+"""The command export_model and the cache: what is written, what it says about itself, and what is refused."""
 
 import hashlib
 import os
 from multiprocessing import get_context
 
+import h5py
 import numpy as np
 import pytest
 
-from src.config import Config
-from src.engines import export, metadata, onnx_cache
+from src.commands.export_model import main
+from src.config import ModelConfig, RunConfig
+from src.engines import export, export_texts, onnx_graph, weights_identity
 from src.engines.export import export_model
-from src.engines.identity import embedded_pca, weights_sha256
-from src.engines.mindspore_engine import as_model, load_mindir
+from src.engines.identity import encode_texts
+from src.engines.mindspore_engine import load_mindir, on_arrays
 from src.errors import UserError
-from src.features.pca import Pca, save_pca
-from tools.export_model import main
+from src.features.pca import Pca, pca_from_text, save_pca
+from src.records import Provenance
 
 pytest.importorskip("onnx")
 
@@ -28,20 +30,23 @@ def small_sizes(monkeypatch):
 def pca():
     generator = np.random.default_rng(5)
     components = np.linalg.qr(generator.normal(size=(1024, 40)))[0].T
-    return Pca(generator.normal(size=1024), components, np.arange(40, 0, -1), {"photos": 7})
+    return Pca(generator.normal(size=1024), components, np.arange(40, 0, -1), Provenance(settings={"photos": 7}))
 
 
 def recipe(checkpoint, **keys):
-    return Config(checkpoint_path=str(checkpoint), **keys)
+    return RunConfig(), ModelConfig(checkpoint_path=str(checkpoint), **keys)
+
+
+def identity(path, seed=0, **keys):
+    return weights_identity(RunConfig(seed=seed), ModelConfig(checkpoint_path=str(path), **keys))
 
 
 @pytest.mark.parametrize("file_format,suffix", [("ONNX", ".onnx"), ("MINDIR", ".mindir")])
-def test_an_export_agrees_and_knows_where_it_comes_from(checkpoint, tmp_path, pca, file_format, suffix):
+def test_an_export_agrees_and_knows_where_it_comes_from(checkpoint, tmp_path, file_format, suffix):
     if file_format == "ONNX":
         pytest.importorskip("onnxruntime")
-    save_pca(tmp_path / "pca.npz", pca)
     output = tmp_path / f"model{suffix}"
-    differences = export_model(recipe(checkpoint), output, file_format, tmp_path / "pca.npz")
+    differences = export_model(*recipe(checkpoint), output, file_format, {"pca": "some text"})
     assert {(found.batch, found.height, found.width) for found in differences} == {
         (batch, *size) for batch in (1, 2) for size in export.SIZES
     }
@@ -49,12 +54,22 @@ def test_an_export_agrees_and_knows_where_it_comes_from(checkpoint, tmp_path, pc
     assert 36e6 < output.stat().st_size < 37e6
     assert output.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.glob(".*")) == []
-    texts = metadata.read(output)
+    texts = export_texts(output)
     assert (texts["receptive_field"], texts["stride"], texts["padding"]) == ("291", "32", "145")
     assert "(value - 128) / 128" in texts["input"]
-    assert weights_sha256(output) == hashlib.sha256(checkpoint.read_bytes()).hexdigest() == weights_sha256(checkpoint)
-    stored = embedded_pca(output)
-    assert stored.identity == pca.identity and stored.provenance == pca.provenance
+    assert "feature_map [batch, 1024, rows, columns]" in texts["outputs"] and texts["pca"] == "some text"
+    assert (texts["architecture"], texts["weights_style"]) == ("resnet50", "keras")
+    assert identity(output) == hashlib.sha256(checkpoint.read_bytes()).hexdigest() == identity(checkpoint)
+
+
+def test_an_export_of_another_architecture_describes_itself(checkpoint_of, tmp_path):
+    pytest.importorskip("onnxruntime")
+    keys = {"architecture": "resnet18", "weights_style": "torchvision"}
+    export_model(*recipe(checkpoint_of(*keys.values()), **keys), tmp_path / "model.onnx", "ONNX")
+    texts = export_texts(tmp_path / "model.onnx")
+    assert (texts["receptive_field"], texts["stride"], texts["padding"]) == ("211", "16", "105")
+    assert "(value - (123.675, 116.28, 103.53)) / (58.395, 57.12, 57.375)" in texts["input"]
+    assert "[batch, 256, rows, columns]" in texts["outputs"]
 
 
 def test_the_onnx_library_finds_the_model_sound(onnx_file):
@@ -70,71 +85,98 @@ def test_the_onnx_library_finds_the_model_sound(onnx_file):
         "height",
         "width",
     ]
-    assert embedded_pca(onnx_file) is None
+    assert "pca" not in export_texts(onnx_file)
 
 
-def test_a_finished_export_is_checked_again_and_another_refused(checkpoint, tmp_path, pca):
+def test_a_finished_export_is_checked_again_and_another_refused(checkpoint, tmp_path):
     output = tmp_path / "model.mindir"
-    export_model(recipe(checkpoint), output, "MINDIR")
+    export_model(*recipe(checkpoint), output, "MINDIR")
     written = output.stat().st_mtime_ns
-    assert export_model(recipe(checkpoint), output, "MINDIR")
+    assert export_model(*recipe(checkpoint), output, "MINDIR")
     assert output.stat().st_mtime_ns == written
-    save_pca(tmp_path / "pca.npz", pca)
-    with pytest.raises(UserError, match="--overwrite"):
-        export_model(recipe(checkpoint), output, "MINDIR", tmp_path / "pca.npz")
+    with pytest.raises(UserError, match="made under other settings \\(pca\\); give `overwrite`"):
+        export_model(*recipe(checkpoint), output, "MINDIR", {"pca": "some text"})
 
 
 def test_an_export_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        export, "_reload", lambda path: {"broken": lambda images: as_model(load_mindir(path))(images * 1.1)}
+        export, "_reload", lambda path, model: {"broken": lambda images: on_arrays(load_mindir(path))(images * 1.1)}
     )
     with pytest.raises(UserError, match="differs from the checkpoint by more than 0.001"):
-        export_model(recipe(checkpoint), tmp_path / "model.mindir", "MINDIR")
+        export_model(*recipe(checkpoint), tmp_path / "model.mindir", "MINDIR")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported_is_said(checkpoint, onnx_file, tmp_path):
     with pytest.raises(UserError, match="ends in .onnx"):
-        export_model(recipe(checkpoint), tmp_path / "model.mindir", "ONNX")
+        export_model(*recipe(checkpoint), tmp_path / "model.mindir", "ONNX")
     with pytest.raises(UserError, match="an export already"):
-        export_model(recipe(onnx_file), tmp_path / "model.mindir", "MINDIR")
-    foreign = tmp_path / "pca.npz"
-    save_pca(foreign, Pca(np.zeros(1024), np.eye(40, 1024), np.ones(40), {"checkpoint_sha256": "0" * 64}))
-    with pytest.raises(UserError, match="fitted on checkpoint 000000000000"):
-        export_model(recipe(checkpoint), tmp_path / "model.onnx", "ONNX", foreign)
+        export_model(*recipe(onnx_file), tmp_path / "model.mindir", "MINDIR")
 
 
-def test_the_command_prints_differences_and_size(checkpoint, tmp_path, capsys):
+def test_the_command_prints_differences_and_size(checkpoint, tmp_path, capsys, pca):
     pytest.importorskip("onnxruntime")
-    main(["--checkpoint_path", str(checkpoint), "--format", "ONNX", "--output", str(tmp_path / "m.onnx")])
+    save_pca(tmp_path / "pca.npz", pca)
+    main(["--checkpoint_path", str(checkpoint), "--format", "ONNX", "--output", str(tmp_path / "m.onnx"),
+          "--pca", str(tmp_path / "pca.npz")])  # fmt: skip
     output = capsys.readouterr().out
     assert "batch 2,   64x65 " in output and "(ONNX Runtime)" in output
-    assert "m.onnx: 36.2 MB, differs by" in output
+    assert "m.onnx: 36.5 MB, differs by" in output  # 0.2 of it the PCA
+    stored = pca_from_text(export_texts(tmp_path / "m.onnx")["pca"])
+    assert stored.identity == pca.identity and stored.provenance == pca.provenance
+
+
+def test_the_command_refuses_another_networks_pca(checkpoint, tmp_path):
+    save_pca(tmp_path / "pca.npz", Pca(np.zeros(1024), np.eye(40, 1024), np.ones(40), Provenance("0" * 64)))
+    with pytest.raises(UserError, match="fitted on checkpoint 000000000000"):
+        main(["--checkpoint_path", str(checkpoint), "--format", "ONNX", "--output", str(tmp_path / "m.onnx"),
+              "--pca", str(tmp_path / "pca.npz")])  # fmt: skip
 
 
 def test_files_that_are_no_exports(tmp_path):
     for content in (b"", b"no network", b"\x08\x07"):
         (tmp_path / "a.onnx").write_bytes(content)
         with pytest.raises(UserError, match="a.onnx: not an exported network"):
-            weights_sha256(tmp_path / "a.onnx")
+            identity(tmp_path / "a.onnx")
     (tmp_path / "a.onnx").write_bytes(b"\x3a\x00")  # field 7, the graph, empty
     with pytest.raises(UserError, match="does not say which checkpoint"):
-        weights_sha256(tmp_path / "a.onnx")
-    (tmp_path / "a.onnx").write_bytes(b"\x3a\x00" + metadata.encode({"checkpoint_sha256": "ab", "pca": '{"mean": 3}'}))
-    assert weights_sha256(tmp_path / "a.onnx") == "ab"
-    with pytest.raises(UserError, match="its PCA is damaged"):
-        embedded_pca(tmp_path / "a.onnx")
+        identity(tmp_path / "a.onnx")
+    (tmp_path / "a.onnx").write_bytes(b"\x3a\x00" + encode_texts({"checkpoint_sha256": "ab"}))
+    assert identity(tmp_path / "a.onnx") == "ab"
+    with pytest.raises(UserError, match="missing.onnx: no such file"):
+        identity(tmp_path / "missing.onnx")
 
 
-def _cache(config, results):
-    results.put(str(onnx_cache.cached_onnx(config)))
+def test_bytes_of_texts_by_hand():
+    """Field 14 holds entries of a key (field 1) and a value (field 2), each with its length before it."""
+    assert encode_texts({"a": "é", "b": ""}) == b"\x72\x07\x0a\x01a\x12\x02\xc3\xa9" + b"\x72\x05\x0a\x01b\x12\x00"
+
+
+def test_identity_of_imagenet_weights_covers_what_the_attention_starts_from(tmp_path):
+    for name, value in (("a.ckpt", 1), ("b.h5", 2)):  # known by their content
+        with h5py.File(tmp_path / name, "w") as file:
+            file["conv1/kernel:0"] = value
+    found = {
+        identity(tmp_path / "a.ckpt"),
+        identity(tmp_path / "b.h5"),
+        identity(tmp_path / "a.ckpt", seed=1),
+        identity(tmp_path / "a.ckpt", attention_init="normal"),
+        identity(tmp_path / "a.ckpt", architecture="resnet101"),
+        identity(tmp_path / "a.ckpt", load_stem=False),
+    }
+    assert len(found) == 6 and all(len(text) == 64 for text in found)
+    assert identity(tmp_path / "a.ckpt", precision="bfloat16", batch_norm_momentum=0.5) in found
+
+
+def _cache(run, model, results):
+    results.put(str(onnx_graph.cached_onnx(run, model)))
 
 
 def test_processes_that_race_for_the_cache_agree(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     context = get_context("spawn")
     results = context.SimpleQueue()
-    processes = [context.Process(target=_cache, args=(recipe(checkpoint), results)) for _ in range(2)]
+    processes = [context.Process(target=_cache, args=(*recipe(checkpoint), results)) for _ in range(2)]
     for process in processes:
         process.start()
     paths = {results.get() for _ in processes}
@@ -142,17 +184,17 @@ def test_processes_that_race_for_the_cache_agree(checkpoint, tmp_path, monkeypat
         process.join()
     (path,) = (tmp_path / "delf").iterdir()
     assert paths == {str(path)}
-    assert weights_sha256(path) == weights_sha256(checkpoint)
+    assert identity(path) == identity(checkpoint)
 
 
 def test_the_cache_is_used_again_and_drops_what_is_old(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "delf"
     folder.mkdir()
-    for age in range(onnx_cache.KEPT):
+    for age in range(onnx_graph.KEPT):
         (folder / f"{age}.onnx").write_bytes(b"")
     os.utime(folder / "3.onnx", (1, 1))
-    path = onnx_cache.cached_onnx(recipe(checkpoint))
-    assert not (folder / "3.onnx").exists() and len(list(folder.iterdir())) == onnx_cache.KEPT
-    monkeypatch.setattr(onnx_cache, "build_onnx", None)
-    assert onnx_cache.cached_onnx(recipe(checkpoint)) == path
+    path = onnx_graph.cached_onnx(*recipe(checkpoint))
+    assert not (folder / "3.onnx").exists() and len(list(folder.iterdir())) == onnx_graph.KEPT
+    monkeypatch.setattr(onnx_graph, "build_onnx", None)
+    assert onnx_graph.cached_onnx(*recipe(checkpoint)) == path
