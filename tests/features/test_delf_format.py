@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from src.features.datum_format import parse_datum, parse_datum_pair, serialise_datum, serialise_datum_pair
 
 from src.errors import UserError
 from src.features import protobuf_wire as wire
-from src.features.datum_format import parse_datum, parse_datum_pair, serialise_datum, serialise_datum_pair
 from src.features.delf_format import (
     features_as_delf,
     parse_boxes,

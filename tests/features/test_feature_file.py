@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.features.feature_file import FORMAT_VERSION, FeatureFile, write_attributes, write_group
-from src.records import LocalFeatures
+from src.features.feature_file import FORMAT_VERSION, FeatureFile, provenance_of, write_group, write_provenance
+from src.records import GlobalDescriptor, LocalFeatures, Provenance
 
-SETTINGS = {"checkpoint_sha256": "ab" * 32, "image_scales": [0.25, 1.0], "score_threshold": None, "protocol": ""}
+MADE = Provenance("ab" * 32, {"name": "delf"}, {"image_scales": [0.25, 1.0], "score_threshold": None}, {"shard": ""})
 
 
 def make_features(seed, count=5, dimension=4):
@@ -19,13 +19,14 @@ def make_features(seed, count=5, dimension=4):
         scores=np.sort(generator.random(count))[::-1],
         descriptors=generator.normal(size=(count, dimension)),
         image_size=(640, 480 + seed),
+        resize_factor=0.5,
     )
 
 
 @pytest.fixture
 def path(tmp_path):
     with h5py.File(tmp_path / "features.h5", "w") as file:
-        write_attributes(file, {**SETTINGS, "format_version": FORMAT_VERSION})
+        write_provenance(file, MADE)
         write_group(file, "sub/b.jpg", make_features(1))
         write_group(file, "a.jpg", make_features(2))
         write_group(file, "sub/empty.jpg", make_features(3, count=0))
@@ -35,12 +36,12 @@ def path(tmp_path):
 def test_round_trip(path):
     with FeatureFile(path) as source:
         assert source.names == ["a.jpg", "sub/b.jpg", "sub/empty.jpg"] and len(source) == 3
-        assert source.attributes == {**SETTINGS, "format_version": FORMAT_VERSION}
+        assert source.provenance == MADE and provenance_of(path) == MADE
         assert source.shape("sub/b.jpg") == (5, 4) and source.shape("sub/empty.jpg") == (0, 4)
         assert "a.jpg" in source and "sub" not in source
         for seed, (name, features) in zip((2, 1, 3), source):
             expected = make_features(seed, count=len(features))
-            assert features.image_size == expected.image_size, name
+            assert features.image_size == expected.image_size and features.resize_factor == 0.5, name
             for part in ("keypoints", "scales", "scores", "descriptors"):
                 assert np.array_equal(getattr(features, part), getattr(expected, part)), name
 
@@ -57,10 +58,10 @@ def test_layout_is_hlocs(path):
 def test_half_keeps_keypoints_whole(tmp_path):
     features = LocalFeatures([[4001, 2.25]], [4.0], [1e6], [[0.6, -0.8]], (5000, 3000))
     with h5py.File(tmp_path / "half.h5", "w") as file:
-        write_attributes(file, {"format_version": FORMAT_VERSION})
+        write_provenance(file, MADE)
         write_group(file, "a.jpg", features, half=True, orientation=8, truncated=1)
         kinds = {name: file["a.jpg"][name].dtype for name in ("keypoints", "scales", "scores", "descriptors")}
-        assert dict(file["a.jpg"].attrs) == {"orientation": 8, "truncated": 1}
+        assert dict(file["a.jpg"].attrs) == {"orientation": 8, "truncated": 1, "resize_factor": 1.0}
     assert kinds == {"keypoints": "f4", "scales": "f4", "scores": "f2", "descriptors": "f2"}
     with FeatureFile(tmp_path / "half.h5") as source:
         read = source.read("a.jpg")
@@ -94,8 +95,40 @@ def test_what_is_no_feature_file(path, tmp_path):
         FeatureFile(tmp_path / "none.h5")
 
 
-def test_later_format_is_refused(path):
+@pytest.mark.parametrize("version", [1, "1", FORMAT_VERSION + 1])
+def test_another_format_is_refused(path, version):
     with h5py.File(path, "r+") as file:
-        write_attributes(file, {"format_version": FORMAT_VERSION + 1})
-    with pytest.raises(UserError, match="format 2"):
+        file.attrs["format_version"] = version
+    with pytest.raises(UserError, match=f"format {version}, this program reads 2; extract the photos again"):
         FeatureFile(path)
+
+
+def test_damaged_provenance(path):
+    for text in ("{", "[]", '{"weights": 1}', '{"else": {}}'):
+        with h5py.File(path, "r+") as file:
+            file.attrs["provenance"] = text
+        with pytest.raises(UserError, match="not a finished feature file"):
+            FeatureFile(path)
+
+
+def test_global_descriptors_beside_local_features_or_alone(path):
+    vector = np.float32([0.6, 0.8])
+    with h5py.File(path, "r+") as file:
+        write_group(file, "both.jpg", make_features(4), global_descriptor=GlobalDescriptor(vector, (640, 484)))
+        write_group(file, "alone.jpg", None, global_descriptor=GlobalDescriptor(vector, (30, 20)), orientation=1)
+        assert file["alone.jpg/global_descriptor"].dtype == np.float32
+        assert sorted(file["alone.jpg"]) == ["global_descriptor", "image_size"]
+        assert dict(file["alone.jpg"].attrs) == {"orientation": 1}
+        with pytest.raises(ValueError, match="neither local features nor a global descriptor"):
+            write_group(file, "none.jpg", None)
+    with FeatureFile(path) as source:
+        assert {"both.jpg", "alone.jpg"} < set(source.names)
+        assert len(source.read("both.jpg")) == 5 and source.read("both.jpg").image_size == (640, 484)
+        for name, size in (("both.jpg", (640, 484)), ("alone.jpg", (30, 20))):
+            found = source.read_global(name)
+            assert np.array_equal(found.vector, vector) and found.image_size == size
+        for read in (source.read, source.shape):
+            with pytest.raises(UserError, match="alone.jpg are damaged"):
+                read("alone.jpg")
+        with pytest.raises(UserError, match="a.jpg are damaged"):
+            source.read_global("a.jpg")

@@ -13,21 +13,24 @@ import h5py
 import numpy as np
 import pytest
 
+from src.config import Config
 from src.errors import UserError
+from src.features.encoder import make_encoder
 from src.features.feature_file import FeatureFile
 from src.features.feature_parts import (
     PartWriter,
-    different_settings,
     finished_photos,
-    is_made,
+    is_finished,
     merge_parts,
     open_parts,
     parts_folder,
 )
-from src.records import LocalFeatures
+from src.records import LocalFeatures, Provenance
+from tests.features.fake_network import sections
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = {"max_feature_num": 7, "image_scales": [0.5, 1.0]}
+MADE = Provenance(settings={"max_feature_num": 7, "image_scales": [0.5, 1.0]})
+OTHER = Provenance(settings={"max_feature_num": 8, "image_scales": [0.5, 1.0]})
 NAMES = [f"sub{number % 3}/{number:03d}.jpg" for number in range(60)]
 
 
@@ -44,7 +47,7 @@ def make_features(name):
 
 
 def _write(output, names, photos_per_part):
-    with open_parts(output, SETTINGS) as folder:
+    with open_parts(output, MADE) as folder:
         finished = finished_photos(folder)
         with PartWriter(folder, photos_per_part=photos_per_part) as writer:
             for name in names:
@@ -53,14 +56,14 @@ def _write(output, names, photos_per_part):
         return folder
 
 
-def _found(output, settings, **options):
-    """Photos that a run with these settings would not have to extract."""
-    with open_parts(output, settings, **options) as folder:
+def _found(output, provenance, **options):
+    """Photos that a run of this provenance would not have to extract."""
+    with open_parts(output, provenance, **options) as folder:
         return len(finished_photos(folder))
 
 
 def _make(output, names=NAMES, photos_per_part=100):
-    merged = merge_parts(_write(output, names, photos_per_part), NAMES, output, SETTINGS)
+    merged = merge_parts(_write(output, names, photos_per_part), NAMES, output, MADE)
     assert merged == sum(len(make_features(name)) for name in NAMES)
     return output.read_bytes()
 
@@ -69,10 +72,10 @@ def _make(output, names=NAMES, photos_per_part=100):
 KILLED_WRITER = """
 import sys, time
 from pathlib import Path
-from test_feature_parts import NAMES, SETTINGS, make_features
+from test_feature_parts import NAMES, MADE, make_features
 from src.features.feature_parts import PartWriter, finished_photos, merge_parts, open_parts
 output = Path(sys.argv[1])
-with open_parts(output, SETTINGS) as folder:
+with open_parts(output, MADE) as folder:
     finished = finished_photos(folder)
     print("ready", flush=True)
     with PartWriter(folder, photos_per_part=3) as writer:
@@ -80,7 +83,7 @@ with open_parts(output, SETTINGS) as folder:
             if name not in finished:
                 time.sleep(0.004)
                 writer.add(name, make_features(name), orientation=6, truncated=0)
-    merge_parts(folder, NAMES, output, SETTINGS)
+    merge_parts(folder, NAMES, output, MADE)
 """
 
 
@@ -106,7 +109,7 @@ def test_writers_killed_at_random_moments_lose_nothing_finished(tmp_path, caplog
         before = len(finished)
     assert kills >= 3 and before > 0
     assert _make(output) == expected if not output.exists() else output.read_bytes() == expected
-    assert is_made(output, SETTINGS, overwrite=False)
+    assert is_finished(output, MADE, overwrite=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.h5", "features.h5"]
 
 
@@ -118,16 +121,16 @@ def _die(*_, **__):
 def test_killed_around_the_last_rename(tmp_path, monkeypatch, moment):
     output = tmp_path / "features.h5"
     folder = _write(output, NAMES, 7)
-    broken = "os.replace" if moment == "after the parts" else "shutil.rmtree"
+    broken = "put_in_place" if moment == "after the parts" else "shutil.rmtree"
     with monkeypatch.context() as patch:
         patch.setattr(f"src.features.feature_parts.{broken}", _die)
         with pytest.raises(SystemExit):
-            merge_parts(folder, NAMES, output, SETTINGS)
+            merge_parts(folder, NAMES, output, MADE)
     if moment == "after the parts":
-        assert not is_made(output, SETTINGS, overwrite=False)
-        assert _found(output, SETTINGS) == len(NAMES)
-        merge_parts(folder, NAMES, output, SETTINGS)
-    assert is_made(output, SETTINGS, overwrite=False)
+        assert not is_finished(output, MADE, overwrite=False)
+        assert _found(output, MADE) == len(NAMES)
+        merge_parts(folder, NAMES, output, MADE)
+    assert is_finished(output, MADE, overwrite=False)
     assert not folder.exists()
     with FeatureFile(output) as made:
         assert made.names == sorted(NAMES)
@@ -140,7 +143,7 @@ def test_file_is_the_same_whatever_the_parts_and_their_order(tmp_path):
         for name, features in made:
             assert np.array_equal(features.descriptors, make_features(name).descriptors)
     with h5py.File(tmp_path / "b.h5", "r") as file:
-        assert dict(file[NAMES[0]].attrs) == {"orientation": 6, "truncated": 0}
+        assert dict(file[NAMES[0]].attrs) == {"orientation": 6, "truncated": 0, "resize_factor": 1.0}
 
 
 def test_more_parts_than_stay_open(tmp_path, monkeypatch):
@@ -149,8 +152,8 @@ def test_more_parts_than_stay_open(tmp_path, monkeypatch):
 
 
 def test_old_parts_are_finished_by_time_too(tmp_path):
-    with open_parts(tmp_path / "features.h5", SETTINGS) as folder, PartWriter(folder, seconds_per_part=0.0) as writer:
-        assert writer.add(NAMES[0], make_features(NAMES[0]))
+    with open_parts(tmp_path / "features.h5", MADE) as folder, PartWriter(folder, seconds_per_part=0.0) as writer:
+        writer.add(NAMES[0], make_features(NAMES[0]))
         assert list(finished_photos(folder)) == NAMES[:1]
 
 
@@ -158,30 +161,38 @@ def test_parts_of_other_settings_are_not_reused(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     output = tmp_path / "features.h5"
     folder = _write(output, NAMES[:4], 2)
-    assert _found(output, SETTINGS) == 4
-    assert _found(output, {**SETTINGS, "max_feature_num": 8}) == 0
+    assert _found(output, MADE) == 4
+    assert _found(output, OTHER) == 0
     assert "other settings (max_feature_num), starting again" in caplog.text
     _write(output, NAMES[:4], 2)
-    assert _found(output, SETTINGS, overwrite=True) == 0
+    assert _found(output, MADE, overwrite=True) == 0
     _write(output, NAMES[:4], 2)
-    (folder / "settings.json").write_text("{")
-    assert _found(output, SETTINGS) == 0
+    (folder / "provenance.json").write_text("{")
+    assert _found(output, MADE) == 0
 
 
 def test_engines_mix_in_float32_alone(tmp_path):
-    settings = {**SETTINGS, "engine": "mindspore", "precision": "float32"}
-    assert different_settings(settings, {**settings, "engine": "openvino"}) == []
-    assert different_settings(settings, {**settings, "precision": "bfloat16"}) == ["precision"]
-    half = {**settings, "precision": "bfloat16"}
-    assert different_settings(half, {**half, "engine": "openvino"}) == ["engine"]
+    """The engine is a note at float32, and part of what descriptors mean otherwise."""
+    (tmp_path / "delf.ckpt").write_bytes(b"weights")
+
+    def made(**keys):
+        config = Config(checkpoint_path=str(tmp_path / "delf.ckpt"), device_target="CPU", **keys)
+        return make_encoder(*sections(config)).provenance
+
+    try:
+        one, half = made(engine="openvino"), made(engine="openvino", precision="bfloat16")
+    except UserError:
+        pytest.skip("OpenVINO is not installed")
+    assert one.differences(made(engine="mindspore")) == []
+    assert one.differences(half) == ["engine", "precision"] and half.encoder["engine"] == "openvino"
 
 
 def test_one_process_at_a_time_and_no_litter(tmp_path):
     output = tmp_path / "features.h5"
     folder = _write(output, NAMES[:4], 2)
     (folder / "0123.tmp").write_bytes(b"of a killed writer")
-    with open_parts(output, SETTINGS), pytest.raises(UserError, match="features.h5: another process is making it"):
-        with open_parts(output, SETTINGS):
+    with open_parts(output, MADE), pytest.raises(UserError, match="features.h5: another process is making it"):
+        with open_parts(output, MADE):
             pass
     assert sorted(path.suffix for path in folder.iterdir()) == [".h5", ".h5", ".json"]
 
@@ -199,7 +210,7 @@ def test_photo_that_fails_half_way_takes_only_its_part(tmp_path, monkeypatch):
         file.create_group(name)["keypoints"] = features.keypoints
         raise OSError("disk full")
 
-    with open_parts(tmp_path / "features.h5", SETTINGS) as folder:
+    with open_parts(tmp_path / "features.h5", MADE) as folder:
         with pytest.raises(OSError, match="disk full"), PartWriter(folder, photos_per_part=2) as writer:
             for name in NAMES[:2]:
                 writer.add(name, make_features(name))
@@ -211,11 +222,11 @@ def test_photo_that_fails_half_way_takes_only_its_part(tmp_path, monkeypatch):
 
 def test_finished_file_of_other_settings_is_refused(tmp_path):
     output = tmp_path / "features.h5"
-    assert not is_made(output, SETTINGS, overwrite=False)
+    assert not is_finished(output, MADE, overwrite=False)
     _make(output)
-    assert is_made(output, SETTINGS, overwrite=False)
-    assert not is_made(output, SETTINGS, overwrite=True)
-    with pytest.raises(UserError, match=r"other settings \(max_feature_num\); give --overwrite"):
-        is_made(output, {**SETTINGS, "max_feature_num": 8}, overwrite=False)
+    assert is_finished(output, MADE, overwrite=False)
+    assert not is_finished(output, MADE, overwrite=True)
+    with pytest.raises(UserError, match=r"other settings \(max_feature_num\); give `overwrite`"):
+        is_finished(output, OTHER, overwrite=False)
     with h5py.File(tmp_path / "foreign.h5", "w"), pytest.raises(UserError, match="not a finished feature file"):
-        is_made(tmp_path / "foreign.h5", SETTINGS, overwrite=False)
+        is_finished(tmp_path / "foreign.h5", MADE, overwrite=False)

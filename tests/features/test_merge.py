@@ -1,14 +1,15 @@
 """Merging feature files."""
 
+import dataclasses
 import logging
 
 import h5py
 import pytest
 
 from src.errors import UserError
-from src.features.feature_file import FeatureFile
+from src.features.feature_file import FeatureFile, write_provenance
 from src.features.merge import merge_features
-from tests.features.made_up import contents, make_file
+from tests.features.made_up import PROVENANCE, contents, make_file
 
 NAMES = [f"{'sub/' if number % 2 else ''}{number}.jpg" for number in range(7)]
 
@@ -30,8 +31,8 @@ def test_folders_extracted_alike(tmp_path):
     merge_features(paths[::-1], tmp_path / "other.h5")
     assert contents(tmp_path / "merged.h5") == contents(tmp_path / "other.h5")
     with FeatureFile(tmp_path / "merged.h5") as merged:
-        assert merged.names == ["0.jpg", "1.jpg"] and merged.attributes["photos"] not in ("list 0", "list 1")
-        assert merged.attributes["config_hash"] == "0123456789ab" and "shard" not in merged.attributes
+        assert merged.names == ["0.jpg", "1.jpg"] and merged.provenance.sources["photos"] not in ("list 0", "list 1")
+        assert merged.provenance.settings == PROVENANCE.settings and merged.provenance.sources["shard"] == ""
 
 
 def test_missing_shards_are_named_and_the_file_does_not_pass_for_whole(tmp_path, caplog):
@@ -39,14 +40,14 @@ def test_missing_shards_are_named_and_the_file_does_not_pass_for_whole(tmp_path,
     merge_features([shards[0], shards[2]], tmp_path / "merged.h5")
     assert "shards 2/4, 4/4 are missing" in caplog.text
     with FeatureFile(tmp_path / "merged.h5") as merged, FeatureFile(shards[0]) as shard:
-        assert merged.attributes["photos"] != shard.attributes["photos"]
-    with pytest.raises(UserError, match="made under other settings .photos.*--overwrite"):
+        assert merged.provenance.sources["photos"] != shard.provenance.sources["photos"]
+    with pytest.raises(UserError, match="made under other settings .photos.*`overwrite`"):
         merge_features(shards, tmp_path / "merged.h5")
 
 
 def test_mixed_settings_are_refused(tmp_path):
     paths = [
-        make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], score_threshold=i, config_hash=f"hash {i}") for i in range(2)
+        make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], score_threshold=i) for i in range(2)
     ]
     with pytest.raises(UserError, match=r"1.h5: made under other settings than .*0.h5 \(score_threshold\)"):
         merge_features(paths, tmp_path / "merged.h5")
@@ -58,14 +59,19 @@ def test_mixed_settings_are_refused(tmp_path):
 
 def test_engines_may_differ_at_float32_only(tmp_path):
     def files(precision):
-        return [
-            make_file(tmp_path / f"{engine}.h5", [f"{engine}.jpg"], engine=engine, precision=precision)
-            for engine in ("openvino", "mindspore")
-        ]
+        def make(engine):
+            path = make_file(tmp_path / f"{engine}.h5", [f"{engine}.jpg"], engine=engine, precision=precision)
+            if precision != "float32":  # as extraction records it
+                with h5py.File(path, "r+") as file:
+                    meaning = {**PROVENANCE.encoder, "engine": engine, "precision": precision}
+                    write_provenance(file, dataclasses.replace(PROVENANCE, encoder=meaning, notes={}))
+            return path
+
+        return [make("openvino"), make("mindspore")]
 
     merge_features(files("float32"), tmp_path / "merged.h5")
     with FeatureFile(tmp_path / "merged.h5") as merged:
-        assert merged.attributes["engine"] == "mindspore+openvino"
+        assert merged.provenance.notes["engine"] == "mindspore+openvino"
     with pytest.raises(UserError, match=r"\(engine\)"):
         merge_features(files("bfloat16"), tmp_path / "other.h5")
 
@@ -86,7 +92,7 @@ def test_finished_work_is_kept_and_a_killed_run_leaves_no_trace(tmp_path, caplog
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("src.features.merge.os.replace", killed)
+        patch.setattr("src.features.merge.put_in_place", killed)
         with pytest.raises(KeyboardInterrupt):
             merge_features(shards, output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.h5", "1.h5", "2.h5"]

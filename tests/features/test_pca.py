@@ -4,15 +4,26 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.features.datum_format import serialise_datum
-from src.features.pca import Pca, PcaFit, apply_pca, l2_normalise, load_pca, project, save_pca
+from src.features.delf_format import serialise_datum
+from src.features.pca import (
+    Pca,
+    PcaFit,
+    apply_pca,
+    l2_normalise,
+    load_pca,
+    pca_as_text,
+    pca_from_text,
+    project,
+    save_pca,
+)
+from src.records import Provenance
 
 DATA = np.array([[1.0, 2.0, -2.0], [-5.0, 0.0, 3.0], [-1.0, 2.0, 0.0], [0.0, 4.0, -1.0]])
 MATRIX = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 1.0], [-1.0, 1.0, 3.0]])
 EXAMPLE = Pca(np.array([1.0, 2.0, 3.0]), MATRIX, np.array([4.0, 0.25, 1.0]))
 
 
-def fit_pca(batches, dim, provenance):
+def fit_pca(batches, dim, provenance=Provenance()):
     fit = PcaFit()
     for batch in batches:
         fit.add(batch)
@@ -50,7 +61,7 @@ def test_fit_equals_singular_values_of_the_centred_unit_descriptors():
     unit = data / np.linalg.norm(data, axis=1, keepdims=True)
     centred = unit - unit.mean(axis=0)
     _, singular, rows = np.linalg.svd(centred, full_matrices=False)
-    pca = fit_pca([data], 4, {})
+    pca = fit_pca([data], 4)
     np.testing.assert_allclose(pca.mean, unit.mean(axis=0), atol=1e-7)
     np.testing.assert_allclose(pca.variances, singular[:4] ** 2 / len(data), rtol=1e-5)
     np.testing.assert_allclose(np.abs(pca.components @ rows[:4].T), np.eye(4), atol=1e-5)
@@ -60,8 +71,8 @@ def test_fit_equals_singular_values_of_the_centred_unit_descriptors():
 
 def test_fit_does_not_depend_on_the_batches():
     data = _descriptors()
-    whole = fit_pca([data], 3, {})
-    pieces = fit_pca(np.split(data, [1, 2, 100, 100, 250]), 3, {})
+    whole = fit_pca([data], 3)
+    pieces = fit_pca(np.split(data, [1, 2, 100, 100, 250]), 3)
     np.testing.assert_allclose(pieces.components, whole.components, atol=1e-6)
     np.testing.assert_allclose(pieces.variances, whole.variances, rtol=1e-5)
 
@@ -72,7 +83,7 @@ def _unit(data):
 
 def test_order_of_the_photos_does_not_matter():
     photos = np.split(_descriptors(400).astype(np.float32), [3, 40, 41, 200])
-    forward, backward = fit_pca(photos, 4, {}), fit_pca(photos[::-1], 4, {})
+    forward, backward = fit_pca(photos, 4), fit_pca(photos[::-1], 4)
     for name in ("mean", "components", "variances"):
         np.testing.assert_allclose(getattr(backward, name), getattr(forward, name), atol=1e-6)
 
@@ -83,7 +94,7 @@ def test_large_common_part_needs_and_gets_double_precision():
     data = 1000.0 + generator.normal(size=(4000, 6)) * np.array([0.5, 0.4, 0.3, 0.2, 0.1, 0.05])
     centred = _unit(data) - _unit(data).mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(data))
-    pca = fit_pca(np.split(data, 40), 3, {})
+    pca = fit_pca(np.split(data, 40), 3)
     np.testing.assert_allclose(pca.variances, values[::-1][:3], rtol=1e-4)
     np.testing.assert_allclose(np.abs(pca.components @ vectors[:, ::-1][:, :3]), np.eye(3), atol=1e-4)
     rows = _unit(data).astype(np.float32)
@@ -94,19 +105,19 @@ def test_large_common_part_needs_and_gets_double_precision():
 
 def test_whitened_training_descriptors_have_unit_variance():
     data = _descriptors(2000)
-    pca = fit_pca([data], 3, {})
+    pca = fit_pca([data], 3)
     whitened = apply_pca(l2_normalise(data), pca, 3, use_whitening=True)
     np.testing.assert_allclose(np.cov(whitened.T, bias=True), np.eye(3), atol=1e-3)
 
 
 def test_fit_refuses_too_few_descriptors_or_dimensions():
-    assert len(fit_pca([_descriptors(4)], 3, {}).components) == 3
+    assert len(fit_pca([_descriptors(4)], 3).components) == 3
     with pytest.raises(UserError, match="3 descriptors are too few for a PCA of 3"):
-        fit_pca([_descriptors(3)], 3, {})
+        fit_pca([_descriptors(3)], 3)
     with pytest.raises(UserError, match="0 descriptors"):
-        fit_pca([], 3, {})
-    with pytest.raises(UserError, match="--dim is 7; these descriptors have 6"):
-        fit_pca([_descriptors()], 7, {})
+        fit_pca([], 3)
+    with pytest.raises(UserError, match="`dim` is 7; these descriptors have 6"):
+        fit_pca([_descriptors()], 7)
 
 
 def test_projection_refuses_what_does_not_fit():
@@ -117,13 +128,32 @@ def test_projection_refuses_what_does_not_fit():
 
 
 def test_file_round_trip(tmp_path):
-    pca = fit_pca([_descriptors()], 2, {"checkpoint_sha256": "ab", "num_photos": 3})
+    pca = fit_pca([_descriptors()], 2, Provenance("ab", notes={"num_photos": 3}))
     save_pca(tmp_path / "pca.npz", pca)
     loaded = load_pca(tmp_path / "pca.npz")
     assert loaded.identity == pca.identity and loaded.provenance == pca.provenance
     assert np.array_equal(loaded.components, pca.components)
     assert [path.name for path in tmp_path.iterdir()] == ["pca.npz"]
-    assert fit_pca([_descriptors(seed=1)], 2, {}).identity != pca.identity
+    assert fit_pca([_descriptors(seed=1)], 2).identity != pca.identity
+
+
+def test_a_file_of_the_first_version_tells_its_checkpoint(tmp_path):
+    arrays = {"mean": EXAMPLE.mean, "components": MATRIX, "variances": EXAMPLE.variances}
+    for text, weights in (('{"checkpoint_sha256": "ab", "photos": "x", "dim": 3}', "ab"), ('{"dim": 3}', "")):
+        np.savez(tmp_path / "pca.npz", provenance=np.array(text), **arrays)
+        assert load_pca(tmp_path / "pca.npz").provenance == Provenance(weights)
+        assert load_pca(tmp_path / "pca.npz").identity == EXAMPLE.identity
+    np.savez(tmp_path / "pca.npz", **arrays)
+    assert load_pca(tmp_path / "pca.npz").provenance == Provenance()
+
+
+def test_text_round_trip():
+    pca = fit_pca([_descriptors()], 2, Provenance("ab", {"name": "delf"}))
+    loaded = pca_from_text(pca_as_text(pca))
+    assert loaded.identity == pca.identity and loaded.provenance == pca.provenance
+    for text in ("", "[]", "{}", pca_as_text(pca).replace('"mean": "', '"mean": "AAAA'), '{"mean": 3}'):
+        with pytest.raises(ValueError):
+            pca_from_text(text)
 
 
 def test_model_zoo_folder(tmp_path):
@@ -133,7 +163,7 @@ def test_model_zoo_folder(tmp_path):
         np.save(tmp_path / f"{name}.npy", array)
     loaded = load_pca(tmp_path)
     assert np.array_equal(loaded.mean, mean[0].astype(np.float32)) and loaded.components.shape == (5, 16)
-    assert np.array_equal(loaded.variances, variances[:5].astype(np.float32)) and loaded.provenance == {}
+    assert np.array_equal(loaded.variances, variances[:5].astype(np.float32)) and loaded.provenance == Provenance()
     raw = generator.normal(size=(7, 16)).astype(np.float32)
     expected = (_unit(raw) - mean) @ matrix[:3].T / np.sqrt(variances[:3])
     np.testing.assert_allclose(project(raw, loaded, 3, use_whitening=True), _unit(expected), atol=1e-5)
@@ -151,7 +181,7 @@ def test_reference_folder(tmp_path):
         (tmp_path / f"{name}.datum").write_bytes(serialise_datum(array))
     assert load_pca(tmp_path).identity == EXAMPLE.identity
     (tmp_path / "mean.datum").write_bytes(b"\x0a\x05ab")
-    with pytest.raises(UserError, match="not a PCA .*cut off"):
+    with pytest.raises(UserError, match="not a PCA .*no Datum message"):
         load_pca(tmp_path)
 
 

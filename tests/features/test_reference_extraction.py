@@ -6,8 +6,8 @@ from PIL import Image
 
 from src.config import Config
 from src.features.pca import Pca
-from tests.features.fake_network import encoder_of, sections
 from tests.features import numpy_extraction
+from tests.features.fake_network import encoder_of, sections
 from tests.model import numpy_delf
 
 CHANNELS = 48

@@ -3,13 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from src.features.score_drawing import draw_scores
+from src.features.score_sample import ScoreSample, scores_of_file, scores_of_photos
 
 from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
 from src.features.photos import photos_of_folder
-from src.features.score_drawing import draw_scores
-from src.features.score_sample import ScoreSample, scores_of_file, scores_of_photos
 from src.features.score_threshold import save_threshold, saved_threshold
 from tests.features.fake_network import fake_network, load_fake_network
 from tests.features.made_up import make_file, make_photos
