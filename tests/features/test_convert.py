@@ -8,9 +8,10 @@ from PIL import Image
 
 from src.errors import UserError
 from src.features.convert import delf_to_features, features_to_delf
-from src.features.delf_format import parse_delf, read_message, serialise_delf
+from src.features.delf_format import parse_delf, serialise_delf
 from src.features.feature_file import FeatureFile
-from tests.features.made_up import SETTINGS, contents, make_features, make_file, make_photos
+from src.records import Provenance
+from tests.features.made_up import PROVENANCE, contents, make_features, make_file, make_photos
 
 NAMES = ["a.jpg", "sub/b.c.PNG", "sub/d.jpg"]
 
@@ -35,7 +36,7 @@ def test_a_file_for_each_photo_named_as_the_reference_names_it(features, tmp_pat
     assert found == ["a.delf", "sub/b.c.delf", "sub/d.delf"]
     with FeatureFile(features) as source:
         for name, path in zip(NAMES, found):
-            arrays, expected = read_message(tmp_path / "delf" / path, parse_delf), source.read(name)
+            arrays, expected = parse_delf((tmp_path / "delf" / path).read_bytes()), source.read(name)
             assert np.array_equal(arrays.locations, expected.keypoints[:, ::-1])
             assert np.array_equal(arrays.descriptors, expected.descriptors)
             assert np.array_equal(arrays.attention, expected.scores) and np.array_equal(arrays.scales, expected.scales)
@@ -47,7 +48,9 @@ def test_there_and_back(features, tmp_path):
     delf_to_features(tmp_path / "delf", tmp_path / "back.h5", photos)
     there, back = contents(features), contents(tmp_path / "back.h5")
     differing = {name for name in {*there, *back} if there.get(name) != back.get(name)}
-    assert differing == {"@photos", *(f"{name}@orientation" for name in NAMES)}
+    assert differing == {"@provenance", *(f"{name}@orientation" for name in NAMES)}
+    with FeatureFile(tmp_path / "back.h5") as made:
+        assert made.provenance.differences(PROVENANCE) == ["photos", "shard"]  # of the .delf files instead
 
 
 def test_foreign_files_get_sizes_of_upright_photos_and_the_given_identity(tmp_path):
@@ -61,8 +64,8 @@ def test_foreign_files_get_sizes_of_upright_photos_and_the_given_identity(tmp_pa
     with FeatureFile(tmp_path / "plain.h5") as plain, FeatureFile(tmp_path / "known.h5") as known:
         assert plain.names == ["jpg/x.jpg", "jpg/y.jpg"]
         assert plain.read("jpg/x.jpg").image_size == (30, 40) and plain.read("jpg/y.jpg").image_size == (40, 30)
-        assert plain.attributes["checkpoint_sha256"] == "" and known.attributes["checkpoint_sha256"] == "cd" * 32
-        assert plain.attributes["pca"] == ""
+        assert plain.provenance.weights == "" and known.provenance.weights == "cd" * 32
+        assert plain.provenance.encoder == {}
         assert np.array_equal(plain.read("jpg/x.jpg").descriptors, make_features(0).descriptors)
 
 
@@ -75,12 +78,13 @@ def test_finished_work_is_kept_and_other_work_refused(features, tmp_path):
     delf_to_features(folder, back, photos)
     assert times == ((folder / "a.delf").stat().st_mtime_ns, back.stat().st_mtime_ns)
     other = make_file(tmp_path / "other.h5", NAMES, score_threshold=1.0)
-    with pytest.raises(UserError, match="converted from other features; give --overwrite"):
+    with pytest.raises(UserError, match="made under other settings .score_threshold, features.; give `overwrite`"):
         features_to_delf(other, folder)
-    with pytest.raises(UserError, match="made under other settings .checkpoint_sha256.*--overwrite"):
+    with pytest.raises(UserError, match="made under other settings .*weights.*`overwrite`"):
         delf_to_features(folder, back, photos, checkpoint_sha256="ef" * 32)
     features_to_delf(other, folder, overwrite=True)
-    assert json.loads((folder / "origin.json").read_text())["attributes"]["score_threshold"] == 1.0
+    made = Provenance.from_json(json.loads((folder / "provenance.json").read_text()))
+    assert made.settings["score_threshold"] == 1.0
     delf_to_features(folder, back, photos, overwrite=True)
 
 
@@ -106,7 +110,7 @@ def test_what_cannot_be_gathered(tmp_path):
     with pytest.raises(UserError, match="no .delf file in this folder"):
         delf_to_features(tmp_path / "empty", tmp_path / "out.h5", photos)
     folder = _delf_folder(tmp_path / "delf", ["x.delf"])
-    with pytest.raises(UserError, match="give the photos' folder as --images_path"):
+    with pytest.raises(UserError, match="give the photos' folder as `images_path`"):
         delf_to_features(folder, tmp_path / "out.h5", "")
     _delf_folder(folder, ["z.delf"])
     with pytest.raises(UserError, match="no photo z in it"):
@@ -129,9 +133,8 @@ def test_empty_photos_and_odd_lengths(tmp_path, caplog):
     delf_to_features(folder, tmp_path / "out.h5", photos)
     with FeatureFile(tmp_path / "out.h5") as made:
         assert len(made.read("x.jpg")) == 0 and len(made.read("y.jpg")) == 5
-    assert "not of length 1" not in caplog.text
+    assert "whose norm is not 1" not in caplog.text
     made = make_features(1)
     (folder / "y.delf").write_bytes(serialise_delf(made.keypoints, made.scales, 2 * made.descriptors, made.scores))
     delf_to_features(folder, tmp_path / "long.h5", photos)
-    assert "1 files hold descriptors that are not of length 1" in caplog.text
-    assert SETTINGS["pca"] == ""
+    assert "1 files hold descriptors whose norm is not 1" in caplog.text

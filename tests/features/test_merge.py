@@ -46,9 +46,7 @@ def test_missing_shards_are_named_and_the_file_does_not_pass_for_whole(tmp_path,
 
 
 def test_mixed_settings_are_refused(tmp_path):
-    paths = [
-        make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], score_threshold=i) for i in range(2)
-    ]
+    paths = [make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], score_threshold=i) for i in range(2)]
     with pytest.raises(UserError, match=r"1.h5: made under other settings than .*0.h5 \(score_threshold\)"):
         merge_features(paths, tmp_path / "merged.h5")
     more = make_file(tmp_path / "2.h5", ["2.jpg"], score_threshold=0, half=True)

@@ -23,7 +23,10 @@ MATRIX = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 1.0], [-1.0, 1.0, 3.0]])
 EXAMPLE = Pca(np.array([1.0, 2.0, 3.0]), MATRIX, np.array([4.0, 0.25, 1.0]))
 
 
-def fit_pca(batches, dim, provenance=Provenance()):
+UNKNOWN = Provenance()
+
+
+def fit_pca(batches, dim, provenance=UNKNOWN):
     fit = PcaFit()
     for batch in batches:
         fit.add(batch)

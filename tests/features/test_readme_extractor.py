@@ -11,15 +11,18 @@ from tests.runs import ENVIRONMENT, run
 pytestmark = pytest.mark.slow
 
 README = """
-from src.features.delf_extractor import DelfExtractor
+from src.config import Config
+from src.device import prepare_process
+from src.features.encoder import load_encoder
 
-extractor = DelfExtractor.from_checkpoint("delf.ckpt", pca_path="pca.npz", max_feature_num=20)
-features = extractor.extract("photos/a.png")  # or an array [H, W, 3] uint8 RGB
+prepare_process()
+config = Config(checkpoint_path="delf.ckpt", pca_path="pca.npz", max_feature_num=20)
+encoder = load_encoder(config.run, config.model, config.extraction)
+features = encoder.encode("photos/a.png").local
 print(features.image_size, len(features))
 for (x, y), scale, score in zip(features.keypoints, features.scales, features.scores):
     print(f"{x:.1f} {y:.1f} {scale:.2f} {score:.3f}")
-features, attention = extractor.extract_with_attention("photos/a.png")
-print(features.descriptors.shape, attention.shape)
+print(features.descriptors.shape)
 """
 CHECK = """
 import numpy as np
@@ -42,6 +45,6 @@ def test_readme_lines_give_what_the_command_gives(tmp_path):
     code = README.replace("max_feature_num=20", "max_feature_num=20, pca_dim=8") + CHECK
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("(160, 120) 20\n") and done.stdout.endswith("(20, 8) (120, 160)\n")
+    assert done.stdout.startswith("(160, 120) 20\n") and done.stdout.endswith("(20, 8)\n")
     run("tools/visualize_features.py", *common, *options, "--num_images", 1, "--output", "pictures", cwd=tmp_path)
     assert len(list((tmp_path / "pictures").iterdir())) == 1

@@ -3,15 +3,20 @@
 import cv2
 import numpy as np
 import pytest
-from src.features.score_drawing import draw_scores
-from src.features.score_sample import ScoreSample, scores_of_file, scores_of_photos
 
 from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
+from src.features.drawing import draw_scores
 from src.features.photos import photos_of_folder
-from src.features.score_threshold import save_threshold, saved_threshold
-from tests.features.fake_network import fake_network, load_fake_network
+from src.features.score_threshold import (
+    ScoreSample,
+    save_threshold,
+    saved_threshold,
+    scores_of_file,
+    scores_of_photos,
+)
+from tests.features.fake_network import fake_network, load_fake_network, sections
 from tests.features.made_up import make_file, make_photos
 
 SHA = "ab" * 32
@@ -48,10 +53,10 @@ def test_saved_threshold_is_found_again_and_belongs_to_its_checkpoint(tmp_path):
     path = save_threshold(checkpoint, {**record, "num_photos": 9}, overwrite=False)
     assert path == tmp_path / "score_threshold.json"
     assert np.float32(saved_threshold(checkpoint, SHA)) == np.float32(0.1)
-    with pytest.raises(UserError, match="score_threshold.json: made for checkpoint abab.*choose_score_threshold.py"):
+    with pytest.raises(UserError, match="score_threshold.json: made for checkpoint abab.*choose_score_threshold"):
         saved_threshold(checkpoint, "cd" * 32)
     save_threshold(checkpoint, {**record, "num_photos": 9}, overwrite=False)  # the same again
-    with pytest.raises(UserError, match="another threshold is saved there; give --overwrite"):
+    with pytest.raises(UserError, match=r"other settings \(num_photos, score_threshold\); give `overwrite`"):
         save_threshold(checkpoint, {**record, "score_threshold": 2.0}, overwrite=False)
     save_threshold(checkpoint, {**record, "score_threshold": 2.0}, overwrite=True)
     assert saved_threshold(checkpoint, SHA) == 2.0
@@ -71,11 +76,11 @@ def test_damaged_file(tmp_path, text):
 def test_scores_of_a_feature_file(tmp_path):
     features = make_file(tmp_path / "f.h5", [f"{number}.jpg" for number in range(9)])
     sample = scores_of_file(features, 1000)
-    assert len(sample.scores) == 9 and sample.checkpoint_sha256 == SHA
+    assert len(sample.scores) == 9 and sample.weights == SHA
     assert all((np.diff(scores) <= 0).all() for scores in sample.scores)
     assert len(scores_of_file(features, 1000, num_photos=4, seed=1).scores) == 4
     cut = make_file(tmp_path / "cut.h5", ["a.jpg"], score_threshold=2.5)
-    with pytest.raises(UserError, match="made with score_threshold 2.5, .*--score_threshold 0"):
+    with pytest.raises(UserError, match="made with score_threshold 2.5, .*`score_threshold` 0"):
         scores_of_file(cut, 1000)
     with pytest.raises(UserError, match="no features in 0 photos"):
         scores_of_file(make_file(tmp_path / "none.h5", []), 1000)
@@ -86,9 +91,9 @@ def test_scores_of_photos_are_those_of_every_cell(tmp_path):
     save_threshold(tmp_path / "delf.ckpt", {"checkpoint_sha256": SHA, "score_threshold": 9.0}, False)  # of another one
     config = Config(checkpoint_path=str(tmp_path / "delf.ckpt"), image_scales=(1.0,), max_feature_num=2)
     photos = photos_of_folder(make_photos(tmp_path / "photos", ["a.png", "b.png"], (96, 64)))
-    sample = scores_of_photos(photos, config, load_fake_network)
+    sample = scores_of_photos(photos, *sections(config), load_fake_network)
     assert [len(scores) for scores in sample.scores] == [6, 6]
-    assert sample.checkpoint_sha256 == sha256_of(config.checkpoint_path) and sample.max_feature_num == 2
+    assert sample.weights == sha256_of(config.model.checkpoint_path) and sample.max_feature_num == 2
     pixels = cv2.imread(str(tmp_path / "photos/a.png"))[:, :, ::-1].astype(np.float32)
     _, attention = fake_network((pixels.transpose(2, 0, 1)[None] - 128) / 128)
     np.testing.assert_allclose(sample.scores[0], np.sort(attention.reshape(-1))[::-1], atol=1e-5)

@@ -1,5 +1,7 @@
 """Pictures of keypoints and attention."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from src.errors import UserError
 from src.features.drawing import draw_features, shown_size
 from src.features.visualize import visualize
 from src.records import LocalFeatures
-from tests.features.made_up import make_features, make_file, make_photos
+from tests.features.fake_network import load_fake_network, sections
+from tests.features.made_up import make_file, make_photos
 
 MARGIN, TOP, GAP = 22, 74, 26  # of the photo in the picture
 
@@ -78,11 +81,28 @@ def test_pictures_of_a_feature_file(tmp_path, caplog):
     photos = make_photos(tmp_path / "photos", names)
     (photos / "c.jpg").write_bytes(b"no photo")
     features = make_file(tmp_path / "f.h5", names[:3])
-    assert visualize(photos, tmp_path / "out", Config(), features) == 2
+    assert visualize(photos, tmp_path / "out", *sections(Config()), features) == 2
     assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")) == [
         "a.jpg.png", "sub/b.png.png",
     ]  # fmt: skip
     assert "c.jpg: cannot be read" in caplog.text
     with pytest.raises(UserError, match="none of its 4 photos"):
-        visualize(photos, tmp_path / "out", Config(), make_file(tmp_path / "g.h5", ["other.jpg"]))
-    assert len(make_features(0)) == 5
+        visualize(photos, tmp_path / "out", *sections(Config()), make_file(tmp_path / "g.h5", ["other.jpg"]))
+
+
+def test_pictures_of_a_network_show_attention_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.features.visualize.engines.load_network", load_fake_network)
+    photos = make_photos(tmp_path / "photos", ["a.jpg", "b.jpg"], (200, 100))
+    (tmp_path / "delf.ckpt").write_bytes(b"weights")
+    config = Config(checkpoint_path=str(tmp_path / "delf.ckpt"), image_scales=(1.0,))
+    assert visualize(photos, tmp_path / "out", *sections(config), num_images=1) == 1
+    (path,) = (tmp_path / "out").iterdir()
+    assert cv2.imread(str(path)).shape[0] > 2 * 430  # two pictures of a wide photo, one above the other
+
+
+def test_circles_are_cells_of_the_resized_photo(tmp_path):
+    """A photo seen at half its size: a cell of 32 pixels there is one of 64 in the photo."""
+    features = dataclasses.replace(_features((100, 50, 1.0)), resize_factor=0.5)
+    photo = _draw(tmp_path, features, None)[TOP : TOP + 430, MARGIN : MARGIN + 860]
+    _, columns = np.nonzero(_near(photo, colormaps["plasma"](0.0)))
+    assert abs(np.ptp(columns) - 64 * 860 / 200) < 6

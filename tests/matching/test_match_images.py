@@ -1,7 +1,7 @@
-"""eval/match_images.py on two synthetic photos and a hand-made feature file."""
+"""The command match_images on two synthetic photos: with a hand-made feature file, and with a network."""
 
 import json
-import runpy
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +11,22 @@ import h5py
 import numpy as np
 import pytest
 
+from src.artifacts import sha256_of
+from src.commands.match_images import main
 from src.errors import UserError
+from src.features.feature_file import write_provenance
+from src.features.pca import Pca, save_pca
+from src.matching.match import match_features
+from src.records import LocalFeatures, Provenance
+from tests.features.fake_network import load_fake_network
 
 COMMAND = Path(__file__).resolve().parents[2] / "eval" / "match_images.py"
-main = runpy.run_path(str(COMMAND))["main"]
 
 
 def write_features(path, photos):
     """hloc's layout, written by hand: {name: (keypoints, descriptors)}."""
     with h5py.File(path, "w") as file:
-        file.attrs["format_version"] = "1"
+        write_provenance(file, Provenance("ab" * 32))
         for name, (keypoints, descriptors) in photos.items():
             group = file.create_group(name)
             count = len(keypoints)
@@ -110,4 +116,98 @@ def test_a_list_of_three_photos_is_refused(folder):
 def test_a_picture_needs_a_known_suffix(folder):
     arguments = options(folder, "--image_a=a.png", "--image_b=b.png", f"--output_image={folder}/m.gif")
     with pytest.raises(UserError, match=r"must end in \.png or \.jpg"):
+        main(arguments)
+
+
+def test_the_library_function_takes_features_and_plain_values():
+    rows = np.linalg.qr(np.random.default_rng(1).normal(size=(20, 20)))[0]
+    points = np.random.default_rng(2).uniform(0, 300, (20, 2))
+    a = LocalFeatures(points, np.ones(20), np.ones(20), rows, (320, 240))
+    b = LocalFeatures(points + [7, 3], np.ones(20), np.ones(20), rows, (320, 240))
+    matches = match_features(a, b, match_distance=0.5, seed=3)
+    assert len(matches) == matches.num_inliers == 20
+    np.testing.assert_allclose(matches.affine, [[1, 0, 7], [0, 1, 3]], atol=1e-3)
+    opposite = LocalFeatures(points, np.ones(20), np.ones(20), -rows, (320, 240))
+    assert len(match_features(a, opposite, match_distance=0.5)) == 0
+
+
+@pytest.fixture
+def network(folder, monkeypatch):
+    """A made-up network instead of the checkpoint's, and photos that it sees something in."""
+    monkeypatch.setattr("src.features.encoder.engines.load_network", load_fake_network)
+    small = np.random.default_rng(5).integers(0, 256, (15, 20, 3), np.uint8)
+    for name, shift in (("a.png", 0), ("b.png", 32)):
+        image = np.roll(cv2.resize(small, (320, 240), interpolation=cv2.INTER_CUBIC), shift, axis=1)
+        cv2.imwrite(str(folder / name), image)
+    (folder / "delf.ckpt").write_bytes(b"weights")
+    (folder / "features.h5").unlink()
+    monkeypatch.chdir(folder)
+    return ["--checkpoint_path=delf.ckpt", "--image_scales=1", "--engine=mindspore", "--device_target=CPU"]
+
+
+def test_two_photos_and_a_checkpoint_are_enough(network, capsys):
+    main(["a.png", "b.png", *network])
+    counts = capsys.readouterr().out
+    assert counts.endswith(" inliers\n") and int(counts.split()[0]) > 10
+    assert cv2.imread("eval_match.png") is not None
+    main(["--images_path=.", "--image_a=a.png", "--image_b=b.png", *network, "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert f"{result['correspondences']} correspondences, {result['inliers']} inliers\n" == counts
+    main(["a.png", "a.png", *network, "--match_distance=0.01"])
+    count, _, inliers, _ = capsys.readouterr().out.split()
+    assert count == inliers == "80"  # 10 x 8 cells of 320 x 240 pixels
+
+
+def test_the_list_is_that_of_the_current_folder_then_of_the_photos_then_the_first_two(network, folder, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    photos = folder / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).rename(photos / name)
+
+    def matched():
+        main(["--images_path=photos", *network, "--json"])
+        result = json.loads(capsys.readouterr().out)
+        return result["image_a"], result["image_b"]
+
+    assert matched() == ("a.png", "b.png")
+    assert "no list_images.txt: matching the first two photos of photos, a.png and b.png" in caplog.text
+    (photos / "list_images.txt").write_text("b.png\nc.png\n")
+    assert matched() == ("b.png", "c.png")
+    (folder / "list_images.txt").write_text("c.png\na.png\n")
+    assert matched() == ("c.png", "a.png")
+    (folder / "other.txt").write_text("b.png\na.png\n")
+    main(["--images_path=photos", "--list_images_path=other.txt", *network, "--json"])
+    assert json.loads(capsys.readouterr().out)["image_a"] == "b.png"
+
+
+def test_the_pca_is_the_one_given_then_the_one_beside_the_checkpoint(network, folder, capsys, caplog):
+    caplog.set_level(logging.INFO)
+    rows = np.linalg.qr(np.random.default_rng(0).normal(size=(1024, 4)))[0].T
+    save_pca(folder / "pca.npz", Pca(np.zeros(1024), rows, np.ones(4), Provenance(sha256_of("delf.ckpt"))))
+    main(["a.png", "b.png", *network, "--pca_dim=4"])
+    assert "PCA pca.npz, beside the checkpoint" in caplog.text
+    beside = capsys.readouterr().out
+    (folder / "pca.npz").rename(folder / "mine.npz")
+    main(["a.png", "b.png", *network, "--pca_path=mine.npz", "--pca_dim=4"])
+    assert capsys.readouterr().out == beside
+    main(["a.png", "b.png", *network])
+    assert capsys.readouterr().out != beside
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.png"], "give two photos as paths, not 1"),
+        (["a.png", "b.png", "--images_path=."], "not together with --images_path"),
+        (["a.png", "b.png", "--features=f.h5"], "not together with --features"),
+        (["a.png", "b.png"], "give --checkpoint_path to extract the features, or --features"),
+        ([], "give two photos as paths, or --images_path"),
+        (["--images_path=.", "--image_a=a.png"], "--image_a and --image_b go together"),
+        (["--images_path=.", "--image_a=a.png", "--image_b=b.png", "--features=f.h5", "--checkpoint_path=x"],
+         "--checkpoint_path has no effect together with --features"),
+    ],
+)  # fmt: skip
+def test_refuses(folder, arguments, message):
+    with pytest.raises(UserError, match=message):
         main(arguments)
