@@ -117,19 +117,14 @@ def _report(output: str, summary: Dict[str, Any]) -> None:
 
 
 def _build(config: Config, arguments: argparse.Namespace) -> None:
-    from ..data.shards import build_dataset
+    from ..data.shards import DatasetSettings, build_dataset
 
+    sizes = arguments.num_shards, arguments.validation_split_size
+    settings = DatasetSettings(*sizes, config.run.seed, arguments.min_photo_size)
     catalogue, root = _read_inputs(arguments)
-    summary = build_dataset(
-        catalogue,
-        root,
-        arguments.output_directory,
-        seed=config.run.seed,
-        workers=config.run.num_workers,
-        overwrite=config.run.overwrite,
-        **{name: getattr(arguments, name) for name in _BUILDING},
-    )
-    _report(arguments.output_directory, summary)
+    output, run = arguments.output_directory, config.run
+    summary = build_dataset(catalogue, root, output, settings, run.num_workers, run.overwrite, arguments.on_error)
+    _report(output, summary)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import shutil
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterable, Sequence, Tuple
@@ -26,6 +27,28 @@ logger = logging.getLogger(__name__)
 MAX_SHARDS = 1000
 FEW_PHOTOS = 500  # not worth the start of processes
 MIN_PHOTO_SIZE = 10  # pixels; the reference TF DELF finds no feature in anything smaller
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """What a data set depends on beside its photos; UserError for a number out of range.
+
+    Attributes:
+        num_shards: shards of each split, 1 to 1000; no more than photos are made.
+        validation_split_size, seed: see ``split_by_label``; the seed also orders the photos in the shards.
+        min_photo_size: photos with a side of fewer pixels are left out.
+    """
+
+    num_shards: int = 128
+    validation_split_size: float = 0.2
+    seed: int = 0
+    min_photo_size: int = MIN_PHOTO_SIZE
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_shards <= MAX_SHARDS:
+            raise UserError(f"`num_shards` is {self.num_shards}; it must be 1 to {MAX_SHARDS}")
+        if self.min_photo_size < 1:
+            raise UserError(f"`min_photo_size` is {self.min_photo_size}; it must be 1 or more")
 
 
 def fingerprint(source: Source) -> Tuple[str, int]:
@@ -99,12 +122,9 @@ def build_dataset(
     catalogue: Catalogue,
     root: Path,
     output: PathLike,
-    num_shards: int = 128,
-    validation_split_size: float = 0.2,
-    seed: int = 0,
+    settings: DatasetSettings = DatasetSettings(),  # noqa: B008
     workers: int = 2,
     overwrite: bool = False,
-    min_photo_size: int = MIN_PHOTO_SIZE,
     on_error: str = "skip",
 ) -> Dict[str, Any]:
     """Make the data set folder of a catalogue; photos are only read, and those that cannot be used are listed.
@@ -113,38 +133,26 @@ def build_dataset(
         catalogue: listed photos with labels.
         root: folder of the photos (see ``Catalogue.locate``).
         output: new folder, or one that holds this data set.
-        num_shards: shards of each split, 1 to 1000; no more than photos.
-        validation_split_size, seed: see ``split_by_label``; the seed also orders the photos in the shards.
+        settings: what else the content depends on.
         workers: processes that read and decode.
         overwrite: replace a data set made from other inputs.
-        min_photo_size: photos with a side of fewer pixels are left out.
         on_error: what to do with a photo that cannot be used, "skip" it or "stop".
 
     Returns:
         What ``dataset.json`` holds: counts and shards of each split, ``num_classes``, and what it was made with.
 
     Raises:
-        UserError: settings out of range, no photo found, a folder that must not be replaced or that another process is
-            making, or, with ``on_error`` "stop", a photo that cannot be used.
+        UserError: no photo found, a folder that must not be replaced or that another process is making, or, with
+            ``on_error`` "stop", a photo that cannot be used.
     """
     output = restore_folder(output)
     if output.is_file():
         raise UserError(f"{output}: is a file; give `output_directory` a folder")
-    if not 1 <= num_shards <= MAX_SHARDS:
-        raise UserError(f"`num_shards` is {num_shards}; it must be 1 to {MAX_SHARDS}")
-    if min_photo_size < 1:
-        raise UserError(f"`min_photo_size` is {min_photo_size}; it must be 1 or more")
     source = Source(catalogue, str(root), on_error)
     digest, size = fingerprint(source)
     if not size:
         raise UserError(f"{root}: none of the {len(catalogue.file_ids)} listed photos is there, or all are empty")
-    settings = {
-        "num_shards": num_shards,
-        "validation_split_size": validation_split_size,
-        "seed": seed,
-        "min_photo_size": min_photo_size,
-    }
-    wanted = Provenance(settings=settings, sources={"photos": digest})
+    wanted = Provenance(settings=asdict(settings), sources={"photos": digest})
     if is_made(output, wanted, partial(stored_provenance, replaced=overwrite), overwrite, "output_directory"):
         return read_summary(output)
     with build_folder_for(output) as folder:

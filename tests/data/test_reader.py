@@ -12,7 +12,7 @@ from src.data import reader
 from src.data.augmentation import random_box, random_crop, resize_area, whole_photo
 from src.data.lists import read_clean_csv
 from src.data.reader import TrainingStream, validation_batches
-from src.data.shards import build_dataset
+from src.data.shards import DatasetSettings, build_dataset
 from src.data.summary import dataset_info
 from src.errors import UserError
 
@@ -21,7 +21,9 @@ from src.errors import UserError
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("set")
     make_set(root, {5: 12, 6: 12, 9: 6})
-    build_dataset(read_clean_csv(root / "train_clean.csv"), root / "train", root / "made", num_shards=4)
+    build_dataset(
+        read_clean_csv(root / "train_clean.csv"), root / "train", root / "made", DatasetSettings(num_shards=4)
+    )
     (root / "made").rename(root / "moved")  # shards must not know where they were made
     return root / "moved"
 
@@ -163,7 +165,12 @@ def test_grey_photos_have_three_equal_channels(tmp_path):
     for number in range(4):
         place(tmp_path / "train", f"abc{number}", jpeg(picture(number)[:, :, 0]))
     write_csv(tmp_path / "train_clean.csv", {1: [f"abc{number}" for number in range(4)]})
-    build_dataset(read_clean_csv(tmp_path / "train_clean.csv"), tmp_path / "train", tmp_path / "out", num_shards=1)
+    build_dataset(
+        read_clean_csv(tmp_path / "train_clean.csv"),
+        tmp_path / "train",
+        tmp_path / "out",
+        DatasetSettings(num_shards=1),
+    )
     (batch,) = take(stream_of(dataset_info(tmp_path / "out"), 3, 0).batches(20), 1)
     assert batch.images.shape == (3, 3, 20, 20)
     assert np.array_equal(batch.images[:, 0], batch.images[:, 1])

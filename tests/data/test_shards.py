@@ -180,6 +180,33 @@ def test_a_folder_with_other_content_is_never_replaced(tmp_path, overwrite):
     assert (folder / "notes.txt").exists()
 
 
+def test_a_set_moved_aside_by_a_killed_build_comes_back(tmp_path):
+    make_set(tmp_path, {1: 5, 2: 5})
+    folder = build(tmp_path)
+    made = checksums(folder)
+    folder.rename(tmp_path / ".mindrecord.old")
+    assert checksums(build(tmp_path)) == made  # times too
+    assert not (tmp_path / ".mindrecord.old").exists()
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_file_in_the_way_is_left_alone(tmp_path, overwrite):
+    make_set(tmp_path, {1: 5})
+    (tmp_path / "mindrecord").write_text("years of work")
+    with pytest.raises(UserError, match="mindrecord: is a file; give `output_directory` a folder"):
+        build(tmp_path, *overwrite)
+    assert (tmp_path / "mindrecord").read_text() == "years of work"
+
+
+def test_a_damaged_summary_wants_overwrite(tmp_path):
+    make_set(tmp_path, {1: 5, 2: 5})
+    folder = build(tmp_path)
+    (folder / "dataset.json").write_text("{")
+    with pytest.raises(UserError, match="dataset.json: damaged; give `overwrite`"):
+        build(tmp_path)
+    assert dataset_info(build(tmp_path, "--overwrite")).num_train == 8
+
+
 def test_a_failing_build_leaves_nothing_behind(tmp_path):
     make_set(tmp_path, {1: 1, 2: 1})  # singletons: no training photo
     with pytest.raises(UserError, match="no photo is left for training"):

@@ -1,6 +1,7 @@
 """The demo data set: same seed, same files; the tables and the ground truth agree with the photos."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.commands.make_demo_dataset import main
 from src.demo import dataset
 from src.demo.dataset import make_demo_dataset
 from src.demo.plan import (
@@ -177,6 +179,9 @@ def test_a_foreign_folder_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no demo data set"):
         make_demo_dataset(tmp_path, SMALL, workers=1, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+    with pytest.raises(UserError, match="notes.txt: is a file"):
+        make_demo_dataset(tmp_path / "notes.txt", SMALL, workers=1, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -194,3 +199,14 @@ def test_bad_numbers_are_refused(change: Dict[str, int], tmp_path: Path) -> None
     with pytest.raises(UserError, match=f"`{next(iter(change))}`"):
         make_demo_dataset(tmp_path / "set", DemoSettings(**change), workers=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_has_an_option_for_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(dataset, "make_demo_dataset", lambda *arguments: calls.append(arguments))
+    options = [f"--{name}={value}" for name, value in dataclasses.asdict(SMALL).items()]
+    main([f"--output={tmp_path}", *options, "--workers=3", "--overwrite"])
+    main([f"--output={tmp_path}"])
+    assert calls == [(tmp_path, SMALL, 3, True), (tmp_path, DemoSettings(), 2, False)]
+    with pytest.raises(UserError, match="--num_class; did you mean --num_classes"):
+        main([f"--output={tmp_path}", "--num_class=3"])

@@ -70,10 +70,10 @@ def write_list(folder: Path, count: int) -> None:
 def builder_road(folder: Path, count: int, shards: int, workers: int) -> None:
     """What the command build_image_dataset does."""
     from src.data.lists import read_clean_csv
-    from src.data.shards import build_dataset
+    from src.data.shards import DatasetSettings, build_dataset
 
     catalogue = read_clean_csv(folder / f"clean_{count}.csv")
-    build_dataset(catalogue, folder / "train", folder / f"built_{count}", shards, workers=workers)
+    build_dataset(catalogue, folder / "train", folder / f"built_{count}", DatasetSettings(shards), workers)
 
 
 def plain_road(folder: Path, count: int, shards: int, workers: int) -> None:

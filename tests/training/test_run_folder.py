@@ -1,0 +1,112 @@
+"""The folder of a run: when a run is finished, may go on or is refused; and what train.py says before MindSpore."""
+
+import json
+import logging
+
+import pytest
+
+from src.commands.train import main
+from src.config import ModelConfig, RunConfig, TrainingConfig, load_yaml
+from src.errors import UserError
+from src.training.run_folder import RunFolder
+from src.training.stage import starting_weights
+
+SOURCES = {"dataset": "abc", "checkpoint_path_sha256": "12"}
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # `start` adds one
+
+
+def folder(run=(), model=(), sources=SOURCES, ranks=1, **training):
+    return RunFolder(RunConfig(**dict(run)), ModelConfig(**dict(model)), TrainingConfig(**training), sources, ranks)
+
+
+def finish(made):
+    made.start(0)
+    checkpoint = made.checkpoint_path(1, 5)
+    checkpoint.write_bytes(b"weights")
+    made.finish(checkpoint)
+    return checkpoint
+
+
+def test_a_finished_run_is_found_whatever_does_not_change_its_result():
+    assert folder().finished() is None
+    checkpoint = finish(folder())
+    same = {"run": {"num_workers": 5, "device_target": "CPU"}, "model": {"engine": "openvino"}, "report_steps": 7}
+    assert folder(**same).finished() == checkpoint
+    assert folder(resume=False).finished() is None and folder(run={"overwrite": True}).finished() is None
+    checkpoint.unlink()
+    assert folder().finished() is None
+
+
+@pytest.mark.parametrize(
+    "change,names",
+    [
+        ({"batch_size": 3, "initial_lr": 0.5}, "batch_size, initial_lr"),
+        ({"run": {"seed": 1}}, "seed"),
+        ({"model": {"kernel_init": "he"}}, "kernel_init"),
+        ({"ranks": 2}, "ranks"),
+        ({"sources": {**SOURCES, "dataset": "def"}}, "dataset"),
+        ({"sources": {"dataset": "abc"}}, "checkpoint_path_sha256"),
+    ],
+)
+def test_other_settings_are_refused_by_name_and_replaced_on_demand(change, names):
+    finish(folder())
+    with pytest.raises(UserError, match=rf"ckpt: holds a tuning run under other settings \({names}\): .*`overwrite`"):
+        folder(**change).finished()
+    assert folder(**{**change, "run": {**change.get("run", {}), "overwrite": True}}).finished() is None
+    assert folder(**change, train_state="attn").finished() is None  # the other stage's runs are apart
+
+
+def test_a_stopped_run_may_go_on_until_it_is_to_start_anew():
+    stopped = folder()
+    stopped.start(0)
+    stopped.state_path.write_bytes(b"state")
+    assert folder().finished() is None and folder().can_resume()
+    assert not folder(resume=False).can_resume() and not folder(run={"overwrite": True}).can_resume()
+    folder(resume=False).start(0)
+    assert not stopped.state_path.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"checkpoint": null, "provenance": {"seed": 1}}', "[1]"])
+def test_a_damaged_record_is_one_sentence(text):
+    finish(folder())
+    folder().path.joinpath("tuning.json").write_text(text)
+    with pytest.raises(UserError, match="tuning.json: damaged, or of an older version; give another `save_ckpt`"):
+        folder().finished()
+
+
+def test_the_recipe_is_kept_as_a_recipe():
+    made = folder(model={"kernel_init": "he"}, batch_size=3)
+    made.start(0)
+    values = load_yaml(made.path / "tuning_config.yaml")
+    assert (values["kernel_init"], values["batch_size"], values["seed"]) == ("he", 3, 0)
+    made.add_metrics({"step": 4})
+    made.add_metrics({"step": 6})
+    folder().start(5)  # what comes after the step it goes on from is made again
+    assert made.metrics() == [{"step": 4}]
+    assert json.loads(made.path.joinpath("tuning.json").read_text())["checkpoint"] is None
+
+
+def test_stage_attn_wants_weights(tmp_path):
+    with pytest.raises(UserError, match="stage attn needs .*`checkpoint_path`"):
+        starting_weights("attn", ModelConfig(imagenet_checkpoint="a.h5"))
+    with pytest.raises(UserError, match="a.h5: no such file .`imagenet_checkpoint`"):
+        starting_weights("tuning", ModelConfig(imagenet_checkpoint="a.h5"))
+    assert starting_weights("tuning", ModelConfig()) == {}
+    (tmp_path / "a.ckpt").write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing
+    both = ModelConfig(checkpoint_path="a.ckpt", imagenet_checkpoint="a.h5")
+    assert starting_weights("tuning", both) == {"checkpoint_path_sha256": empty}
+
+
+def test_the_command_prints_a_key_of_the_recipe(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("save_ckpt: there\nmax_image_size: 480\n")
+    main(["--config", "recipe.yaml", "--print_key", "save_ckpt"])
+    main(["--print_key=batch_size", "--batch_size=7"])
+    assert capsys.readouterr().out == "there\n7\n"
+    with pytest.raises(UserError, match="--engine has no effect"):
+        main(["--engine=openvino"])
