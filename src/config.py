@@ -80,16 +80,10 @@ class ModelConfig(Section):
     """The network: where its weights come from, what runs it, and how it starts without weights."""
 
     architecture: str = key("resnet50", "backbone", choices=ARCHITECTURES)
-    weights_style: str = key(
-        "keras",
-        "where its strides sit, as the weights were trained: on first convolutions (with biases), or on 3x3 ones",
-        choices=WEIGHTS_STYLES,
-    )
+    weights_style: str = key("keras", "layout of its weights: where strides sit, biases, input", choices=WEIGHTS_STYLES)
     imagenet_checkpoint: str = key("", "Keras ImageNet weights (.h5) or checkpoint that tuning starts from")
     load_stem: bool = key(True, "load conv1 of imagenet_checkpoint too (the reference does not)")
-    checkpoint_path: str = key(
-        "", "checkpoint: the tuning one for stage attn, the attn one for extraction; or ImageNet weights (.h5) for both"
-    )
+    checkpoint_path: str = key("", "checkpoint: of tuning for attn, of attn for extraction; or ImageNet weights (.h5)")
     engine: str = key(
         "auto",
         "what runs the network; auto takes the fastest installed",

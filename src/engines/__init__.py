@@ -1,16 +1,7 @@
 """What runs the network: MindSpore, ONNX Runtime or OpenVINO behind one function, and the files they run."""
 
-from typing import Callable, Tuple
-
-import numpy as np
-
-# [1, 3, h, w] float32 -> feature map [rows, columns, C] and attention [rows, columns], float32; the arrays are the
-# caller's to keep: a later call must not write into them
-Network = Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]
-# images [B, 3, H, W] -> feature maps [B, C, h, w] and attention [B, 1, h, w] after its softplus, float32
-BatchedNetwork = Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]
-
-from .choose import load_network, resolve_engine  # noqa: E402  (the types come first: the modules use them)
-from .identity import export_texts, weights_identity  # noqa: E402
+from .choose import load_network, resolve_engine
+from .identity import export_texts, weights_identity
+from .network import BatchedNetwork, Network
 
 __all__ = ["BatchedNetwork", "Network", "export_texts", "load_network", "resolve_engine", "weights_identity"]

@@ -5,13 +5,11 @@ import logging
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-import numpy as np
-
 from ..artifacts import require_file
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
-from . import BatchedNetwork, Network
 from .identity import export_texts, is_export
+from .network import BatchedNetwork, Network, of_one_image
 from .onnx_graph import cached_onnx
 
 logger = logging.getLogger(__name__)
@@ -63,16 +61,6 @@ def load_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads
         UserError: as ``resolve_engine``, or a file that cannot be used.
     """
     return of_one_image(load_batched_network(run, resolve_engine(run, model), device_id, threads))
-
-
-def of_one_image(network: BatchedNetwork) -> Network:
-    """The network for a single image, whose feature map has its channels last."""
-
-    def of_one(image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        feature_maps, attention = network(image)
-        return feature_maps[0].transpose(1, 2, 0), attention[0, 0]
-
-    return of_one
 
 
 def load_batched_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads: int = 0) -> BatchedNetwork:

@@ -13,9 +13,9 @@ from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import architecture_of
 from ..records import Provenance
-from . import BatchedNetwork
 from .choose import NAMES, installed_engines, load_batched_network, resolve_engine
 from .identity import WEIGHTS_TEXT, describe_export, encode_texts, export_texts, is_export, weights_identity
+from .network import BatchedNetwork
 from .onnx_graph import build_onnx
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from ..model.folding import fold
 from ..model.networks import Attention, DelfNet
 from ..model.resnet import Backbone
 from ..model.weights import load_weights
-from . import BatchedNetwork
 from .identity import export_texts, is_export
+from .network import BatchedNetwork
 
 _PARTS = ("backbone", "attention")
 ANY_SIZE = [None, 3, None, None]

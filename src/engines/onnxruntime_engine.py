@@ -2,7 +2,7 @@
 
 from ..artifacts import PathLike
 from ..errors import UserError
-from . import BatchedNetwork
+from .network import BatchedNetwork
 
 
 def onnxruntime_network(path: PathLike, threads: int = 0) -> BatchedNetwork:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..artifacts import PathLike
 from ..errors import UserError
-from . import BatchedNetwork
+from .network import BatchedNetwork
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left to itself, OpenVINO takes bfloat16 where the processor has it
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from runs import run
 
+from src.config import ModelConfig, RunConfig
 from src.records import LocalFeatures
 from tools.benchmarks.extraction_processes import draw_photo, drift
 
@@ -20,6 +21,17 @@ def test_drift_by_hand():
     found = drift(second, first)  # (0, 32) and (96, 96) of the first one's four
     np.testing.assert_allclose(found, (0.5, (1 + 0.96) / 2, 0.96), rtol=1e-6)
     assert drift(first, features([[1, 1]], [[1, 0]])).shared == 0
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    """A network as it starts."""
+    pytest.importorskip("onnx")
+    from src.engines.onnx_graph import cached_onnx
+    from src.model.weights import write_untrained
+
+    write_untrained(ModelConfig(kernel_init="he"), tmp_path / "delf.ckpt")
+    return cached_onnx(RunConfig(), ModelConfig(checkpoint_path=tmp_path / "delf.ckpt"))
 
 
 def test_the_command_compares_the_engines_installed(onnx_file, tmp_path):
