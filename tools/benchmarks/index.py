@@ -5,11 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import argparse
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence
 
-from src.commands.command_line import parse_command_line, run_command
+from src.commands.command_line import Command, run_command
+from src.config import RetrievalConfig, keys_of
 from src.errors import UserError
 
 TARGETS = (5_000, 100_000, 1_000_000)  # photos
@@ -33,7 +35,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _arguments(parser) -> None:
+def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work_dir", default="benchmark_index", help="folder of the drawn photos (%(default)s)")
     parser.add_argument("--num_photos", type=int, default=5000, help="photos that are really indexed (%(default)s)")
     parser.add_argument("--num_features", type=int, default=1000, help="features of each (default: %(default)s)")
@@ -41,8 +43,18 @@ def _arguments(parser) -> None:
     parser.add_argument("--targets", type=int, nargs="+", default=TARGETS, help="photos of each row %(default)s")
 
 
-def main(argv=None) -> None:
-    config, arguments = parse_command_line(__doc__, ("run", "retrieval"), _arguments, argv)
+COMMAND = Command(
+    summary=__doc__,
+    example="--num_photos 5000 --targets 5000 100000 1000000",
+    keys=("seed", *keys_of(RetrievalConfig, but=("keep_matches",))),
+    shown=("work_dir", "num_photos", "num_features", "dimension", "targets", "index_type", "search_threads"),
+    add_arguments=_arguments,
+)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Measure and print the table."""
+    config, arguments = COMMAND.parse(argv)
     from src.retrieval.index_types import choose_index_type
     from tools.benchmarks.index_cost import NUM_QUERIES, measure
     from tools.benchmarks.planted import SetSize, write_planted_set
@@ -51,17 +63,17 @@ def main(argv=None) -> None:
     if part < NUM_QUERIES or min(arguments.targets) < part:
         most = min(arguments.targets)
         raise UserError(f"--num_photos is {part}; give {NUM_QUERIES} to {most}, the least of --targets")
-    size = SetSize(part, NUM_QUERIES, features, arguments.dimension, planted=1, seed=config.seed)
+    size = SetSize(part, NUM_QUERIES, features, arguments.dimension, planted=1, seed=config.run.seed)
     made = write_planted_set(arguments.work_dir, size)
     targets_of: Dict[str, List[int]] = {}
     for target in arguments.targets:
-        index_type = config.index_type or choose_index_type(target * features, arguments.dimension)
+        index_type = config.retrieval.index_type or choose_index_type(target * features, arguments.dimension)
         targets_of.setdefault(index_type, []).append(target)
     print("| photos | index | memory | disk: index | disk: features | build | query | |")
     print("|---|---|---|---|---|---|---|---|")
     for index_type, targets in targets_of.items():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:  # a peak memory of its own
-            cost = process.submit(measure, made, index_type, targets, config).result()
+            cost = process.submit(measure, made, index_type, targets, config.retrieval, config.run.seed).result()
         for target in targets:
             print(table_row(target, part, index_type, cost, made.photos.stat().st_size), flush=True)
         print(

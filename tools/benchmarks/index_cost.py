@@ -5,20 +5,18 @@ import resource
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence
 
 import faiss
 
-from src.config import Config
+from src.config import MatchingConfig, RetrievalConfig
 from src.features.feature_file import FeatureFile
 from src.records import LocalFeatures
-from src.retrieval import build
-from src.retrieval import index as layout
-from src.retrieval.feature_set import FeatureSet
+from src.retrieval.build import FeatureSet, describe_index, fill_index, new_index
+from src.retrieval.index import FAISS_FILE, STARTS_FILE, DescriptorIndex, FeatureSources, load_index
 from src.retrieval.index_types import default_nprobe, make_index
-from src.retrieval.neighbours import find_neighbours, search_pool, set_nprobe
-from src.retrieval.search import rank_photos
-from src.retrieval.sources import describe_sources, save_sources
+from src.retrieval.search import open_search
+from src.retrieval.votes import find_neighbours, search_pool, set_nprobe
 from tools.benchmarks.planted import PlantedSet
 
 NUM_QUERIES = 2  # timed
@@ -44,7 +42,7 @@ class Cost(NamedTuple):
     timings: Dict[int, Timing]  # by target
 
 
-def measure(made: PlantedSet, index_type: str, targets: Sequence[int], config: Config) -> Cost:
+def measure(made: PlantedSet, index_type: str, targets: Sequence[int], retrieval: RetrievalConfig, seed: int) -> Cost:
     """Build an index of the part in this process, and time queries as they would be with each of ``targets`` photos.
 
     Inverted lists of a larger index are longer. For the timing the part goes into as many fewer lists, so that they
@@ -52,13 +50,13 @@ def measure(made: PlantedSet, index_type: str, targets: Sequence[int], config: C
     """
     with tempfile.TemporaryDirectory(dir=made.photos.parent) as name, FeatureSet([made.photos]) as photos:
         folder, start = Path(name) / "index", time.perf_counter()
-        index, _, provenance = _train(photos, index_type, config)
-        trained, fixed_bytes = time.perf_counter(), faiss.serialize_index(index).nbytes
+        index = new_index(photos, describe_index(photos, index_type, seed))
+        trained, fixed_bytes = time.perf_counter(), faiss.serialize_index(index.faiss_index).nbytes
         resumed = time.perf_counter()
-        _write(folder, index, photos, provenance)
+        _fill(folder, index, photos)
         added, peak_bytes = time.perf_counter(), 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         del index
-        memory_bytes = sum((folder / each).stat().st_size for each in (layout.FAISS_FILE, layout.STARTS_FILE))
+        memory_bytes = sum((folder / each).stat().st_size for each in (FAISS_FILE, STARTS_FILE))
         disk_bytes = sum(path.stat().st_size for path in folder.iterdir())
         with FeatureFile(made.queries) as source:
             queries = [source.read(name) for name in source.names[:NUM_QUERIES]]
@@ -68,8 +66,8 @@ def measure(made: PlantedSet, index_type: str, targets: Sequence[int], config: C
             shorter = _with_fewer_lists(index_type, ratio)
             if shorter != index_type:
                 folder = Path(name) / str(target)
-                _write(folder, *_train(photos, shorter, config))
-            timings[target] = _time_queries(layout.load_index(folder), index_type, queries, ratio, config)
+                _fill(folder, new_index(photos, describe_index(photos, shorter, seed)), photos)
+            timings[target] = _time_queries(load_index(folder), index_type, queries, ratio, retrieval)
     return Cost(fixed_bytes, memory_bytes, disk_bytes, trained - start, added - resumed, peak_bytes, timings)
 
 
@@ -77,34 +75,30 @@ def _with_fewer_lists(index_type: str, ratio: float) -> str:
     return re.sub(r"IVF(\d+)", lambda found: f"IVF{max(1, round(int(found[1]) / ratio))}", index_type)
 
 
-def _train(photos: FeatureSet, index_type: str, config: Config) -> Tuple[faiss.Index, FeatureSet, Dict[str, Any]]:
-    provenance = build.describe_index(photos, index_type, config.seed)
-    return build.train_index(photos, provenance), photos, provenance
-
-
-def _write(folder: Path, index: faiss.Index, photos: FeatureSet, provenance: Dict[str, Any]) -> None:
+def _fill(folder: Path, index: DescriptorIndex, photos: FeatureSet) -> None:
     folder.mkdir()
-    save_sources(folder, describe_sources(photos.paths, folder))
-    build.write_index(folder, index, photos, provenance)
+    index.sources = FeatureSources(folder, FeatureSources.describe(photos.paths, folder))
+    fill_index(folder, index, photos)
 
 
 def _time_queries(
-    index: layout.PhotoIndex, index_type: str, queries: List[LocalFeatures], ratio: float, config: Config
+    index: DescriptorIndex, index_type: str, queries: List[LocalFeatures], ratio: float, retrieval: RetrievalConfig
 ) -> Timing:
     """Time queries with as many lists searched as an index of ``index_type`` would search, or all there are."""
     lists, share = faiss.try_extract_index_ivf(index.faiss_index), 1 / ratio
     if lists is not None:
-        whole = faiss.try_extract_index_ivf(make_index(index_type, index.provenance["dimension"]))
-        wanted = min(config.nprobe, whole.nlist) or default_nprobe(whole.nlist)
-        config = config.replace(nprobe=min(wanted, lists.nlist))
-        share = config.nprobe / wanted
-    set_nprobe(index.faiss_index, config.nprobe)
-    with search_pool(config.search_threads) as pool:
-        find_neighbours(index.faiss_index, queries[0].descriptors[:64], config.num_neighbors, pool)  # warm
+        whole = faiss.try_extract_index_ivf(make_index(index_type, index.faiss_index.d))
+        wanted = min(retrieval.nprobe, whole.nlist) or default_nprobe(whole.nlist)
+        retrieval = retrieval.replace(nprobe=min(wanted, lists.nlist))
+        share = retrieval.nprobe / wanted
+    set_nprobe(index.faiss_index, retrieval.nprobe)
+    with search_pool(retrieval.search_threads) as pool:
+        find_neighbours(index.faiss_index, queries[0].descriptors[:64], retrieval.num_neighbors, pool)  # warm
         start = time.perf_counter()
         for query in queries:
-            find_neighbours(index.faiss_index, query.descriptors, config.num_neighbors, pool)
+            find_neighbours(index.faiss_index, query.descriptors, retrieval.num_neighbors, pool)
         searched = time.perf_counter()
-    for query in queries:
-        rank_photos(index, query, config)
+    with open_search(index, retrieval, MatchingConfig()) as search:
+        for query in queries:
+            search.rank(query)
     return Timing(share, (searched - start) / len(queries), (time.perf_counter() - searched) / len(queries))

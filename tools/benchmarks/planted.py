@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from src.artifacts import PathLike, atomic_path, atomic_write_json
-from src.features.feature_file import FORMAT_VERSION, FeatureFile, write_attributes, write_group
-from src.records import LocalFeatures, Ranking
+from src.features.feature_file import FeatureFile, write_group, write_provenance
+from src.records import LocalFeatures, Provenance, Ranking
 
 PHOTOS_FILE, QUERIES_FILE, PLANTED_FILE = "photos.h5", "queries.h5", "planted.json"
 _WIDTH, _HEIGHT = 1024, 768  # pixels of every photo
@@ -108,7 +108,7 @@ def _query_name(number: int) -> str:
 def _write(path: Path, photos: Iterable[Tuple[str, LocalFeatures]]) -> None:
     with atomic_path(path) as temporary:
         with h5py.File(temporary, "w") as file:
-            write_attributes(file, {"format_version": FORMAT_VERSION, "drawn": True})
+            write_provenance(file, Provenance(encoder={"name": "drawn"}))
             for name, features in photos:
                 write_group(file, name, features)
 

@@ -10,13 +10,13 @@ import os
 import subprocess
 import time
 from statistics import mean
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Sequence
 
-from src.commands.command_line import parse_command_line, run_command
-from src.config import Config
+from src.commands.command_line import Command, run_command
+from src.config import Config, RetrievalConfig, keys_of
 from src.errors import UserError
 
-EVAL = Path(__file__).resolve().parents[1] / "eval"
+EVAL = Path(__file__).resolve().parents[2] / "eval"
 MOST_SECONDS, MOST_GIGABYTES, MOST_POINTS_LOST, LEAST_RATIO = 180, 4, 1, 100  # promised of the full set on two cores
 MODEL_ZOO_QUERIES, MODEL_ZOO_PHOTOS, TOP = 2, 100, 10
 
@@ -51,18 +51,19 @@ def run(script: str, *options: str) -> Measured:
 
 def retrieve(folder: Path, photos: Path, queries: Path, index_type: str, name: str, config: Config) -> Retrieved:
     """Build an index, unless it is there, and search it anew, by the real commands."""
-    from src.retrieval.index import read_provenance
+    from src.retrieval.index import read_manifest
     from src.retrieval.ranking_file import load_ranking
 
     index, ranks = folder / f"index_{name}", folder / f"ranks_{name}.npz"
-    was_there = index.exists() and not config.overwrite
-    wanted = [f"--index_type={index_type}", f"--overwrite={config.overwrite}", f"--seed={config.seed}"]
+    was_there = index.exists() and not config.run.overwrite
+    wanted = [f"--index_type={index_type}", f"--overwrite={config.run.overwrite}", f"--seed={config.run.seed}"]
     build = run("build_index.py", f"--features={photos}", f"--output={index}", *wanted)
-    keys = ("num_neighbors", "search_distance", "num_rerank", "correspondences", "nprobe", "search_threads", "seed")
-    options = [f"--{key}={getattr(config, key)}" for key in keys]
+    options = [f"--{key}={value}" for key, value in config.retrieval.values().items() if key != "index_type"]
     files = [f"--index={index}", f"--query_features={queries}", f"--output={ranks}"]
-    search = run("perform_retrieval.py", *files, "--overwrite", *options)
-    return Retrieved(build, search, load_ranking(ranks)[0], read_provenance(index)["index_type"], was_there)
+    search = run("perform_retrieval.py", *files, "--overwrite", f"--seed={config.run.seed}", *options)
+    return Retrieved(
+        build, search, load_ranking(ranks)[0], read_manifest(index)["provenance"].settings["index_type"], was_there
+    )
 
 
 def say(text: str, met: Optional[bool] = None, promise: str = "") -> None:
@@ -72,7 +73,7 @@ def say(text: str, met: Optional[bool] = None, promise: str = "") -> None:
 
 def measure_ours(made: Any, folder: Path, config: Config) -> Retrieved:
     """Time this project and print what it takes."""
-    ours = retrieve(folder, made.photos, made.queries, config.index_type, "ours", config)
+    ours = retrieve(folder, made.photos, made.queries, config.retrieval.index_type, "ours", config)
     built = "was there" if ours.was_there else f"made in {ours.build.seconds:.0f} s, peak {ours.build.gigabytes:.2f} GB"
     say(f"index: {ours.index_type}, {built}")
     count, (seconds, gigabytes) = len(ours.ranking.query_names), ours.search
@@ -127,21 +128,31 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flat_queries", type=int, default=4, help="queries searched exactly too (%(default)s)")
 
 
-def main(argv: Optional[List[str]] = None) -> None:
-    config, arguments = parse_command_line(__doc__, ("run", "retrieval"), _add_arguments, argv)
+COMMAND = Command(
+    summary=__doc__,
+    example="--num_photos 5000 --num_queries 55",
+    keys=("seed", "overwrite", *keys_of(RetrievalConfig)),
+    shown=("work_dir", "num_photos", "num_queries", "num_features", "planted", "flat_queries", "index_type"),
+    add_arguments=_add_arguments,
+)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Measure and print."""
+    config, arguments = COMMAND.parse(argv)
     if not 1 <= arguments.planted * arguments.num_queries <= arguments.num_photos or arguments.flat_queries < 1:
         raise UserError("--num_photos must be --num_queries times --planted at least, and all of them 1 at least")
-    from src.retrieval.neighbours import num_cores
+    from src.retrieval.votes import num_cores
     from tools.benchmarks.planted import SetSize, write_planted_set
 
-    folder, threads = Path(arguments.work_dir), config.search_threads or num_cores()
+    folder, threads = Path(arguments.work_dir), config.retrieval.search_threads or num_cores()
     few = min(arguments.flat_queries, arguments.num_queries)
     size = (arguments.num_photos, arguments.num_queries, arguments.num_features, arguments.dimension)
-    made = write_planted_set(folder, SetSize(*size, arguments.planted, config.seed))
+    made = write_planted_set(folder, SetSize(*size, arguments.planted, config.run.seed))
     say("set: {} photos and {} queries of {} features x {}-D, ".format(*size) + f"{threads} threads")
     ours = measure_ours(made, folder, config)
     compare_with_flat(made, ours.ranking, folder, few, config)
-    ratio = measure_model_zoo(made, threads, config.seed) / (ours.search.seconds / len(ours.ranking.query_names))
+    ratio = measure_model_zoo(made, threads, config.run.seed) / (ours.search.seconds / len(ours.ranking.query_names))
     say(f"this project is {ratio:.0f} times as fast a query", ratio >= LEAST_RATIO, f"at least {LEAST_RATIO} times")
 
 
