@@ -5,7 +5,7 @@ from typing import Any, Optional, Sequence
 
 from ..config import Config, ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import Command
+from .command_line import NETWORK_KEYS, Command
 
 _NOT_ALL = ("pca_path", "force_pca", "pca_dim", "use_whitening", "half", "score_threshold")
 
@@ -28,11 +28,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     summary=__doc__,
     example="--images_path photos --checkpoint_path net.ckpt --features_per_photo 300 --save",
-    keys=(
-        "checkpoint_path", "architecture", "weights_style", "engine", "precision",
-        *keys_of(ExtractionConfig, but=_NOT_ALL),
-        "device_target", "num_workers", "seed", "overwrite",
-    ),
+    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, but=_NOT_ALL), "num_workers", "overwrite"),
     shown=(
         "images_path", "num_images", "features", "features_per_photo", "output_image", "save", "checkpoint_path",
         "image_scales", "max_image_size", "max_feature_num", "overwrite",

@@ -12,6 +12,13 @@ from ..config import KEYS, Config, definition_of, load_yaml, nearest
 from ..device import prepare_process
 from ..errors import Interrupted, UserError
 
+# What the network of an extraction follows from; the last five matter for ImageNet weights (.h5), whose attention is
+# untrained
+NETWORK_KEYS = (
+    "checkpoint_path", "architecture", "weights_style", "engine", "precision", "device_target", "load_stem",
+    "kernel_init", "kernel_init_gain", "attention_init", "seed",
+)  # fmt: skip
+
 
 class _Parser(argparse.ArgumentParser):
     """Answers bad options as every other bad input is answered."""

@@ -12,7 +12,7 @@ from ..device import parse_devices
 from ..errors import UserError
 from ..evaluation.ground_truth import BY_NAMES
 from ..evaluation.protocols import PROTOCOLS
-from .command_line import Command
+from .command_line import NETWORK_KEYS, Command
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     summary=__doc__,
     example="--images_path photos --checkpoint_path net.ckpt --pca_path pca.npz --output features.h5",
-    keys=(
-        "checkpoint_path", "architecture", "weights_style", "engine", "precision", *keys_of(ExtractionConfig),
-        "device_target", "num_workers", "seed", "overwrite",
-    ),
+    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig), "num_workers", "overwrite"),
     shown=(
         "images_path", "output", "list_images_path", "gt_path", "protocol", "devices", "checkpoint_path", "pca_path",
         "image_scales", "max_image_size", "max_feature_num", "overwrite",

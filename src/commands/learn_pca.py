@@ -6,13 +6,10 @@ from typing import Optional, Sequence
 
 from ..config import ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import Command, refuse_idle
+from .command_line import NETWORK_KEYS, Command, refuse_idle
 
 _PCA_AND_FILE = ("pca_path", "force_pca", "pca_dim", "use_whitening", "half")
-_NETWORK_KEYS = (
-    "checkpoint_path", "architecture", "weights_style", "engine", "precision", "device_target", "num_workers", "seed",
-    *keys_of(ExtractionConfig, but=_PCA_AND_FILE),
-)  # fmt: skip
+_EXTRACTION_KEYS = (*NETWORK_KEYS, "num_workers", *keys_of(ExtractionConfig, but=_PCA_AND_FILE))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +23,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     summary=__doc__,
     example="--images_path photos --checkpoint_path net.ckpt --output pca.npz --dim 40",
-    keys=(*_NETWORK_KEYS, "pca_dim", "overwrite"),
+    keys=(*_EXTRACTION_KEYS, "pca_dim", "overwrite"),
     shown=(
         "images_path", "num_images", "features", "output", "dim", "checkpoint_path", "image_scales", "max_image_size",
         "max_feature_num", "overwrite",
@@ -50,7 +47,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from ..features.photos import photos_of_folder
 
     if arguments.features:
-        refuse_idle(argv, (*_NETWORK_KEYS, "num_images"), "features")
+        refuse_idle(argv, (*_EXTRACTION_KEYS, "num_images"), "features")
         learn_pca(arguments.features, arguments.output, dim, config.run.overwrite)
         return
     photos = photos_of_folder(arguments.images_path, arguments.num_images, config.run.seed)

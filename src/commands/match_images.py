@@ -16,15 +16,13 @@ from ..artifacts import require_file, require_folder
 from ..config import Config, ExtractionConfig, MatchingConfig, keys_of
 from ..device import parse_devices
 from ..errors import UserError
-from .command_line import Command, refuse_idle
+from .command_line import NETWORK_KEYS, Command, refuse_idle
 
 logger = logging.getLogger(__name__)
 
 _LIST = "list_images.txt"
-_NETWORK_KEYS = (
-    "checkpoint_path", "architecture", "weights_style", "engine", "precision", "device_target",
-    *keys_of(ExtractionConfig, but=("half",)),
-)  # fmt: skip
+# with --features no network is run; the seed is RANSAC's too
+_EXTRACTION_KEYS = (*(name for name in NETWORK_KEYS if name != "seed"), *keys_of(ExtractionConfig, but=("half",)))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +46,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     summary=__doc__,
     example="a.jpg b.jpg --checkpoint_path net.ckpt",
-    keys=(*_NETWORK_KEYS, *keys_of(MatchingConfig), "seed"),
+    keys=(*_EXTRACTION_KEYS, *keys_of(MatchingConfig), "seed"),
     shown=(
         "images_path", "list_images_path", "features", "checkpoint_path", "pca_path", "match_distance", "mutual_check",
         "ransac_residual", "output_image", "show_outliers", "json",
@@ -116,7 +114,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     config, arguments = COMMAND.parse(argv)
     names = _choose_photos(arguments)
     if arguments.features:
-        refuse_idle(argv, (*_NETWORK_KEYS, "devices"), "features")
+        refuse_idle(argv, (*_EXTRACTION_KEYS, "devices"), "features")
     elif not config.model.checkpoint_path:
         raise UserError("give --checkpoint_path to extract the features, or --features that holds them")
     device_id = parse_devices(arguments.devices)[0]

@@ -5,7 +5,7 @@ from typing import Optional, Sequence
 
 from ..config import ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import Command
+from .command_line import NETWORK_KEYS, Command
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,11 +19,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     summary=__doc__,
     example="--images_path photos --checkpoint_path net.ckpt --output pictures --num_images 20",
-    keys=(
-        "checkpoint_path", "architecture", "weights_style", "engine", "precision",
-        *keys_of(ExtractionConfig, but=("half",)),
-        "device_target", "seed",
-    ),
+    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, but=("half",))),
     shown=(
         "images_path", "features", "output", "num_images", "num_shown", "checkpoint_path", "pca_path", "image_scales",
         "max_image_size", "max_feature_num",

@@ -7,8 +7,8 @@ from typing import Callable, Dict, List, NamedTuple
 
 import numpy as np
 
-from src.commands.command_line import parse_command_line
-from src.config import Config
+from src.commands.command_line import NETWORK_KEYS, Command
+from src.config import Config, ExtractionConfig, keys_of
 from src.errors import UserError
 
 HELP = """Time the extraction of one photo of 1024 x 768 in every engine installed, in turns, a process each.
@@ -42,9 +42,21 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+EXTRACT = Command(
+    summary=HELP,
+    example="--checkpoint_path net.ckpt",
+    keys=(
+        *(name for name in NETWORK_KEYS if name not in ("engine", "precision")),
+        *keys_of(ExtractionConfig, but=("half",)),
+    ),
+    shown=("image", "turns", "model_zoo", "checkpoint_path", "pca_path", "image_scales", "max_image_size"),
+    add_arguments=_add_arguments,
+)
+
+
 def benchmark_extraction(argv: List[str]) -> None:
     """Print what each engine costs and how far its features are from the first one's."""
-    config, arguments = parse_command_line(HELP, ["run", "model", "extraction"], _add_arguments, argv)
+    config, arguments = EXTRACT.parse(argv)
     if arguments.turns < 1:
         raise UserError(f"--turns is {arguments.turns}; it must be 1 or more")
     from src.images import load_image
@@ -52,7 +64,10 @@ def benchmark_extraction(argv: List[str]) -> None:
     from tools.benchmarks.training_steps import time_in_turns
 
     photo = load_image(arguments.image) if arguments.image else draw_photo()
-    print(f"a photo of {photo.shape[1]} x {photo.shape[0]} pixels at {len(config.image_scales)} scales", flush=True)
+    print(
+        f"a photo of {photo.shape[1]} x {photo.shape[0]} pixels at {len(config.extraction.image_scales)} scales",
+        flush=True,
+    )
     with ExitStack() as processes:
         engines = _start_engines(config, photo, processes)
         times = time_in_turns({engine.name: engine.time for engine in engines}, arguments.turns)
@@ -81,10 +96,10 @@ def _start_engines(config: Config, photo: np.ndarray, processes: ExitStack) -> L
         for name in sorted(installed_engines(recipe.run, recipe.model), key=list(NAMES).index):
             own = recipe.replace(engine=resolve_engine(recipe.run, recipe.model.replace(engine=name)).engine)
             start(f"{NAMES[name]} {precision}", own)
-            if (name, precision) == ("mindspore", "float32") and Path(config.checkpoint_path).suffix != ".mindir":
+            if (name, precision) == ("mindspore", "float32") and Path(config.model.checkpoint_path).suffix != ".mindir":
                 start(UNFOLDED, own, "trained")
     if not engines:
-        raise UserError(f"{config.checkpoint_path}: no engine installed here runs it")
+        raise UserError(f"{config.model.checkpoint_path}: no engine installed here runs it")
     return engines
 
 

@@ -1,10 +1,9 @@
 """What extraction costs in each engine, a process each, and how far its features are from another's."""
 
-import multiprocessing
 import resource
 import time
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple, Optional
 
@@ -16,6 +15,7 @@ from src.engines.network import of_one_image
 from src.errors import UserError
 from src.features.encoder import Encoder, make_encoder, photo_of_array
 from src.records import LocalFeatures
+from src.workers import Pool, Stage
 
 ZOO_SIDE = 2048  # pixels: the model zoo pads every pyramid level to a square of it
 ZOO_BYTES = 9e9  # that the network takes for seven of them
@@ -51,42 +51,24 @@ def extraction_process(config: Config, photo: np.ndarray, way: str = "folded") -
     Raises:
         UserError: the engine cannot run the checkpoint here, or the process was killed.
     """
-    context = multiprocessing.get_context("spawn")  # MindSpore does not survive a fork
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, config, photo, way), daemon=True)
-    process.start()
-    there.close()
+    with Pool(partial(_make_stage, config, photo, way), [""], 1, "extraction process") as pool:
 
-    def extract() -> Measured:
-        try:
-            here.send("once more")
-            answer = here.recv()
-        except (EOFError, BrokenPipeError) as error:
-            process.join()
-            raise UserError(f"it ended with status {process.exitcode} (-9: killed, for lack of memory)") from error
-        if isinstance(answer, UserError):
-            raise answer
-        return answer
+        def extract() -> Measured:
+            ((_, measured),) = pool.map(["once more"])
+            return measured
 
-    try:
         extract()
         yield extract
-    finally:
-        here.close()  # upon which it ends
-        process.join()
 
 
-def _serve(connection: Connection, config: Config, photo: np.ndarray, way: str) -> None:
-    try:
-        connection.recv()
-        run = _zoo_run(config, photo, way) if way.startswith("zoo") else _extraction(config, photo, way)
+def _make_stage(config: Config, photo: np.ndarray, way: str, _: str) -> Stage:
+    run = _zoo_run(config, photo, way) if way.startswith("zoo") else _extraction(config, photo, way)
+
+    def stage(take: Callable[[bool], str], deliver: Callable[[str, Measured], None]) -> None:
         while True:
-            connection.send(run())
-            connection.recv()
-    except UserError as error:
-        connection.send(error)
-    except EOFError:  # the other side has what it wants
-        return
+            deliver(take(True), run())
+
+    return stage
 
 
 def _extraction(config: Config, photo: np.ndarray, way: str) -> Callable[[], Measured]:
