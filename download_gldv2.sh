@@ -9,7 +9,7 @@
 #   DATASET_PATH/train/images_000.tar.md5            for `md5sum -c`: the archive has been checked
 #   DATASET_PATH/train/images_000.tar.unpacked       with --extract: the photos of this archive are all there
 #
-# --extract   unpack every archive once its published md5 is found right, then delete it
+# --extract   unpack every archive once its published md5 is found right, then delete it; needs Python 3.9, nothing else
 # --jobs N    archives that are fetched at the same time (default: 2)
 # --dry-run   only say what would be fetched, from where, and how large it is
 # --force     start although the disk seems too small
@@ -47,10 +47,9 @@ fetch_checked() {
     echo "$name is complete, its md5 is right"
 }
 
-unpack() {
-    echo "unpacking $(basename "$1")"
-    tar -xf "$1" -C "$train" || fail "$1 cannot be unpacked, though its md5 is right: is the disk full?"
-    : >"$1.unpacked"
+unpack_photos() {
+    unpack gldv2 "$train" "$1" || exit 2
+    : >"$1.unpacked" || fail "$1.unpacked cannot be written: is the disk full?"
     ((keep)) || rm -f "$1" "$1.md5"
 }
 
@@ -60,7 +59,7 @@ work() {
     for ((next = $1; next < ${#archives[@]}; next += jobs)); do
         status=0
         [[ ${archive_index[next]} == - ]] || (fetch_checked "${archive_index[next]}") || status=$?
-        if ((status == 0 && extract)); then (unpack "${archives[next]}") || status=$?; fi
+        if ((status == 0 && extract)); then (unpack_photos "${archives[next]}") || status=$?; fi
         ((status == 0)) || failed=1
         ((status != 4)) || break
     done
@@ -88,6 +87,7 @@ for ((number = start; number <= end; number++)); do
         plan "$train/$name" "$base/train/$name"
     fi
 done
+((!extract || !${#archives[@]})) || prepare_unpacking
 locate
 at_once=0
 if ((extract)); then at_once=$((keep ? 500 : jobs)); fi

@@ -27,10 +27,11 @@ images=$folder/oxford5k_images ground_truth=$folder/gt_files
 has "$images" '*.jpg' || want "$images.tgz" "$(addresses "$oxford" oxbuild_images-v1.tgz oxbuild_images.tgz)"
 has "$ground_truth" '*_query.txt' || want "$ground_truth.tgz" "$(addresses "$oxford" gt_files_170407.tgz)"
 want "$folder/gnd_roxford5k.pkl" "$(addresses "$revisited_url" roxford5k/gnd_roxford5k.pkl)"
+[[ -d $images && -d $ground_truth ]] || prepare_unpacking
 locate
 review "$folder" 9
 mkdir -p "$folder" || fail "$folder cannot be made"
 fetch_planned
-[[ -d $images ]] || unpack_flat "$images" '*.jpg' "$images.tgz"
-[[ -d $ground_truth ]] || unpack_flat "$ground_truth" '*.txt' "$ground_truth.tgz"
+[[ -d $images ]] || unpack_flat photos "$images" "$images.tgz"
+[[ -d $ground_truth ]] || unpack_flat ground_truth "$ground_truth" "$ground_truth.tgz"
 echo "Oxford5k is complete in $folder"

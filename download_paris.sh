@@ -34,10 +34,11 @@ if ! has "$images" '*.jpg'; then
 fi
 has "$ground_truth" '*_query.txt' || want "$ground_truth.tgz" "$(addresses "$paris" paris_120310.tgz)"
 want "$folder/gnd_rparis6k.pkl" "$(addresses "$revisited_url" rparis6k/gnd_rparis6k.pkl)"
+[[ -d $images && -d $ground_truth ]] || prepare_unpacking
 locate
 review "$folder" 9
 mkdir -p "$folder" || fail "$folder cannot be made"
 fetch_planned
-[[ -d $images ]] || unpack_flat "$images" '*.jpg' "${images}_1.tgz" "${images}_2.tgz"
-[[ -d $ground_truth ]] || unpack_flat "$ground_truth" '*.txt' "$ground_truth.tgz"
+[[ -d $images ]] || unpack_flat photos "$images" "${images}_1.tgz" "${images}_2.tgz"
+[[ -d $ground_truth ]] || unpack_flat ground_truth "$ground_truth" "$ground_truth.tgz"
 echo "Paris6k is complete in $folder"

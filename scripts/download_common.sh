@@ -3,11 +3,26 @@
 #
 # A file is fetched as NAME.part and renamed once it is whole and its checksum is right, so a file under its own name
 # is finished. NAME.part.from says which file of which server was begun: only that one is continued.
+#
+# Bash evaluates what stands in (( )), $(( )), [[ -eq ]] and array indices, commands included. So a text from outside (a
+# server, a variable of the environment, another program's output) is a number only after is_number has said so.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# is_number TEXT [DIGITS]: whether TEXT is a whole number of at most DIGITS (15) digits; 08 is none: bash reads octal.
+is_number() {
+    local LC_ALL=C
+    [[ $1 =~ ^(0|[1-9][0-9]*)$ ]] && ((${#1} <= ${2:-15}))
+}
+
+# number_or TEXT OTHER: TEXT if it is a number, else OTHER; disks may be larger than files.
+number_or() { if is_number "$1" 18; then echo "$1"; else echo "$2"; fi; }
 
 retries=${DOWNLOAD_RETRIES:-8}       # attempts in a row that bring no new byte, before giving up
 retry_wait=${DOWNLOAD_RETRY_WAIT:-5} # seconds before the second attempt; doubles up to a minute
-curl_options=(--location --connect-timeout 20 --speed-limit 1000 --speed-time 60)
+is_number "$retries" 4 || fail "DOWNLOAD_RETRIES is no number from 0 to 9999"
+is_number "$retry_wait" 4 || fail "DOWNLOAD_RETRY_WAIT is no number of seconds from 0 to 9999"
+curl_options=(--location --proto '=http,https' --proto-redir '=http,https'
+    --connect-timeout 20 --speed-limit 1000 --speed-time 60)
 plan_files=() plan_addresses=() plan_answers=() present_bytes=() left_out=()
 quiet=0 # 1: no progress bar
 revisited_url=${REVISITED_URL:-http://cmp.felk.cvut.cz/cnnimageretrieval/data/test \
@@ -26,7 +41,8 @@ read_options() {
                 exit 0
                 ;;
             -*)
-                [[ $1 == --* && $accepted == *" $name "* ]] || fail "unknown option $1: --help lists the options"
+                [[ $1 =~ ^--[a-z_-]+(=.*)?$ && $accepted == *" $name "* ]] ||
+                    fail "unknown option $1: --help lists the options"
                 if [[ $name == jobs ]]; then
                     [[ $1 == *=* || $# -gt 1 ]] || fail "--jobs needs a number"
                     if [[ $1 == *=* ]]; then jobs=${1#*=}; else jobs=$2 && shift; fi
@@ -54,7 +70,7 @@ human() {
 # in_words SIZE: " (1.9 GB)", or nothing.
 in_words() { [[ $1 == - ]] || echo " ($(human "$1"))"; }
 
-bytes_of() { if [[ -e $1 ]]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
+bytes_of() { if [[ -e $1 ]]; then number_or "$(wc -c <"$1" | tr -d ' ')" 0; else echo 0; fi; }
 
 md5_of() { md5sum <"$1" | cut -d' ' -f1; }
 
@@ -82,14 +98,25 @@ want() {
 }
 
 # probe ADDRESS...: for each a line "HTTP_STATUS SIZE DATE", "-" where the server does not say, up to a lost connection.
+# Whatever the server sends, SIZE is digits and DATE is short and printable; a header's second line makes both unknown.
 probe() {
-    curl "${curl_options[@]}" --head --silent --show-error --fail-early --write-out '\n@ %{http_code}\n' "$@" |
-        tr -d '\r' | awk '
-            BEGIN                            { size = date = "-" }
-            /^HTTP\//                        { size = date = "-" } # a redirect has headers of its own
-            tolower($1) == "content-length:" { size = $2 }
-            tolower($1) == "last-modified:"  { $1 = ""; date = substr($0, 2) }
-            $1 == "@"                        { print $2, size, date; size = date = "-" }'
+    local mark="@$RANDOM$RANDOM$RANDOM" # a line that no server can send in advance
+    curl "${curl_options[@]}" --head --silent --show-error --fail-early --write-out "\n$mark %{http_code}\n" "$@" |
+        tr -d '\r' | LC_ALL=C awk -v mark="$mark" '
+            BEGIN { size = date = "-" }
+            $1 == mark { print $2, size, date }
+            $1 == mark || /^HTTP\// { size = date = "-" } # a redirect has headers of its own
+            /^[ \t]/ { size = date = "-" }
+            { name = value = $0; sub(/:.*/, "", name); sub(/^[^:]*:[ \t]*/, "", value); sub(/[ \t]+$/, "", value) }
+            tolower(name) == "content-length" {
+                size = value ~ /^[0-9]+$/ && length(value) <= 18 ? value : "-"
+                sub(/^0+/, "", size)
+                if (size == "") size = 0
+                if (length(size) > 15) size = "999999999999999" # no disk has room for either
+            }
+            tolower(name) == "last-modified" {
+                date = value ~ /^[A-Za-z0-9 ,:+-]+$/ && length(value) < 50 ? value : "-"
+            }'
 }
 
 # Whether there is something to fetch; a server that knows no HEAD may have the file all the same.
@@ -98,7 +125,7 @@ answers() { [[ $1 == 200\ * || $1 == 405\ * || $1 == 501\ * ]]; }
 # locate: an address, a size and a date for every planned file.
 locate() {
     ((${#plan_files[@]})) || return 0
-    local index
+    local index status size date
     local -a first=()
     for index in "${!plan_files[@]}"; do first+=("${plan_addresses[index]%% *}"); done
     mapfile -t plan_answers < <(probe "${first[@]}")
@@ -108,7 +135,10 @@ locate() {
         else
             locate_one "$index"
         fi
-        [[ ${plan_answers[index]} == 200\ * ]] || plan_answers[index]="200 - -"
+        read -r status size date <<<"${plan_answers[index]}"
+        [[ $status == 200 ]] || size="-" date="-"
+        is_number "$size" || size="-"
+        plan_answers[index]="200 $size ${date:--}"
     done
 }
 
@@ -143,8 +173,9 @@ review() {
     done
     unpacked=$(printf '%s\n' "${sizes[@]}" | sort -rn |
         awk -v n="$2" 'NR <= n { sum += $1 } END { printf "%.0f", sum }')
+    unpacked=$(number_or "$unpacked" 0)
     while [[ ! -d $folder ]]; do folder=$(dirname "$folder"); done
-    free=$(df -Pk "$folder" | awk 'NR == 2 { printf "%.0f", $4 * 1024 }')
+    free=$(number_or "$(df -Pk "$folder" | awk 'NR == 2 { printf "%.0f", $4 < 1e14 ? $4 * 1024 : 1e17 }')" 0)
     echo "files to fetch: ${#plan_files[@]}, $(human "$total"); disk: $(human $((total + unpacked))) needed," \
         "$(human "$free") free in $1"
     if ((total + unpacked > free && !force)); then
@@ -244,30 +275,23 @@ has() {
     return 1
 }
 
-# unpack_flat FOLDER PATTERN ARCHIVE...: FOLDER appears at once, with all files of that PATTERN, without their folders
-# and without those named in `left_out`. Then the archives go, unless --keep.
-unpack_flat() {
-    local folder=$1 pattern=$2 archive name
-    shift 2
-    rm -rf "$folder.part"
-    mkdir -p "$folder.part/archive" "$folder.part/flat" || fail "$folder.part cannot be written"
-    for archive in "$@"; do
-        echo "unpacking $(basename "$archive")"
-        tar -xzf "$archive" -C "$folder.part/archive" || refuse_archive "$archive"
-    done
-    find "$folder.part/archive" -type f -name "$pattern" -exec mv -f -t "$folder.part/flat" {} +
-    for name in "${left_out[@]}"; do rm -f "$folder.part/flat/$name"; done
-    [[ -n $(find "$folder.part/flat" -type f -print -quit) ]] || fail "$*: no $pattern in it"
-    mv "$folder.part/flat" "$folder"
-    rm -rf "$folder.part"
-    ((keep)) || rm -f "$@"
-    echo "$folder: $(find "$folder" -type f | wc -l | tr -d ' ') files"
+# run_unpacking ARGUMENT...: apart from the current folder, from PYTHONPATH and from what is installed.
+run_unpacking() { "$(find_python)" -I -S "$root/scripts/unpack_archive.py" "$@"; }
+
+# prepare_unpacking: finds out before the download whether this Python can unpack.
+prepare_unpacking() {
+    run_unpacking --help >/dev/null ||
+        fail "Python 3.9 or newer is needed to unpack the archives: install python3"
 }
 
-refuse_archive() {
-    if gzip -t "$1" 2>/dev/null; then
-        fail "$1 cannot be unpacked, though it is whole: is the disk full?"
-    fi
-    rm -f "$1"
-    fail "$1 was damaged and has been deleted: run the same command again"
+# unpack LAYOUT FOLDER ARCHIVE...: see src/data/unpack.py, which also says what is wrong with an archive.
+unpack() {
+    run_unpacking "${left_out[@]/#/--left_out=}" "$@"
+}
+
+# unpack_flat LAYOUT FOLDER ARCHIVE...: FOLDER appears at once, with all files of the LAYOUT without their folders, and
+# without those named in `left_out`. Then the archives go, unless --keep.
+unpack_flat() {
+    unpack --delete_damaged "$@" || exit 2
+    ((keep)) || rm -f "${@:3}"
 }

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import tarfile
 import threading
@@ -32,6 +33,8 @@ class Handler(BaseHTTPRequestHandler):
         file = self.server.files.get(self.path)
         if file is None or (self.command == "HEAD" and not file.head):
             return self.send_error(405 if file else 404)
+        if file.raw and self.command in file.raw_for:
+            return self.wfile.write(file.raw + b"\r\n\r\n" + (file.body if self.command == "GET" else b""))
         start = int(re.match(r"bytes=(\d+)-", byte_range)[1]) if byte_range and file.ranges else 0
         size, body = len(file.body), file.body[start:]
         self.send_response(206 if start else 200)
@@ -61,8 +64,12 @@ def archive(names, mode="w:gz"):
 
 class Site(ThreadingHTTPServer):
     def offer(self, path, body, **behaviour):
-        """`breaks`: how many bytes of its body each of the next answers gets before the connection ends."""
+        """`breaks`: how many bytes of its body each of the next answers gets before the connection ends.
+
+        `raw`: status line and headers to send as they are, for the methods of `raw_for`.
+        """
         usual = {"ranges": True, "head": True, "claimed_size": None, "hold": None, "breaks": [], "date": "Wednesday"}
+        usual |= {"raw": b"", "raw_for": ("HEAD",)}
         self.files[path] = SimpleNamespace(body=body, **{**usual, **behaviour})
         return self.files[path]
 
@@ -308,3 +315,180 @@ def test_help_and_wrong_arguments(site, tmp_path, name):
         errors = site.run(name, *arguments, status=2)[1]
         assert errors.startswith("error: ") and errors.count("\n") == 1
     assert site.requests == [] and tree(tmp_path) == []
+
+
+def commands(folder):
+    """Texts that run a command where bash takes them for a number; the command makes a file in `folder`."""
+    run = f"$(touch${{IFS}}{folder}/ran)"
+    return [f"total[{run}]", f"x[0{run}]", f"a[`touch${{IFS}}{folder}/ran`]", f"size=1,b[{run}]", f"$((c[{run}]))"]
+
+
+OK = "HTTP/1.0 200 OK\r\n"
+ANSWERS = [  # "COMMAND" stands for one of the texts above
+    OK + "Content-Length: 204800\r\n COMMAND",
+    OK + "Content-Length: 204800\r\n Content-Length: COMMAND",
+    OK + "Content-Length: 204800\r\n\tContent-Length: COMMAND",
+    OK + "Accept: x\r\n content-length: COMMAND",
+    OK + "Last-Modified: COMMAND\r\n last-modified: COMMAND",
+    OK + "Content-Length: COMMAND",
+    OK + "Content-Length: 1 COMMAND",
+    OK + "Content-Length: 204800, COMMAND",
+    OK + "@: 200 COMMAND COMMAND",
+    OK + "@ 200 COMMAND COMMAND",
+    "HTTP/1.0 200 COMMAND\r\nContent-Length: COMMAND",
+    "HTTP/1.0 COMMAND OK\r\nContent-Length: COMMAND",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
+def test_a_server_cannot_make_the_scripts_run_a_command(site, tmp_path, answer):
+    folder = tmp_path / "data"
+    for number, command in enumerate(commands(tmp_path)):
+        raw = answer.replace("COMMAND", command).encode()
+        site.offer(WEIGHTS_URL, PAYLOAD, raw=raw)
+        for arguments in (("--dry-run",), ()) if number == 0 else (("--dry-run",),):
+            process = site.start("pretrained", folder, *arguments, cwd=tmp_path)
+            output, errors = process.communicate(timeout=30)
+            assert os.listdir(tmp_path) in ([], ["data"]), output + errors
+            assert process.returncode in (0, 2), output + errors
+            assert "touch" not in output + errors.replace("curl: ", "")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("options", [("--dry-run",), ()])
+def test_the_folded_header_in_every_script(site, tmp_path, name, options):
+    site.offer_gldv2(0, 1)
+    site.offer_buildings()
+    site.offer(WEIGHTS_URL, PAYLOAD)
+    for file in site.files.values():
+        file.raw = f"{OK}Content-Length: 18765\r\n Content-Length: {commands(tmp_path)[0]}".encode()
+    output = site.run(name, *SCRIPTS[name], tmp_path / "data", *options)[0]  # the size is unknown, and that is all
+    assert not (tmp_path / "ran").exists() and "0 B; disk: 0 B needed" in output and "touch" not in output
+    for file in site.files.values():
+        file.raw_for = ("HEAD", "GET")
+    site.start(name, *SCRIPTS[name], tmp_path / "again", *options).communicate(timeout=30)
+    assert not (tmp_path / "ran").exists()
+
+
+SIZES = {
+    "204800": "204.8 kB", "0000000204800": "204.8 kB", "08": "8 B", "0": "0 B", "204800 \t": "204.8 kB",
+    "999999999999999": "1000.0 TB", "1000000000000000": "1000.0 TB", "9" * 18: "1000.0 TB",
+    "9" * 19: "", "18446744073709551617": "", "": "", "-5": "", "+5": "", "0x10": "",
+    "1e3": "", "2#101": "", "5 5": "", "1.5": "",
+}  # fmt: skip
+
+
+def test_sizes_are_plain_decimal_numbers_or_unknown(site, tmp_path):
+    for size, shown in SIZES.items():
+        site.offer(WEIGHTS_URL, PAYLOAD, raw=f"{OK}Content-Length: {size}".encode())
+        output = site.run("pretrained", tmp_path, "--dry-run", "--force")[0]
+        assert output.splitlines()[0].endswith(f"notop.h5 ({shown})" if shown else "notop.h5"), size
+
+
+def test_one_server_cannot_answer_for_another(site, tmp_path):
+    site.offer_buildings()
+    site.files["/OXFORD_URL/oxbuild_images-v1.tgz"].raw = f"{OK}@ 200 7 now\r\n@ 200 7 now".encode()
+    sizes = re.findall(r"would fetch (\S+) -> \S+( .*)?", site.run("oxf", tmp_path, "--dry-run")[0])
+    assert [bool(size) for _, size in sizes] == [False, True, True] and "(7 B)" not in str(sizes)
+
+
+@pytest.mark.parametrize("variable", ["DOWNLOAD_RETRIES", "DOWNLOAD_RETRY_WAIT"])
+def test_variables_and_arguments_are_numbers_before_they_are_counted_with(site, tmp_path, variable):
+    site.offer_gldv2(0)
+    for text in [*commands(tmp_path), "08", "-1", "1.5", "12345", "1 ", "0x1"]:
+        errors = site.run("gldv2", 0, 0, tmp_path / "data", status=2, **{variable: text})[1]
+        assert errors.startswith(f"error: {variable} is no number") and errors.count("\n") == 1
+    for text in commands(tmp_path) if variable == "DOWNLOAD_RETRIES" else ():
+        for arguments in ((text, 0), (0, text), (0, 0, "--jobs", text), (0, 0, f"--jobs={text}"), (0, 0, f"--{text}")):
+            site.run("gldv2", *arguments, tmp_path / "data", status=2)
+    assert os.listdir(tmp_path) == [] and site.requests == []
+
+
+@pytest.mark.parametrize("program", ["df", "wc", "sort", "curl", "md5sum"])
+def test_what_other_programs_print_is_not_evaluated(site, tmp_path, program):
+    site.offer_gldv2(0)
+    fake, folder = tmp_path / "bin" / program, tmp_path / "data"
+    fake.parent.mkdir()
+    (folder / "train").mkdir(parents=True)
+    for file in ("images_000.tar", "images_000.tar.part"):
+        (folder / "train" / file).write_bytes(b"begun")
+    (folder / "train/images_000.tar.part.from").write_text(commands(tmp_path)[0])
+    lines = "\n".join([*commands(tmp_path), f"0 0 0 {commands(tmp_path)[0]}", f"{commands(tmp_path)[0]} "] * 2)
+    fake.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}\nEND\n")
+    fake.chmod(0o755)
+    for option in ("--dry-run", "--force"):
+        variables = {"PATH": f"{fake.parent}:{os.environ['PATH']}", "DOWNLOAD_RETRIES": "1"}
+        site.start("gldv2", 0, 0, folder, option, variables=variables).communicate(timeout=30)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("blocks, status", [(9_007_199_254_739_968, 0), (10**20, 0), (10, 2), ("-", 2), ("", 2)])
+def test_disks_of_any_size(site, tmp_path, blocks, status):
+    site.offer(WEIGHTS_URL, PAYLOAD)
+    fake = tmp_path / "df"
+    fake.write_text(f"#!/bin/sh\necho Filesystem\necho x 1 1 {blocks} 1% /\n")
+    fake.chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    errors = site.run("pretrained", tmp_path / "data", "--dry-run", status=status, **variables)[1]
+    assert ("too little room" in errors) == bool(status)
+
+
+def test_only_http_is_spoken(site, tmp_path):
+    (tmp_path / WEIGHTS).write_bytes(PAYLOAD)
+    errors = site.run("pretrained", tmp_path / "data", status=2, PRETRAINED_URL=f"file://{tmp_path}")[1]
+    assert "check the connection" in errors
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        for scheme in ("ftp", "gopher", "dict", "scp", "file"):
+            target = f"{scheme}://127.0.0.1:{other.getsockname()[1]}/{WEIGHTS}"
+            raw = f"HTTP/1.0 302 Found\r\nLocation: {target}".encode()
+            site.offer(WEIGHTS_URL, PAYLOAD, raw=raw, raw_for=("HEAD", "GET"))
+            site.run("pretrained", tmp_path / "data", status=2)
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+
+
+def gldv2_archive(*members):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, content, link in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.linkname = len(content), link
+            info.type = tarfile.SYMTYPE if link else tarfile.REGTYPE
+            tar.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def test_one_archives_link_is_no_way_out_for_the_next(site, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    evil = [
+        gldv2_archive(("0", b"", "../../elsewhere")),
+        gldv2_archive(("0/.bashrc", b"evil", "")),
+        gldv2_archive(("0/b/c/0.jpg", b"evil", ""), ("train_clean.csv", b"evil", "")),
+        gldv2_archive(("images_004.tar.unpacked", b"", "")),
+    ]
+    site.offer_gldv2(*range(5))
+    for number, tar in enumerate(evil):
+        site.files[f"/GLDV2_URL/train/images_{number:03d}.tar"].body = tar
+        md5 = site.files[f"/GLDV2_URL/md5sum/train/md5.images_{number:03d}.txt"]
+        md5.body = f"{hashlib.md5(tar).hexdigest()}  x\n".encode()
+    folder = tmp_path / "data"
+    errors = site.run("gldv2", 0, 4, folder, "--extract", "--jobs=1", status=2)[1]
+    for number, member in enumerate(("'0' is a link", "'0/.bashrc' is", "'train_clean.csv' is", "'images_004.tar.unp")):
+        assert f"images_{number:03d}.tar: its member {member}" in errors
+    kept = [f"images_{number:03d}.tar{end}" for number in range(4) for end in ("", ".md5")]
+    sound = ["4/b/c/4bc.jpg", "images_004.tar.unpacked", "train.csv", "train_clean.csv"]
+    assert tree(folder / "train") == sorted(kept + sound) and list(elsewhere.iterdir()) == []
+    assert (folder / "train/train_clean.csv").read_text() == "train_clean.csv"
+
+
+def test_unpacking_without_python_is_refused_before_the_download(site, tmp_path):
+    site.offer_gldv2(0)
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexit 127\n")
+    fake.chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "VIRTUAL_ENV": "active"}
+    errors = site.run("gldv2", 0, 0, tmp_path / "data", "--extract", status=2, **variables)[1]
+    assert "Python 3.9 or newer is needed" in errors and site.requests == []
+    site.run("gldv2", 0, 0, tmp_path / "data", **variables)
