@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 
 from .canvas import Painter
-from .clutter import paint_clutter
+from .clutter import paint_clutter, paint_screen
 from .light import blur, draw_exposure, expose, sense, three_channels
 from .scenes import Landmark
-from .screen import paint_screen
 from .style import BASE
 from .surroundings import MOOD_WEIGHTS, MOODS, Mood, paint_ground, paint_sky, paint_skyline
 
