@@ -78,7 +78,7 @@ def add_to_index(features: FeaturePaths, output: PathLike) -> Path:
     """
     output = restore_folder(output)
     manifest = read_manifest(output)
-    old: Provenance = manifest["provenance"]
+    old = manifest.provenance
     known, added = old.sources["features"], old.sources.get("added", [])
     checksums = {path: sha256_of(require_file(path, "features")) for path in _as_list(features)}
     checksums = {path: sha256 for path, sha256 in checksums.items() if sha256 not in [*known, *added]}
@@ -86,7 +86,7 @@ def add_to_index(features: FeaturePaths, output: PathLike) -> Path:
         logger.info("%s: holds these photos already", output)
         return output
     with FeatureSet(list(checksums)) as photos:
-        _require_fitting(photos, old, manifest["dimension"], output)
+        _require_fitting(photos, old, manifest.dimension, output)
         with build_folder_for(output) as folder:
             index = load_index(output)
             there = set(index.names)
@@ -147,7 +147,7 @@ def _read_made(folder: Path, overwrite: bool) -> Provenance:
     """How the index at ``folder`` was made; one that cannot be read may be replaced, what is no index may not."""
     if not (folder / MANIFEST_FILE).exists():
         raise UserError(f"{folder}: stands there and is no index; give another `output`")
-    return Provenance() if overwrite else read_manifest(folder)["provenance"]
+    return Provenance() if overwrite else read_manifest(folder).provenance
 
 
 def _settings_of(features: Provenance) -> Dict[str, object]:

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
 
 import faiss
 import numpy as np
@@ -199,21 +199,27 @@ def order_of(names: Sequence[str]) -> np.ndarray:
     return order
 
 
-def read_manifest(folder: PathLike) -> Dict[str, Any]:
-    """``provenance`` (a ``Provenance``) and counts of an index folder; UserError when it is not a finished index."""
+class Manifest(NamedTuple):
+    """What an index folder says of itself: how it was made, and its counts."""
+
+    provenance: Provenance
+    num_images: int
+    num_descriptors: int
+    dimension: int
+
+
+def read_manifest(folder: PathLike) -> Manifest:
+    """The manifest of an index folder; UserError when the folder is not a finished index."""
     path = require_folder(folder, "index") / MANIFEST_FILE
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        version = manifest["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version = manifest.pop("format_version")
+        if version != FORMAT_VERSION:
+            raise UserError(f"{folder}: an index of format {version}, this program reads {FORMAT_VERSION}; {_AGAIN}")
+        return Manifest(**{**manifest, "provenance": Provenance.from_json(manifest["provenance"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"not an index folder ({path.name}: {error})"
         raise UserError(f"{folder}: {reason}; make one with the command build_index") from error
-    if version != FORMAT_VERSION:
-        raise UserError(f"{folder}: an index of format {version}, this program reads {FORMAT_VERSION}; {_AGAIN}")
-    try:
-        return {**manifest, "provenance": Provenance.from_json(manifest["provenance"])}
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{folder}: damaged index ({path.name}: {error}); {_AGAIN}") from error
 
 
 def save_index(folder: Path, index: DescriptorIndex) -> None:
@@ -230,14 +236,8 @@ def save_index(folder: Path, index: DescriptorIndex) -> None:
     np.save(folder / STARTS_FILE, index.image_ids.starts)
     atomic_write_json(folder / NAMES_FILE, index.image_names)
     atomic_write_json(folder / SOURCES_FILE, index.sources.files if index.sources else [])
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "provenance": index.provenance.as_json(),
-        "num_images": len(index),
-        "num_descriptors": len(index.image_ids),
-        "dimension": index.faiss_index.d,
-    }
-    atomic_write_json(folder / MANIFEST_FILE, manifest)
+    manifest = Manifest(index.provenance.as_json(), len(index), len(index.image_ids), index.faiss_index.d)
+    atomic_write_json(folder / MANIFEST_FILE, {"format_version": FORMAT_VERSION, **manifest._asdict()})
 
 
 def load_index(folder: PathLike) -> DescriptorIndex:
@@ -249,13 +249,13 @@ def load_index(folder: PathLike) -> DescriptorIndex:
             image_names=json.loads((folder / NAMES_FILE).read_text(encoding="utf-8")),
             image_ids=ImageIds(np.load(folder / STARTS_FILE, allow_pickle=False)),
             keypoints=np.load(folder / KEYPOINTS_FILE, mmap_mode="r", allow_pickle=False),
-            provenance=manifest["provenance"],
+            provenance=manifest.provenance,
             sources=FeatureSources(folder, json.loads((folder / SOURCES_FILE).read_text(encoding="utf-8"))),
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{folder}: damaged index ({str(error).splitlines()[0]}); {_AGAIN}") from error
-    counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), manifest["num_descriptors"]}
-    images = {len(index), len(index.image_ids.starts) - 1, manifest["num_images"]}
+    counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), manifest.num_descriptors}
+    images = {len(index), len(index.image_ids.starts) - 1, manifest.num_images}
     if len(counts) > 1 or len(images) > 1:
         raise UserError(f"{folder}: files of different indexes; {_AGAIN}")
     kind = index.provenance.settings["index_type"]
@@ -272,9 +272,9 @@ def describe_size(folder: PathLike) -> str:
     folder, manifest = Path(folder), read_manifest(folder)
     memory = sum((folder / name).stat().st_size for name in (FAISS_FILE, STARTS_FILE))
     disk = memory + sum((folder / name).stat().st_size for name in (KEYPOINTS_FILE, NAMES_FILE))
-    count = manifest["num_descriptors"]
+    count = manifest.num_descriptors
     return (
-        f"{manifest['num_images']} photos, {count} descriptors, {manifest['provenance'].settings['index_type']}: "
+        f"{manifest.num_images} photos, {count} descriptors, {manifest.provenance.settings['index_type']}: "
         f"{memory / 1e6:.1f} MB in memory ({memory / max(count, 1):.2f} bytes a descriptor, ids included), "
         f"{disk / 1e6:.1f} MB on disk ({disk / max(count, 1):.2f} bytes a descriptor, keypoints included)"
     )

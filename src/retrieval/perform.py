@@ -9,7 +9,7 @@ from ..config import MatchingConfig, RetrievalConfig
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
 from ..records import Provenance
-from .index import load_index, read_manifest
+from .index import Manifest, load_index, read_manifest
 from .ranking_file import load_ranking, require_ranking_name, save_ranking
 from .search import open_search, rank_queries, search_settings
 
@@ -45,9 +45,9 @@ def perform_retrieval(
     """
     output, manifest = require_ranking_name(output), read_manifest(index)
     with FeatureFile(query_features, "query_features") as queries:
-        _require_comparable(manifest["provenance"], manifest["dimension"], queries)
+        _require_comparable(manifest, queries)
         settings = search_settings(retrieval, matching, seed)
-        wanted = describe_ranking(settings, manifest["provenance"], queries)
+        wanted = describe_ranking(settings, manifest.provenance, queries)
         if is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
             return output
         with open_search(load_index(index), retrieval, matching, seed) as search:
@@ -57,19 +57,18 @@ def perform_retrieval(
     return output
 
 
-def _require_comparable(index: Provenance, dimension: int, queries: FeatureFile) -> None:
+def _require_comparable(index: Manifest, queries: FeatureFile) -> None:
     """UserError when distances between the queries' descriptors and the index's would mean nothing.
 
     Scales, limits and thresholds may differ. So may the engine: at float32 all give the same numbers up to rounding.
     """
-    if not queries.provenance.compatible_with(index):
-        names = ", ".join(queries.provenance.differences(index, ("weights", "encoder")))
+    if not queries.provenance.compatible_with(index.provenance):
+        names = ", ".join(queries.provenance.differences(index.provenance, ("weights", "encoder")))
         raise UserError(f"{queries.path}: made otherwise than the index ({names}); extract both with the same")
     shapes = (queries.shape(name) for name in queries.names)
-    if any(count and length != dimension for count, length in shapes):
-        raise UserError(
-            f"{queries.path}: its descriptors have not the {dimension} dimensions of the index; extract both alike"
-        )
+    if any(count and dimension != index.dimension for count, dimension in shapes):
+        fact = f"its descriptors have not the {index.dimension} dimensions of the index"
+        raise UserError(f"{queries.path}: {fact}; extract both alike")
 
 
 def describe_ranking(settings: Mapping[str, Any], index: Provenance, queries: FeatureFile) -> Provenance:

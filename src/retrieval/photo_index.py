@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,16 +142,16 @@ def build_photo_index(
         UserError: no photo, an unusable checkpoint or PCA, or something else stands at ``output``.
     """
     photos = photos_of_folder(images_path)
+    steps = _Steps(run.replace(overwrite=False), model, extraction, devices, load_network)
     wanted = PhotoIndex(
         Path(output),
-        _describe(run, model, extraction, index_type, load_network),
+        steps.describe(index_type),
         Path(images_path).absolute(),
-        Path(os.path.abspath(model.checkpoint_path)),
+        Path(model.checkpoint_path).absolute(),
     )
     made = _open(wanted, run.overwrite)
-    run = run.replace(overwrite=False)
-    _provide_pca(made, photos, run, model, extraction, load_network)
-    made = _extract_new(made, photos, run, model, devices, load_network)
+    steps.provide_pca(made, photos)
+    made = steps.extract_new(made, photos)
     if made.index.exists():
         add_to_index(made.feature_files(), made.index)
     else:
@@ -160,20 +159,73 @@ def build_photo_index(
     return made
 
 
-def _describe(
-    run: RunConfig,
-    model: ModelConfig,
-    extraction: ExtractionConfig,
-    index_type: str,
-    load_network: Optional[LoadNetwork],
-) -> Provenance:
-    """All that features and index depend on. The score threshold is settled: queries get it wherever they are taken."""
-    encoder = make_encoder(run, model, extraction, load_network).provenance
-    settings = {**extraction.values(), "index_type": index_type}
-    del settings["pca_path"]  # it is copied
-    settings["score_threshold"] = encoder.settings["score_threshold"] or 0.0
-    meaning = {name: value for name, value in encoder.encoder.items() if name not in settings}
-    return Provenance(encoder.weights, {"pca": "", **meaning}, settings)
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of ``build_photo_index``, with what they have in common."""
+
+    run: RunConfig
+    model: ModelConfig
+    extraction: ExtractionConfig
+    devices: Sequence[int]
+    load_network: Optional[LoadNetwork]
+
+    def describe(self, index_type: str) -> Provenance:
+        """All that features and index depend on. The score threshold is settled, for queries taken elsewhere."""
+        encoder = make_encoder(self.run, self.model, self.extraction, self.load_network).provenance
+        settings = {**self.extraction.values(), "index_type": index_type}
+        del settings["pca_path"]  # it is copied
+        settings["score_threshold"] = encoder.settings["score_threshold"] or 0.0
+        meaning = {name: value for name, value in encoder.encoder.items() if name not in settings}
+        return Provenance(encoder.weights, {"pca": "", **meaning}, settings)
+
+    def provide_pca(self, made: PhotoIndex, photos: Sequence[Photo]) -> None:
+        """The PCA given, else that of the checkpoint, else one fitted on the photos; it is copied into the folder."""
+        if made.pca_path.exists():
+            return
+        given, dim = self.extraction.pca_path, self.extraction.pca_dim
+        pca = load_pca(given) if given else carried_pca(self.model.checkpoint_path)
+        beside = made.checkpoint_path.parent / PCA_FILE
+        if pca is None and beside.exists() and load_pca(beside).provenance.weights == made.provenance.weights:
+            pca = load_pca(beside)
+            logger.info("%s: this PCA is used", beside)
+        if pca is not None:
+            save_pca(made.pca_path, pca)
+            return
+        sample = photos_of_folder(made.images_path, _PCA_PHOTOS, self.run.seed)
+        logger.info("fitting a PCA on %d of the %d photos", len(sample), len(photos))
+        sections = (self.run, self.model, self.extraction)
+        learn_pca_from_photos(sample, made.pca_path, dim, *sections, self.load_network)
+
+    def extract_new(self, made: PhotoIndex, photos: Sequence[Photo]) -> PhotoIndex:
+        """Extract the photos that are in no feature file yet into one of their own; returns what is saved then.
+
+        Those that an interrupted run had begun with come first, by themselves, so that what it finished is used.
+        """
+        known = _known_photos(made, photos)
+        new = [photo for photo in photos if photo.name not in known]
+        begun = set(made.begun)
+        batches = [photo for photo in new if photo.name in begun], [photo for photo in new if photo.name not in begun]
+        made.save()  # where photos and checkpoint are now
+        for batch in filter(None, batches):
+            made = dataclasses.replace(made, begun=[photo.name for photo in batch])
+            made.save()
+            extracted = self._extract(made, batch)
+            failed = [photo.name for photo in batch if photo.name not in extracted]
+            made = dataclasses.replace(made, left_out=made.left_out + failed, begun=[])
+            made.save()
+        if not new:
+            logger.info("%s: no new photos", made.folder)
+        return made
+
+    def _extract(self, made: PhotoIndex, photos: Sequence[Photo]) -> Set[str]:
+        """Extract photos into the next feature file; names of those that have features."""
+        number = len(made.feature_files()) + 1
+        if number > 1 and not any(map(_can_be_read, photos)):  # there is nothing to make a file of
+            return set()
+        output = made.folder / f"features-{number:04d}.h5"
+        sections = (self.run, *made.recipe(self.run, self.model))
+        extract_to_file(photos, output, *sections, devices=self.devices, load_network=self.load_network)
+        return _names_in(output)
 
 
 def _open(wanted: PhotoIndex, overwrite: bool) -> PhotoIndex:
@@ -195,65 +247,6 @@ def _open(wanted: PhotoIndex, overwrite: bool) -> PhotoIndex:
     shutil.rmtree(wanted.index, ignore_errors=True)
     wanted.save()
     return wanted
-
-
-def _provide_pca(
-    made: PhotoIndex,
-    photos: Sequence[Photo],
-    run: RunConfig,
-    model: ModelConfig,
-    extraction: ExtractionConfig,
-    load_network: Optional[LoadNetwork],
-) -> None:
-    """The PCA given, else that of the checkpoint, else one fitted on the photos; it is copied into the folder."""
-    if made.pca_path.exists():
-        return
-    pca = load_pca(extraction.pca_path) if extraction.pca_path else carried_pca(model.checkpoint_path)
-    beside = made.checkpoint_path.parent / PCA_FILE
-    if pca is None and beside.exists() and load_pca(beside).provenance.weights == made.provenance.weights:
-        pca = load_pca(beside)
-        logger.info("%s: this PCA is used", beside)
-    if pca is not None:
-        save_pca(made.pca_path, pca)
-        return
-    sample = photos_of_folder(made.images_path, _PCA_PHOTOS, run.seed)
-    logger.info("fitting a PCA on %d of the %d photos", len(sample), len(photos))
-    learn_pca_from_photos(sample, made.pca_path, extraction.pca_dim, run, model, extraction, load_network)
-
-
-def _extract_new(
-    made: PhotoIndex,
-    photos: Sequence[Photo],
-    run: RunConfig,
-    model: ModelConfig,
-    devices: Sequence[int],
-    load_network: Optional[LoadNetwork],
-) -> PhotoIndex:
-    """Extract the photos that are in no feature file yet into one of their own; returns what is saved then.
-
-    Those that an interrupted run had begun with come first, by themselves, so that what it finished is used.
-    """
-    model, extraction = made.recipe(run, model)
-    known = _known_photos(made, photos)
-    new = [photo for photo in photos if photo.name not in known]
-    begun = set(made.begun)
-    batches = [photo for photo in new if photo.name in begun], [photo for photo in new if photo.name not in begun]
-    made.save()  # where photos and checkpoint are now
-    for batch in filter(None, batches):
-        made = dataclasses.replace(made, begun=[photo.name for photo in batch])
-        made.save()
-        number = len(made.feature_files()) + 1
-        extracted: Set[str] = set()
-        if number == 1 or any(map(_can_be_read, batch)):  # else there is nothing to make a file of
-            output = made.folder / f"features-{number:04d}.h5"
-            extract_to_file(batch, output, run, model, extraction, devices=devices, load_network=load_network)
-            extracted = _names_in(output)
-        failed = [photo.name for photo in batch if photo.name not in extracted]
-        made = dataclasses.replace(made, left_out=made.left_out + failed, begun=[])
-        made.save()
-    if not new:
-        logger.info("%s: no new photos", made.folder)
-    return made
 
 
 def _can_be_read(photo: Photo) -> bool:

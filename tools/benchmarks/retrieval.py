@@ -62,7 +62,7 @@ def retrieve(folder: Path, photos: Path, queries: Path, index_type: str, name: s
     files = [f"--index={index}", f"--query_features={queries}", f"--output={ranks}"]
     search = run("perform_retrieval.py", *files, "--overwrite", f"--seed={config.run.seed}", *options)
     return Retrieved(
-        build, search, load_ranking(ranks)[0], read_manifest(index)["provenance"].settings["index_type"], was_there
+        build, search, load_ranking(ranks)[0], read_manifest(index).provenance.settings["index_type"], was_there
     )
 
 
