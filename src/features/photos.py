@@ -32,10 +32,15 @@ class Photo:
 def photos_of_folder(images_path: PathLike, num_images: int = 0, seed: int = 0) -> List[Photo]:
     """Every photo of a folder by its relative path, or a random ``num_images`` of them; UserError if there is none."""
     names = list_images(require_folder(images_path, "images_path"))
-    if 0 < num_images < len(names):
-        chosen = np.random.default_rng(seed).choice(len(names), num_images, replace=False)
-        names = [names[number] for number in sorted(chosen)]
-    return [Photo(name, os.path.join(images_path, name)) for name in names]
+    return [Photo(name, os.path.join(images_path, name)) for name in some_of(names, num_images, seed)]
+
+
+def some_of(names: Sequence[str], count: int, seed: int) -> List[str]:
+    """``count`` of the names drawn at random, in their order; all when there are no more, or ``count`` is 0."""
+    if not 0 < count < len(names):
+        return list(names)
+    chosen = np.random.default_rng(seed).choice(len(names), count, replace=False)
+    return [names[number] for number in sorted(chosen)]
 
 
 def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:

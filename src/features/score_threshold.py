@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..records import Provenance
 from .encoder import Encoded, LoadNetwork, load_encoder
 from .feature_file import FeatureFile
-from .photos import Photo
+from .photos import Photo, some_of
 from .pipeline import encode_photos
 
 FILE_NAME = "score_threshold.json"
@@ -127,10 +127,7 @@ def scores_of_file(features: PathLike, max_feature_num: int, num_photos: int = 0
                 f"{features}: made with score_threshold {threshold:g}, the scores below are gone; extract with "
                 "`score_threshold` 0 and a large `max_feature_num`"
             )
-        names = source.names
-        if 0 < num_photos < len(names):
-            chosen = np.random.default_rng(seed).choice(len(names), num_photos, replace=False)
-            names = [names[number] for number in sorted(chosen)]
+        names = some_of(source.names, num_photos, seed)
         scores = [source.read(name).scores for name in tqdm(names, desc="read", unit="photo", disable=None)]
         return _sample(scores, source.provenance.weights, max_feature_num, str(features))
 
