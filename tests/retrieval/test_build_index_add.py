@@ -13,9 +13,14 @@ from handmade_features import DIMENSION, random_photo, write_features
 
 from src.artifacts import sha256_of
 from src.commands.build_index import main as build_command
+from src.config import Config
 from src.errors import UserError
+from src.features.extraction import extract_to_file
+from src.features.photos import photos_of_folder
 from src.retrieval.build import add_to_index, build_index
 from src.retrieval.index import load_index
+from tests.features.fake_network import load_fake_network, sections
+from tests.features.made_up import make_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,6 +93,18 @@ def test_shards_of_one_folder_go_into_one_index(tmp_path, sets):
     folder = build_index(tmp_path / "1.h5", tmp_path / "one")
     add_to_index(tmp_path / "2.h5", folder)
     assert_holds(load_index(folder), {**sets[0], **sets[1]})
+
+
+def test_extracted_shards_go_into_one_index(tmp_path):
+    make_photos(tmp_path / "photos", ["a.png", "b.png", "c.png"], (96, 64))
+    (tmp_path / "net.ckpt").write_bytes(b"weights")
+    config = Config(checkpoint_path=str(tmp_path / "net.ckpt"), image_scales=(1.0,))
+    for shard in ("1/2", "2/2"):
+        output = tmp_path / f"{shard[0]}.h5"
+        photos = photos_of_folder(tmp_path / "photos")
+        extract_to_file(photos, output, *sections(config), shard=shard, load_network=load_fake_network)
+    index = load_index(build_index([tmp_path / "1.h5", tmp_path / "2.h5"], tmp_path / "index"))
+    assert index.image_names == ["a.png", "b.png", "c.png"] and index.faiss_index.ntotal == 18
 
 
 def test_features_may_differ_in_engine_and_in_half_precision(tmp_path, sets):

@@ -19,7 +19,7 @@ from src.features.pca import Pca, load_pca, save_pca
 from src.records import Provenance
 from src.retrieval.index import load_index
 from src.retrieval.photo_index import build_photo_index, load_photo_index
-from src.retrieval.photo_search import query_photos, search_photos
+from src.retrieval.photo_search import PhotoSearch, query_photos
 from tests.features.fake_network import load_fake_network
 
 
@@ -61,7 +61,8 @@ def build(place, images="photos", output="made", load_network=load_fake_network,
 def found_in(made, query, top_k=3, **values):
     config = Config(**values)
     sections = (config.run, config.model, config.matching, config.retrieval)
-    return list(search_photos(made, load_index(made.index), query_photos(query), top_k, *sections, load_fake_network))
+    with PhotoSearch(made, *sections, load_fake_network) as search:
+        return list(search.find_all(query_photos(query), top_k))
 
 
 def test_a_photo_finds_itself_and_a_part_of_it_too(place):
@@ -196,8 +197,8 @@ def test_index_photos_and_checkpoint_may_move(place):
 
 @pytest.fixture
 def fake_engine(monkeypatch):
-    faked = functools.partial(search_photos, load_network=load_fake_network)
-    monkeypatch.setattr("src.retrieval.photo_search.search_photos", faked)
+    faked = functools.partial(PhotoSearch, load_network=load_fake_network)
+    monkeypatch.setattr("src.retrieval.photo_search.PhotoSearch", faked)
 
 
 def test_the_command_prints_a_table_and_writes_a_page(place, fake_engine, capsys):

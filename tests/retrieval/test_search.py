@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from src.config import Config
-from src.records import LocalFeatures
+from src.records import LocalFeatures, Matches
 from src.retrieval.baseline import random_ranking
 from src.retrieval.index import DescriptorIndex
 from src.retrieval.index_types import default_nprobe
 from src.retrieval.ransac import Ransac
 from src.retrieval.search import IndexShard, Search, open_search, rank_queries, search_settings
+from src.retrieval.verbs import Candidates
 from src.retrieval.votes import VoteSearcher, cast_votes, search_pool
 
 
@@ -286,6 +287,49 @@ def test_shards_together_rank_as_one_index(planted, num_rerank):
     for pair, other in zip(pairs, expected):
         assert pair.points.tolist() == other.points.tolist()
         assert (pair.correspondences, pair.verified) == (other.correspondences, other.verified)
+
+
+class StubShard:
+    """Photos with scores given; those that are verified get the inliers given."""
+
+    def __init__(self, names, scores, inliers):
+        self.names, self._scores, self._inliers = names, np.array(scores, float), inliers
+        self.looked_at = []
+
+    def search(self, query, k):
+        order = np.argsort(-self._scores, kind="stable")[:k]
+        return Candidates(order, self._scores[order], lambda photo: matches_of(self._inliers[photo], False))
+
+    def rerank(self, query, candidates):
+        self.looked_at = candidates.photos.tolist()
+        verified = {photo: matches_of(self._inliers[photo], True) for photo in self.looked_at}
+        scores = candidates.scores + [1 + self._inliers[photo] for photo in self.looked_at]
+        order = np.argsort(-scores)
+        return Candidates(candidates.photos[order], scores[order], candidates.putative, verified)
+
+    def keypoints(self, photo):
+        return np.full((9, 2), float(self.names[photo][1:]), np.float32)
+
+
+def matches_of(count, verified):
+    rows = np.arange(count)
+    return Matches(np.stack([rows, rows], axis=1), np.zeros(count), np.ones(count, bool) if verified else None)
+
+
+def test_any_shards_are_searched_merged_and_verified_where_they_are():
+    """By hand: votes 7, 6, 5 go to the re-ranker, so s = votes / 8; the photo of 6 votes has most inliers."""
+    left, right = StubShard(["p2", "p0"], [5, 7], [4, 2]), StubShard(["p3", "p1", "p4"], [2, 6, 2], [0, 8, 0])
+    query = features_of(np.arange(18).reshape(9, 2), np.eye(9))
+    with ThreadPoolExecutor(2) as executor:
+        search = Search([left, right], executor, num_rerank=3)
+        found = search.rank(query)
+        best, last = (search.pair(query, found, found.photos[place]) for place in (0, -1))
+    assert search.names == ["p2", "p0", "p3", "p1", "p4"]
+    assert (left.looked_at, right.looked_at) == ([1, 0], [1])  # in each shard's own numbers
+    assert found.photos.tolist() == [3, 0, 1, 2, 4]  # p3 before p4 at equal votes
+    assert found.scores.tolist() == [8 + 6 / 8, 4 + 5 / 8, 2 + 7 / 8, 2 / 8 - 1, 2 / 8 - 1]
+    assert sorted(found.verified) == [0, 1, 3] and best.verified and not last.verified
+    assert best.points.tolist() == [[2 * row, 2 * row + 1, 1, 1] for row in range(8)]
 
 
 def test_tests_of_exact_correspondences_count_for_these_alone():

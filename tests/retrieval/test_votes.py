@@ -1,11 +1,13 @@
-"""Neighbours found by threads: those faiss finds alone, to the bit the same for any number of threads."""
+"""The searcher by votes: neighbours that no number of threads changes, and photos that are added one by one."""
 
 import faiss
 import numpy as np
 import pytest
 
-from src.retrieval.index_types import default_nprobe
-from src.retrieval.votes import find_neighbours, search_pool, set_nprobe
+from src.records import LocalFeatures
+from src.retrieval.index import DescriptorIndex
+from src.retrieval.index_types import default_nprobe, make_index
+from src.retrieval.votes import VoteSearcher, find_neighbours, search_pool, set_nprobe
 
 
 def unit_rows(generator, count):
@@ -61,3 +63,28 @@ def test_nprobe(rows, index_type):
 def test_zero_threads_are_all_cores(monkeypatch):
     monkeypatch.setattr("src.retrieval.votes.num_cores", lambda: 7)
     assert [search_pool(count)._max_workers for count in (0, 3)] == [7, 3]
+
+
+@pytest.mark.parametrize("index_type", ["Flat", "IVF4,Flat"])
+def test_a_searcher_is_fitted_filled_and_asked(index_type):
+    """Photo n has n of the query's descriptors and twenty of its own; it gets n votes."""
+    generator = np.random.default_rng(2)
+    query = photo_of(unit_rows(generator, 6))
+    photos = {f"{n}.jpg": photo_of(np.concatenate([query.descriptors[:n], unit_rows(generator, 20)])) for n in range(6)}
+    index = DescriptorIndex(make_index(index_type, 40))
+    searcher = VoteSearcher(index)
+    searcher.fit(unit_rows(generator, 400))
+    items = list(photos.items())
+    for some in (items[:2], items[2:5], items[5:]):
+        searcher.add([name for name, _ in some], [item for _, item in some])
+    assert index.names == ["0", "1", "2", "3", "4", "5"] and len(index.image_ids) == index.faiss_index.ntotal == 135
+    np.testing.assert_array_equal(index.keypoints, np.concatenate([item.keypoints for item in photos.values()]))
+    found = searcher.search(query, 3)
+    assert found.photos.tolist() == [5, 4, 3] and found.scores.tolist() == [5, 4, 3]
+    assert found.matches(4).indices.tolist() == [[row, row] for row in range(4)] and found.matches(4).inliers is None
+
+
+def photo_of(descriptors):
+    count = len(descriptors)
+    keypoints = np.random.default_rng(count).uniform(0, 500, (count, 2))
+    return LocalFeatures(keypoints, np.ones(count), np.ones(count), descriptors, (500, 500))
