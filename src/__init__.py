@@ -1,1 +1,127 @@
-"""DELF for MindSpore: train, extract, match, retrieve, evaluate. Imported as ``src.*`` from the repository root."""
+"""Landmark retrieval with MindSpore, in ten lines; installed, this package is called ``delf``.
+
+    encoder = delf.load_encoder("net.ckpt", max_feature_num=500)
+    features = encoder.encode("a.jpg").local
+    matches = delf.match(encoder, "a.jpg", "b.jpg")
+    index = delf.open_index("my_index")
+    results = index.search("query.jpg", top_k=5)
+    mean_average_precision = delf.evaluate("ranks.npz", "gt_files", protocol="classic")
+
+Keyword arguments are keys of the recipe (``configs/delf_gldv2.yaml``). Errors of input are ``delf.errors.UserError``.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Optional, Type, Union
+
+from .config import Config, ExtractionConfig, MatchingConfig, ModelConfig, RetrievalConfig, RunConfig, Section
+from .config import keys_of as _keys_of
+from .config import nearest as _nearest
+
+if TYPE_CHECKING:  # what follows takes seconds to import
+    from .features.encoder import Encoder, ImageOrPath
+    from .records import LocalFeatures, Matches
+    from .retrieval.photo_search import PhotoSearch
+
+__all__ = ["evaluate", "load_encoder", "match", "open_index"]
+
+_NETWORK = (RunConfig, ModelConfig, ExtractionConfig)
+
+
+def load_encoder(checkpoint_path: Union[str, Path], **settings: Any) -> "Encoder":
+    """A network ready to turn photos into features.
+
+    Args:
+        checkpoint_path: checkpoint of stage attn, an export of one (.onnx, .mindir), or ImageNet weights (.h5).
+        settings: keys of the recipe's sections run, model and extraction, such as ``pca_path="pca.npz"``,
+            ``max_feature_num=500`` or ``engine="openvino"``.
+
+    Raises:
+        TypeError: a keyword that is no such key; it names the nearest one.
+        UserError: a file or value that cannot be used.
+    """
+    config = _config(settings, *_NETWORK)
+    from .device import prepare_process
+
+    prepare_process()
+    from .features.encoder import load_encoder as load
+
+    return load(config.run, config.model.replace(checkpoint_path=checkpoint_path), config.extraction)
+
+
+def match(
+    encoder: "Encoder",
+    a: Union["ImageOrPath", "LocalFeatures"],
+    b: Union["ImageOrPath", "LocalFeatures"],
+    **settings: Any,
+) -> "Matches":
+    """Match two photos and verify the correspondences by RANSAC.
+
+    Args:
+        encoder: of ``load_encoder``.
+        a, b: path, PIL image or array of each photo, or its features.
+        settings: keys of the recipe's section matching, such as ``match_distance=0.9``, and ``seed``.
+
+    Returns:
+        Row numbers of both photos' features, the inliers among them, and the affine map from A to B.
+
+    Raises:
+        TypeError, UserError: as ``load_encoder``.
+    """
+    config = _config(settings, MatchingConfig, more=("seed",))
+    from .matching.match import match_features
+    from .records import LocalFeatures
+
+    features = [photo if isinstance(photo, LocalFeatures) else encoder.encode(photo).local for photo in (a, b)]
+    return match_features(*features, **config.matching.values(), seed=config.run.seed)
+
+
+def open_index(folder: Union[str, Path], **settings: Any) -> "PhotoSearch":
+    """Open a folder that ``delf build_photo_index`` made; its ``search(photo, top_k)`` gives the best photos.
+
+    Args:
+        folder: the index of one's own photos.
+        settings: keys of the recipe's sections run, matching and retrieval, and ``checkpoint_path`` or ``engine``.
+
+    Raises:
+        TypeError, UserError: as ``load_encoder``.
+    """
+    more = ("checkpoint_path", "engine")
+    config = _config(settings, RunConfig, MatchingConfig, RetrievalConfig, more=more)
+    from .device import prepare_process
+
+    prepare_process()
+    from .retrieval.photo_index import load_photo_index
+    from .retrieval.photo_search import PhotoSearch
+
+    return PhotoSearch(load_photo_index(folder), config.run, config.model, config.matching, config.retrieval)
+
+
+def evaluate(ranks: Union[str, Path], gt_path: Union[str, Path], protocol: Optional[str] = None) -> Dict[str, float]:
+    """Mean average precision of a ranking, a fraction for each setting of the protocol; NaN without any positive.
+
+    Args:
+        ranks: ranking file (.npz) of ``delf perform_retrieval``.
+        gt_path: ground truth: a folder of text files, or a gnd file; for holidays and ukbench the photos' folder.
+        protocol: see ``delf compute_map --help``; None = the default one of the ground truth.
+
+    Raises:
+        UserError: files that cannot be read or do not go together.
+    """
+    from .evaluation.evaluate import evaluate as judge
+    from .evaluation.ground_truth_files import load_ground_truth
+    from .evaluation.protocols import choose_protocol
+    from .retrieval.ranking_file import load_ranking
+
+    ranking, _ = load_ranking(ranks)
+    ground_truth = load_ground_truth(gt_path, protocol, ranking.index_names)
+    judged = judge(ground_truth, ranking, choose_protocol(ground_truth, protocol))
+    return {setting: metrics.means().mean_average_precision for setting, metrics in judged.metrics.items()}
+
+
+def _config(settings: Dict[str, Any], *sections: Type[Section], more: tuple = ()) -> Config:
+    """The recipe with ``settings``, which are keys of ``sections`` or ``more``."""
+    known = (*_keys_of(*sections), *more)
+    for name in settings:
+        if name not in known:
+            raise TypeError(f"{name!r} is no keyword here{_nearest(name, known)}")
+    return Config(**settings)

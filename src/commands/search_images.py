@@ -43,22 +43,21 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if arguments.top_k < 1:
         raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
     from ..report.search_page import SearchPage
-    from ..retrieval.index import load_index
+    from ..retrieval import photo_search
     from ..retrieval.photo_index import load_photo_index
-    from ..retrieval.photo_search import query_photos, search_photos
 
-    photo_index, queries = load_photo_index(arguments.index), query_photos(arguments.query)
-    index = load_index(photo_index.index)
-    page = SearchPage(index, arguments.images_path or photo_index.images_path)
-    answers = []
+    photo_index, queries = load_photo_index(arguments.index), photo_search.query_photos(arguments.query)
     sections = (config.run, config.model, config.matching, config.retrieval)
-    for found in search_photos(photo_index, index, queries, arguments.top_k, *sections):
-        results = [result.as_row() for result in found.results]
-        answers.append({"query": found.query.name, "features": len(found.features), "results": results})
-        if not arguments.json:
-            _print_table(found)
-        if arguments.output:
-            page.add(found)
+    answers = []
+    with photo_search.PhotoSearch(photo_index, *sections) as search:
+        page = SearchPage(search.index, arguments.images_path or photo_index.images_path)
+        for found in search.find_all(queries, arguments.top_k):
+            results = [result.as_row() for result in found.results]
+            answers.append({"query": found.query.name, "features": len(found.features), "results": results})
+            if not arguments.json:
+                _print_table(found)
+            if arguments.output:
+                page.add(found)
     if not answers:
         raise UserError(f"{arguments.query}: no query could be searched with")
     if arguments.json:

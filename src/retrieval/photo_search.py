@@ -1,17 +1,18 @@
 """Search a photo index with photos that are in no index yet: extract, rank, verify."""
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..artifacts import PathLike
 from ..config import MatchingConfig, ModelConfig, RetrievalConfig, RunConfig
 from ..errors import UserError
-from ..features.encoder import LoadNetwork, load_encoder
+from ..features.encoder import ImageOrPath, LoadNetwork, load_encoder
 from ..features.photos import Photo, photos_of_folder
 from ..records import LocalFeatures, Matches
-from .index import DescriptorIndex
+from .index import DescriptorIndex, load_index
 from .photo_index import PhotoIndex
 from .search import open_search
 
@@ -66,45 +67,78 @@ def query_photos(path: PathLike) -> List[Photo]:
     return [Photo(Path(path).name, str(path))]
 
 
-def search_photos(
-    photo_index: PhotoIndex,
-    index: DescriptorIndex,
-    queries: Sequence[Photo],
-    top_k: int,
-    run: RunConfig,
-    model: ModelConfig,
-    matching: MatchingConfig,
-    retrieval: RetrievalConfig,
-    load_network: Optional[LoadNetwork] = None,
-) -> Iterator[Found]:
-    """Search with one query photo after the other; those that cannot be read are logged and left out.
+class PhotoSearch:
+    """A photo index ready to be searched with photos that are in no index yet; a context manager that ends its threads.
 
     Args:
         photo_index: whose checkpoint, PCA and extraction settings the queries get too.
-        index: of ``photo_index``, loaded.
-        queries: photos.
-        top_k: results of each query, at most; photos without one correspondence are no results.
         run, model, matching, retrieval: sections of the recipe; of ``model`` the engine, and ``checkpoint_path`` where
             the checkpoint has moved.
         load_network: makes the network; None = that of the engines.
 
     Raises:
-        UserError: checkpoint gone or another one.
+        UserError: checkpoint gone or another one, or a damaged index.
     """
-    model, extraction = photo_index.recipe(run, model)
-    encoder = load_encoder(run, model, extraction, load_network=load_network)
-    with open_search(index, retrieval, matching, run.seed) as search:
+
+    def __init__(
+        self,
+        photo_index: PhotoIndex,
+        run: RunConfig,
+        model: ModelConfig,
+        matching: MatchingConfig,
+        retrieval: RetrievalConfig,
+        load_network: Optional[LoadNetwork] = None,
+    ) -> None:
+        model, extraction = photo_index.recipe(run, model)
+        self.index: DescriptorIndex = load_index(photo_index.index)
+        self._encoder = load_encoder(run, model, extraction, load_network=load_network)
+        self._stack = ExitStack()
+        self._search = self._stack.enter_context(open_search(self.index, retrieval, matching, run.seed))
+
+    def __enter__(self) -> "PhotoSearch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads that search."""
+        self._stack.close()
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return len(self.index)
+
+    def search(self, image: ImageOrPath, top_k: int = 10) -> List[Result]:
+        """The best photos for a query; see ``find``."""
+        return self.find(image, top_k)[1]
+
+    def find(self, image: ImageOrPath, top_k: int = 10) -> Tuple[LocalFeatures, List[Result]]:
+        """A query's features, and the best photos for it, best first.
+
+        Args:
+            image: path of a photo, a PIL image, or an array: see ``Encoder.encode``.
+            top_k: results at most; photos without one correspondence are no results.
+
+        Raises:
+            UserError: not a photo, or one that cannot be used.
+        """
+        features = self._encoder.encode(image).local
+        found = self._search.rank(features)
+        results = [
+            Result(place, photo, self.index.image_names[photo], float(score), found.matches(photo))
+            for place, photo, score in zip(range(1, top_k + 1), found.photos.tolist(), found.scores)
+        ]
+        return features, [result for result in results if len(result.matches)]
+
+    def find_all(self, queries: Sequence[Photo], top_k: int) -> Iterator[Found]:
+        """``find`` of one query photo after the other; those that cannot be read are logged and left out."""
         for query in queries:
             try:
-                features = encoder.encode(query.path).local
+                features, results = self.find(query.path, top_k)
             except UserError as error:
                 logger.warning("left out: %s", error)
                 continue
             if not len(features):
                 logger.warning("%s: no features found in it, so no results", query.path)
-            found = search.rank(features)
-            results = [
-                Result(place, photo, index.image_names[photo], float(score), found.matches(photo))
-                for place, photo, score in zip(range(1, top_k + 1), found.photos.tolist(), found.scores)
-            ]
-            yield Found(query, features, [result for result in results if len(result.matches)])
+            yield Found(query, features, results)
