@@ -8,10 +8,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Optional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, so that no installation is needed
+# The package without what its __init__ imports: PyYAML and NumPy may not be installed yet.
+sys.modules["src"] = ModuleType("src")
+sys.modules["src"].__path__ = [str(Path(__file__).resolve().parents[1] / "src")]
 
 from src.data.unpack import LAYOUTS, DamagedArchive, unpack  # noqa: E402
 from src.errors import UserError  # noqa: E402
