@@ -9,10 +9,10 @@ from typing import Any, Callable, Optional, Tuple, Union
 import numpy as np
 from PIL import Image
 
-from .. import engines
 from ..artifacts import PathLike
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import Network
+from ..engines import load_network as load_in_engine
 from ..errors import UserError
 from ..images import LoadedPhoto, load_photo, photo_of_image
 from ..records import GlobalDescriptor, LocalFeatures, Provenance
@@ -141,7 +141,7 @@ def make_encoder(
     if name not in _ENCODERS:
         raise UserError(f"{name!r} is no encoder; there are {', '.join(_ENCODERS)}")
     module = import_module(f".{_ENCODERS[name]}", __package__)
-    return module.make_encoder(run, model, extraction, load_network or engines.load_network)
+    return module.make_encoder(run, model, extraction, load_network or load_in_engine)
 
 
 def load_encoder(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import engines
 from ..artifacts import PathLike
 from ..config import ExtractionConfig, ModelConfig, RunConfig
+from ..engines import load_network
 from ..errors import UserError
 from ..images import load_photo
 from ..model.architectures import architecture_of
@@ -51,7 +51,7 @@ def visualize(
     with ExitStack() as stack:
         source = stack.enter_context(FeatureFile(features, "features")) if str(features) else None
         with_network = bool(model.checkpoint_path)
-        encoder = make_encoder(run, model, extraction, engines.load_network).load() if with_network else None
+        encoder = make_encoder(run, model, extraction, load_network).load() if with_network else None
         for photo in tqdm(photos, desc="draw", unit="photo", disable=None):
             if source is not None and photo.name not in source:
                 continue

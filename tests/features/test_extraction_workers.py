@@ -41,15 +41,25 @@ def _run(folder, devices, load_network=load_fake_network):
     return {name: result for name, result in received.items() if isinstance(result, str)}
 
 
-def load_late_network(run, model, device_id=0, threads=0):
-    """The others have a second to die in."""
+def _wait_for(path):
+    started = time.monotonic()
+    while not path.exists():
+        assert time.monotonic() - started < 60, "the other worker has not come so far"
+        time.sleep(0.01)
+
+
+def load_late_network(dead, run, model, device_id=0, threads=0):
+    """The network of device 0 waits for the death of the other worker."""
     if device_id == 0:
-        time.sleep(1)
+        _wait_for(dead)
+        time.sleep(0.5)
+    else:
+        dead.touch()
     return load_fake_network(run, model, device_id)
 
 
 def test_a_worker_that_dies_at_once_is_done_without(folder, caplog):
-    assert _run(folder, (9, 0), load_late_network) == {}
+    assert _run(folder, (9, 0), partial(load_late_network, folder / "dead")) == {}
     assert (
         "extraction worker 9 ended with status -9 (-9: killed, mostly for lack of memory); what it had goes"
         in caplog.text
@@ -69,15 +79,16 @@ def test_a_photo_that_kills_is_found_and_the_rest_done(folder):
     assert failures["05.png"] == f"{folder / '05.png'}: two workers died over it (status -9)"
 
 
-def load_dying_network(run, model, device_id=0, threads=0):
-    """Worker 1 dies at its third photo."""
+def load_dying_network(dead, run, model, device_id=0, threads=0):
+    """Worker 1 dies at its third photo, and the other one takes its time until then."""
     network, calls = load_fake_network(run, model), []
 
     def dying(level):
         calls.append(level)
-        if device_id == 0:
-            time.sleep(0.1)
-        elif len(calls) == 3:
+        if device_id == 0 and len(calls) == 1:
+            _wait_for(dead)
+        elif device_id == 1 and len(calls) == 3:
+            dead.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return network(level)
 
@@ -85,5 +96,5 @@ def load_dying_network(run, model, device_id=0, threads=0):
 
 
 def test_photos_in_work_at_a_dead_worker_are_done_by_the_others(folder, caplog):
-    assert _run(folder, (0, 1), load_dying_network) == {}
+    assert _run(folder, (0, 1), partial(load_dying_network, folder / "dead")) == {}
     assert "worker 1 ended with status -9" in caplog.text

@@ -91,7 +91,7 @@ def test_pictures_of_a_feature_file(tmp_path, caplog):
 
 
 def test_pictures_of_a_network_show_attention_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.features.visualize.engines.load_network", load_fake_network)
+    monkeypatch.setattr("src.features.visualize.load_network", load_fake_network)
     photos = make_photos(tmp_path / "photos", ["a.jpg", "b.jpg"], (200, 100))
     (tmp_path / "delf.ckpt").write_bytes(b"weights")
     config = Config(checkpoint_path=str(tmp_path / "delf.ckpt"), image_scales=(1.0,))

@@ -134,7 +134,7 @@ def test_the_library_function_takes_features_and_plain_values():
 @pytest.fixture
 def network(folder, monkeypatch):
     """A made-up network instead of the checkpoint's, and photos that it sees something in."""
-    monkeypatch.setattr("src.features.encoder.engines.load_network", load_fake_network)
+    monkeypatch.setattr("src.features.encoder.load_in_engine", load_fake_network)
     small = np.random.default_rng(5).integers(0, 256, (15, 20, 3), np.uint8)
     for name, shift in (("a.png", 0), ("b.png", 32)):
         image = np.roll(cv2.resize(small, (320, 240), interpolation=cv2.INTER_CUBIC), shift, axis=1)
