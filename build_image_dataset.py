@@ -1,4 +1,4 @@
-"""Labelled photos -> MindRecord shards: see src/commands/build_image_dataset.py."""
+"""The command build_image_dataset: see src/commands/build_image_dataset.py."""
 
 if __name__ == "__main__":
     from src.commands import run

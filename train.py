@@ -1,4 +1,4 @@
-"""Train one stage of DELF: see src/commands/train.py."""
+"""The command train: see src/commands/train.py."""
 
 if __name__ == "__main__":
     from src.commands import run

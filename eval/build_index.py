@@ -1,4 +1,4 @@
-"""Build the index of one or several feature files, for retrieval, or add photos to an index: see src/commands/build_index.py."""
+"""The command build_index: see src/commands/build_index.py."""
 
 import sys
 

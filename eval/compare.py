@@ -1,4 +1,4 @@
-"""Compare two results.json of one benchmark, query by query: see src/commands/compare.py."""
+"""The command compare: see src/commands/compare.py."""
 
 import sys
 

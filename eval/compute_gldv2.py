@@ -1,4 +1,4 @@
-"""Judge predictions for Google Landmarks v2 from csv files: see src/commands/compute_gldv2.py."""
+"""The command compute_gldv2: see src/commands/compute_gldv2.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Judge a ranking by a benchmark's protocol: see src/commands/compute_map.py."""
+"""The command compute_map: see src/commands/compute_map.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""From photos and their ground truth to mAP.txt: see src/commands/evaluate_retrieval.py."""
+"""The command evaluate_retrieval: see src/commands/evaluate_retrieval.py."""
 
 import sys
 

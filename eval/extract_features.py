@@ -1,4 +1,4 @@
-"""Extract features of photos, or of a ground truth's queries, into a file: see src/commands/extract_features.py."""
+"""The command extract_features: see src/commands/extract_features.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Match two photos: print the counts and draw the inliers: see src/commands/match_images.py."""
+"""The command match_images: see src/commands/match_images.py."""
 
 import sys
 

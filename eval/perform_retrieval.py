@@ -1,4 +1,4 @@
-"""Rank the photos of an index for every query: descriptor votes, then geometric verification: see src/commands/perform_retrieval.py."""
+"""The command perform_retrieval: see src/commands/perform_retrieval.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Make a page to look at a ranking, one HTML file: see src/commands/report.py."""
+"""The command report: see src/commands/report.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Features and index of a folder of one's own photos in one command; run again, it adds the photos that are new: see src/commands/build_photo_index.py."""
+"""The command build_photo_index: see src/commands/build_photo_index.py."""
 
 import sys
 

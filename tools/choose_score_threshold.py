@@ -1,4 +1,4 @@
-"""Propose the attention score that keeps so many features a photo, and draw the histogram of a model's scores: see src/commands/choose_score_threshold.py."""
+"""The command choose_score_threshold: see src/commands/choose_score_threshold.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Convert a feature file to the TensorFlow reference's .delf files, or a folder of those to a feature file: see src/commands/convert_features.py."""
+"""The command convert_features: see src/commands/convert_features.py."""
 
 import sys
 

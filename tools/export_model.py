@@ -1,4 +1,4 @@
-"""Export the network of a checkpoint to ONNX or MindIR: see src/commands/export_model.py."""
+"""The command export_model: see src/commands/export_model.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Fit the PCA that reduces descriptors' dimensions, on photos or on a feature file extracted without a PCA: see src/commands/learn_pca.py."""
+"""The command learn_pca: see src/commands/learn_pca.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Draw a demo data set in the layouts of GLDv2 and Oxford: see src/commands/make_demo_dataset.py."""
+"""The command make_demo_dataset: see src/commands/make_demo_dataset.py."""
 
 import sys
 

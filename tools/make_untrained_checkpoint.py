@@ -1,4 +1,4 @@
-"""Write the network as it starts, before any training: the baseline that a trained one has to beat: see src/commands/make_untrained_checkpoint.py."""
+"""The command make_untrained_checkpoint: see src/commands/make_untrained_checkpoint.py."""
 
 import sys
 

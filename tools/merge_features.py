@@ -1,4 +1,4 @@
-"""Merge feature files: the shards of one extraction, or different folders extracted alike: see src/commands/merge_features.py."""
+"""The command merge_features: see src/commands/merge_features.py."""
 
 import sys
 

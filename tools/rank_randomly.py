@@ -1,4 +1,4 @@
-"""Rank the photos of an index at random for every query: the baseline that any retrieval must beat: see src/commands/rank_randomly.py."""
+"""The command rank_randomly: see src/commands/rank_randomly.py."""
 
 import sys
 

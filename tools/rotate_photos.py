@@ -1,4 +1,4 @@
-"""Copy a folder of photos and turn those that a list names: see src/commands/rotate_photos.py."""
+"""The command rotate_photos: see src/commands/rotate_photos.py."""
 
 import sys
 

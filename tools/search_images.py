@@ -1,4 +1,4 @@
-"""Search one's own photos: a table or JSON of the best ones for each query photo, and a page with the matches drawn: see src/commands/search_images.py."""
+"""The command search_images: see src/commands/search_images.py."""
 
 import sys
 

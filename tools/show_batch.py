@@ -1,4 +1,4 @@
-"""Draw the photos of one training or validation batch: see src/commands/show_batch.py."""
+"""The command show_batch: see src/commands/show_batch.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Print several results.json as one table: see src/commands/summarise_results.py."""
+"""The command summarise_results: see src/commands/summarise_results.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Draw the keypoints and the attention of photos, one PNG each: see src/commands/visualize_features.py."""
+"""The command visualize_features: see src/commands/visualize_features.py."""
 
 import sys
 

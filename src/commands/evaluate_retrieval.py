@@ -81,11 +81,11 @@ def evaluate_retrieval(
     Raises:
         UserError: bad input, or files of other settings in ``output``.
     """
-    from ..evaluation.queries import photos_of_queries
+    from ..evaluation.evaluate import photos_of_queries
     from ..features.extraction import extract_to_file
     from ..features.photos import Photo, photos_of_folder, with_prefix
     from ..retrieval.build import build_index
-    from ..retrieval.perform import perform_retrieval
+    from ..retrieval.search import perform_retrieval
 
     files, run, retrieval = output / "retrieval_files", config.run, config.retrieval
     photos = photos_of_folder(images_path)

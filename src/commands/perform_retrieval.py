@@ -35,7 +35,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Rank."""
     config, arguments = COMMAND.parse(argv)
     refuse_unused_tests(argv, config.retrieval.correspondences)
-    from ..retrieval.perform import perform_retrieval
+    from ..retrieval.search import perform_retrieval
 
     perform_retrieval(
         arguments.index,

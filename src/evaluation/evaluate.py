@@ -1,19 +1,24 @@
-"""A ranking judged by a protocol, and the figures that one protocol's readers expect beside mAP."""
+"""The queries of a ground truth as photos; a ranking judged by a protocol; figures that its readers expect beside mAP."""
 
 import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
+from ..artifacts import PathLike, require_folder
 from ..errors import UserError
+from ..features.photos import Photo
+from ..images import list_images
 from ..names import NameTable
 from ..records import Ranking
 from .ground_truth import GroundTruth, QueryTruth
+from .ground_truth_files import load_ground_truth
 from .metrics import Labels, Metrics, compute_metrics
-from .protocols import TABLE, choose_protocol, label_queries, named_photos, queries_in_index
+from .protocols import TABLE, choose_protocol, label_queries, named_photos, queries_in_index, query_box
 
 logger = logging.getLogger(__name__)
 
@@ -144,3 +149,26 @@ def ns_score(evaluation: Evaluation) -> float:
     metrics = evaluation.metrics["ukbench"]
     counts = np.array([labels.num_positives for labels in evaluation.labels["ukbench"]])
     return float((metrics.recalls[:, metrics.pr_ranks.index(NS_DEPTH)] * counts).mean())
+
+
+def photos_of_queries(images_path: PathLike, gt_path: PathLike, protocol: str = "") -> Tuple[List[Photo], str]:
+    """The queries of a ground truth, by their names there, with the boxes of the protocol ('' = its default).
+
+    Returns:
+        The photos, and the protocol used.
+
+    Raises:
+        UserError: unusable ground truth or protocol, or a query's photo is not in the folder.
+    """
+    files = list_images(require_folder(images_path, "images_path"))
+    ground_truth = load_ground_truth(gt_path, protocol, files)
+    protocol = choose_protocol(ground_truth, protocol)
+    table = NameTable(files)
+    photos = []
+    for query in ground_truth.queries:
+        number = table.find(query.image_name)
+        if number is None:
+            raise UserError(f"{images_path}: no photo {query.image_name} in it, which query {query.name} needs")
+        path = Path(images_path) / files[number]
+        photos.append(Photo(query.name, str(path), query_box(query, protocol)))
+    return photos, protocol

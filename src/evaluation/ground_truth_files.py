@@ -1,11 +1,12 @@
-"""Readers of ground truth: the text folders of Oxford and Paris, and the gnd files as pickle or MATLAB's."""
+"""Readers of ground truth: text folders of Oxford and Paris, gnd files as pickle or MATLAB's; checks they share."""
 
 import codecs
 import io
 import logging
+import math
 import pickle
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..artifacts import PathLike
 from ..errors import UserError
 from ..images import list_images
 from ..names import bare_name
-from .ground_truth import BY_NAMES, KIND_LISTS, Box, GroundTruth, QueryTruth, check_box, numbered_truth
+from .ground_truth import BY_NAMES, KIND_LISTS, Box, GroundTruth, QueryTruth
 
 TEXT_LISTS = ("good", "ok", "junk")
 OXFORD_PREFIX = "oxc1_"  # only the query files of Oxford carry it; the photos and the lists do not
@@ -197,3 +198,66 @@ def load_ground_truth(
     if path.suffix.lower() not in _READERS:
         raise UserError(f"{path}: unknown ground truth; {_EXPECTED}")
     return _READERS[path.suffix.lower()](path)
+
+
+def check_box(box: Sequence[float], origin: str) -> Box:
+    """``box`` as four floats; UserError that names ``origin`` when it is not (x1, y1, x2, y2) around some pixels."""
+    if len(box) != 4:
+        raise UserError(f"{origin}: the box holds {len(box)} numbers; expected x1, y1, x2, y2")
+    x1, y1, x2, y2 = (float(number) for number in box)
+    if not (all(math.isfinite(number) for number in (x1, y1, x2, y2)) and x1 < x2 and y1 < y2):
+        raise UserError(f"{origin}: box {list(box)} is empty; expected x1 < x2 and y1 < y2 in pixels")
+    return x1, y1, x2, y2
+
+
+def numbered_truth(
+    file_name: str, name: str, index: Iterable[Any], queries: Iterable[Any], truths: Sequence[Mapping[str, Any]]
+) -> GroundTruth:
+    """A ground truth whose lists are index numbers, as the gnd files of Radenovic and of Iscen hold them.
+
+    Args:
+        file_name: what errors name.
+        name: name of the ground truth.
+        index: names of the index photos (imlist).
+        queries: names of the queries' photos (qimlist).
+        truths: for each query the lists of one of ``KIND_LISTS``, as numbers counted from 0, and perhaps a box ``bbx``.
+
+    Raises:
+        UserError: a list is missing, a number goes past ``index``, or something else does not fit.
+    """
+    index_names = tuple(bare_name(str(image)) for image in index)
+    query_names = [bare_name(str(image)) for image in queries]
+    if len(truths) != len(query_names) or not query_names:
+        raise UserError(f"{file_name}: qimlist names {len(query_names)} queries but gnd describes {len(truths)}")
+    kind = _kind_of(file_name, truths)
+    built = []
+    for image, truth in zip(query_names, truths):
+        origin = f"{file_name}: query {image}"
+        lists: Dict[str, Tuple[str, ...]] = {}
+        for label in KIND_LISTS[kind]:
+            if label not in truth:
+                raise UserError(f"{origin} has no {label!r} list, which the others have")
+            numbers = _check_numbers(truth[label], len(index_names), f"{origin}: {label}")
+            lists[label] = tuple(index_names[number] for number in numbers)
+        box = truth.get("bbx")
+        if box is not None:
+            box = check_box(np.asarray(box, dtype=np.float64).reshape(-1).tolist(), origin)
+        built.append(QueryTruth(image, image, box, lists))
+    return GroundTruth(name, kind, tuple(built), index_names)
+
+
+def _kind_of(file_name: str, truths: Sequence[Mapping[str, Any]]) -> str:
+    labels = {label for truth in truths for label in truth}
+    for kind, lists in KIND_LISTS.items():
+        if labels & set(lists) - {"junk"}:
+            return kind
+    raise UserError(f"{file_name}: its queries have no list 'easy', 'hard' or 'ok'; expected gnd_roxford5k or the like")
+
+
+def _check_numbers(values: Any, size: int, origin: str) -> List[int]:
+    numbers = np.asarray(values, dtype=np.float64).reshape(-1)
+    if (numbers != np.floor(numbers)).any():
+        raise UserError(f"{origin} holds numbers that are not whole")
+    if ((numbers < 0) | (numbers >= size)).any():
+        raise UserError(f"{origin} goes past the {size} names of imlist")
+    return numbers.astype(np.int64).tolist()

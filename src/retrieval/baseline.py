@@ -9,8 +9,8 @@ from ..artifacts import PathLike, is_made
 from ..features.feature_file import FeatureFile
 from ..records import Ranking
 from .index import load_index
-from .perform import describe_ranking
 from .ranking_file import load_ranking, require_ranking_name, save_ranking
+from .search import describe_ranking
 
 
 def rank_randomly(

@@ -51,7 +51,7 @@ def test_retrieval_finds_the_planted_photo(tmp_path, features, queries):
 
 def test_a_ranking_of_another_suffix_is_refused_before_the_search(tmp_path, features, queries, monkeypatch):
     build_index(features, tmp_path / "index")
-    monkeypatch.setattr("src.retrieval.perform.open_search", None)
+    monkeypatch.setattr("src.retrieval.search.open_search", None)
     with pytest.raises(UserError, match=r"ends in \.npz"):
         retrieve([f"--index={tmp_path}/index", f"--query_features={queries}", f"--output={tmp_path}/ranks.txt"])
 

@@ -3,7 +3,7 @@
 import pytest
 
 from src.errors import UserError
-from src.evaluation.queries import photos_of_queries
+from src.evaluation.evaluate import photos_of_queries
 from src.features.photos import Photo
 
 
