@@ -125,12 +125,16 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_st
     path = require_file(path, "checkpoint_path")
     stored = read_weights(path, load_stem)
     _require_architecture(path, stored, network.architecture)
-    wanted = {name: parameter for name, parameter in network.parameters_and_names() if name.split(".")[0] in parts}
-    if is_keras_file(path):
-        if "attention" in parts:
-            logger.info("%s: ImageNet weights without an attention, which stays untrained", path.name)
-        left = ("attention.", *(() if load_stem else _STEM))
-        wanted = {name: parameter for name, parameter in wanted.items() if not name.startswith(left)}
+    is_imagenet = is_keras_file(path)
+    if is_imagenet and "attention" in parts:
+        logger.info("%s: ImageNet weights without an attention, which stays untrained", path.name)
+        parts = [part for part in parts if part != "attention"]
+    left = _STEM if is_imagenet and not load_stem else ()
+    wanted = {
+        name: parameter
+        for name, parameter in network.parameters_and_names()
+        if name.split(".")[0] in parts and not name.startswith(left)
+    }
     missing = [name for name in wanted if name not in stored]
     for part in parts:
         own = [name for name in wanted if name.startswith(f"{part}.")]
@@ -146,8 +150,8 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_st
 
 def _advice(part: str) -> str:
     if part == "attention":
-        return "train the second stage first: scripts/run_1p_train.sh attn CHECKPOINT"
-    return "give a checkpoint that train.py wrote"
+        return "train the second stage first: the command train with `train_state` attn"
+    return "give a checkpoint that the command train wrote"
 
 
 def _require_architecture(path: Path, stored: Collection[str], needed: Architecture) -> None:
@@ -216,7 +220,7 @@ def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) ->
     if not loaded:
         raise UserError(
             f"{path}: none of its {len(stored)} tensors belongs to this network; "
-            "give Keras's 'notop' file of a ResNet or a checkpoint that train.py wrote"
+            "give Keras's 'notop' file of a ResNet or a checkpoint that the command train wrote"
         )
     _set(wanted, stored, loaded, path)
     anew = tuple(f"{head}.dense." for head in dropped)
