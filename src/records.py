@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -225,3 +225,42 @@ def _holds_once(row: np.ndarray, count: int) -> bool:
     seen = np.zeros(count, dtype=bool)
     seen[row] = True
     return int(seen.sum()) == row.size
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Photos for one query, best first.
+
+    Attributes:
+        photos: [C] int64, photo numbers, each once.
+        scores: [C] float64, falling.
+        putative: gives the correspondences of a photo (A) and the query (B) that the search has found, unverified.
+        verified: the matches of photos that a re-ranker looked at; ``inliers`` is None where they were too few.
+    """
+
+    photos: np.ndarray
+    scores: np.ndarray
+    putative: Callable[[int], Matches]
+    verified: Mapping[int, Matches] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return len(self.photos)
+
+    def matches(self, photo: int) -> Matches:
+        """The verified matches of a photo, or the putative ones where no re-ranker looked at it."""
+        photo = int(photo)
+        return self.verified[photo] if photo in self.verified else self.putative(photo)
+
+    def part(self, places: Union[slice, np.ndarray]) -> "Candidates":
+        """Some of the photos."""
+        return dataclasses.replace(self, photos=self.photos[places], scores=self.scores[places])
+
+    def renumbered(self, step: int) -> "Candidates":
+        """The same photos under numbers that are higher by ``step``."""
+        return Candidates(
+            self.photos + step,
+            self.scores,
+            lambda photo: self.putative(photo - step),
+            {photo + step: matches for photo, matches in self.verified.items()},
+        )

@@ -1,4 +1,4 @@
-"""The queries of a ground truth as photos; a ranking judged by a protocol; figures that its readers expect beside mAP."""
+"""The queries of a ground truth as photos, a ranking judged by a protocol, and figures expected beside mAP."""
 
 import logging
 import re

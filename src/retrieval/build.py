@@ -3,16 +3,16 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple, Union
+from typing import List, Sequence, Union
 
+import faiss
 import numpy as np
-from tqdm import tqdm
 
 from ..artifacts import PathLike, build_folder_for, is_made, require_file, restore_folder, sha256_of
 from ..errors import UserError
-from ..features.feature_file import FeatureFile
+from ..features.feature_file import FeatureSet, require_alike, shared_settings
 from ..names import bare_name
-from ..records import LocalFeatures, Provenance
+from ..records import Provenance
 from .index import (
     KEYPOINTS_FILE,
     MANIFEST_FILE,
@@ -22,12 +22,10 @@ from .index import (
     read_manifest,
     save_index,
 )
-from .index_types import choose_index_type, make_index, training_rows
 from .verbs import Searcher
-from .votes import VoteSearcher
+from .votes import VoteSearcher, default_nprobe, faiss_errors, graph_of
 
 _ADD_BYTES = 2**26  # of descriptors added at a time
-_FREE_SETTINGS = ("half",)  # of features that stand beside others: it changes last digits only
 
 FeaturePaths = Union[PathLike, Sequence[PathLike]]
 
@@ -102,19 +100,19 @@ def add_to_index(features: FeaturePaths, output: PathLike) -> Path:
     return output
 
 
-def describe_index(photos: "FeatureSet", index_type: str, seed: int) -> Provenance:
+def describe_index(photos: FeatureSet, index_type: str, seed: int) -> Provenance:
     """How the index of some photos is made; ``index_type`` and ``seed`` as for ``build_index``."""
     index_type = index_type or choose_index_type(int(photos.counts.sum()), photos.dimension)
     return Provenance(
         photos.provenance.weights,
         photos.provenance.encoder,
-        {**_settings_of(photos.provenance), "index_type": index_type, "seed": seed},
+        {**shared_settings(photos.provenance), "index_type": index_type, "seed": seed},
         {"features": [sha256_of(path) for path in photos.paths]},
         photos.provenance.notes,
     )
 
 
-def new_index(photos: "FeatureSet", provenance: Provenance) -> DescriptorIndex:
+def new_index(photos: FeatureSet, provenance: Provenance) -> DescriptorIndex:
     """An empty index, trained if its type needs it on descriptors drawn at random from ``photos``."""
     index_type = provenance.settings["index_type"]
     index = DescriptorIndex(make_index(index_type, photos.dimension), provenance=provenance)
@@ -126,7 +124,7 @@ def new_index(photos: "FeatureSet", provenance: Provenance) -> DescriptorIndex:
     return index
 
 
-def fill_index(folder: Path, index: DescriptorIndex, photos: "FeatureSet") -> None:
+def fill_index(folder: Path, index: DescriptorIndex, photos: FeatureSet) -> None:
     """Add ``photos`` behind those of ``index`` and write it to ``folder``; only their keypoints pass through memory."""
     end = len(index.image_ids)
     rows = (end + int(photos.counts.sum()), 2)
@@ -150,16 +148,12 @@ def _read_made(folder: Path, overwrite: bool) -> Provenance:
     return Provenance() if overwrite else read_manifest(folder).provenance
 
 
-def _settings_of(features: Provenance) -> Dict[str, object]:
-    return {name: value for name, value in features.settings.items() if name not in _FREE_SETTINGS}
-
-
-def _require_fitting(photos: "FeatureSet", index: Provenance, dimension: int, output: Path) -> None:
+def _require_fitting(photos: FeatureSet, index: Provenance, dimension: int, output: Path) -> None:
     """UserError when descriptors of ``photos`` do not belong into the index."""
     own = ("index_type", "seed")
     settings = {name: value for name, value in index.settings.items() if name not in own}
     features = dataclasses.replace(index, settings=settings)
-    _require_same(features, photos.provenance, photos.paths[0], output)
+    require_alike(features, photos.provenance, photos.paths[0], output)
     if photos.counts.any() and photos.dimension != dimension:
         raise UserError(
             f"{photos.paths[0]}: descriptors of {photos.dimension} dimensions, {output} has {dimension}; "
@@ -167,110 +161,55 @@ def _require_fitting(photos: "FeatureSet", index: Provenance, dimension: int, ou
         )
 
 
-def _require_same(ours: Provenance, theirs: Provenance, path: PathLike, other: PathLike) -> None:
-    """UserError when features of ``path`` cannot stand beside those of ``other``; photos and shards may differ.
+_FLAT_LIMIT = 1_000_000  # descriptors; an exact search of 1000 through them takes about 5 s on two cores
+_RAW_LIMIT = 50_000_000  # descriptors kept as floats; product quantisation above
+_MOST_LISTS = 16_384  # finding the nearest of more costs more, when adding, than it saves when searching
+_MOST_CODE_BYTES = 19  # with faiss's 8 bytes of id below 28 bytes a descriptor
+_TRAINING_POINTS_PER_LIST = 40  # faiss wants 39 at least; time grows with it
+_LEAST_TRAINING_POINTS = 65_536  # 256 for each of the 256 centroids of a product quantiser
+_TRAINING_BYTES = 2**30
+_EF_CONSTRUCTION, _EF_SEARCH = 100, 128  # candidates that a graph (HNSW) keeps; faiss's 40 and 16 miss neighbours
 
-    Distances between descriptors of two networks or PCAs mean nothing; other settings would favour some photos.
-    """
-    ours, theirs = (dataclasses.replace(each, settings=_settings_of(each)) for each in (ours, theirs))
-    different = ", ".join(ours.differences(theirs, ("weights", "encoder", "settings")))
-    if different:
-        raise UserError(f"{path}: extracted with other settings than {other} ({different}); extract with the same ones")
+
+def choose_index_type(num_descriptors: int, dimension: int) -> str:
+    """Factory string by size: exact below a million descriptors, then inverted lists, then lists of short codes."""
+    if num_descriptors < _FLAT_LIMIT:
+        return "Flat"
+    lists = min(_MOST_LISTS, 2 ** round(np.log2(4 * np.sqrt(num_descriptors))))
+    if num_descriptors < _RAW_LIMIT:
+        return f"IVF{lists},Flat"
+    subvectors = min(_MOST_CODE_BYTES, max(1, dimension // 2))  # of two numbers each
+    shortened = f"PCA{2 * subvectors}," if 1 < 2 * subvectors < dimension else ""
+    return f"{shortened}IVF{lists},PQ{subvectors}"
 
 
-class FeatureSet:
-    """Open feature files as one set of photos, in the order of their names without extension; a context manager.
+def make_index(index_type: str, dimension: int) -> faiss.Index:
+    """An empty index with useful defaults for search.
 
-    Attributes:
-        provenance: of the first file; the others share its weights, encoder and settings.
-        names: names of the N photos.
-        counts: [N] int64, features of each.
+    Args:
+        index_type: faiss factory string.
         dimension: of the descriptors.
 
     Raises:
-        UserError: unusable files, files of different settings, or two photos whose names differ by extension at most.
+        UserError: faiss does not know the type, or it does not fit the dimension, or its distance is not L2.
     """
+    with faiss_errors(index_type):
+        index = faiss.index_factory(dimension, index_type)
+    if index.metric_type != faiss.METRIC_L2:
+        raise UserError(f"index_type {index_type}: its distance is not L2; give another type")
+    lists = faiss.try_extract_index_ivf(index)
+    if lists is not None:
+        lists.nprobe = default_nprobe(lists.nlist)
+    graph = graph_of(index)
+    if graph is not None:
+        graph.efConstruction, graph.efSearch = _EF_CONSTRUCTION, _EF_SEARCH
+    return index
 
-    def __init__(self, paths: Sequence[PathLike]) -> None:
-        self.paths = [Path(path) for path in paths]
-        self._files: List[FeatureFile] = []
-        try:
-            for path in self.paths:
-                self._files.append(FeatureFile(path, "features"))
-                _require_same(self.provenance, self._files[-1].provenance, path, self.paths[0])
-            self._file_of = self._order_photos()
-            self.names = list(self._file_of)
-            self.counts, self.dimension = self._measure()
-        except BaseException:
-            self.close()
-            raise
 
-    def __enter__(self) -> "FeatureSet":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def provenance(self) -> Provenance:
-        return self._files[0].provenance
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._files:
-            file.close()
-
-    def chunks(self, num_rows: int) -> Iterator[Tuple[List[str], List[LocalFeatures]]]:
-        """All photos, so many at a time that they have ``num_rows`` features or more together."""
-        names: List[str] = []
-        items: List[LocalFeatures] = []
-        rows = 0
-        for name in tqdm(self.names, desc="index", unit="photo", disable=None):
-            names.append(name)
-            items.append(self._file_of[name].read(name))
-            rows += len(items[-1])
-            if rows >= num_rows:
-                yield names, items
-                names, items, rows = [], [], 0
-        if names:
-            yield names, items
-
-    def sample(self, num_rows: int, seed: int) -> np.ndarray:
-        """About ``num_rows`` descriptors [R, D] float32, drawn at random from photos drawn at random.
-
-        No photo is read whose rows are not needed, but the sample is spread over four times as many photos as would do.
-        """
-        generator = np.random.default_rng(seed)
-        order = generator.permutation(len(self.counts))
-        order = order[: np.searchsorted(np.cumsum(self.counts[order]), 4 * num_rows) + 1]
-        share = min(1.0, num_rows / max(1, self.counts[order].sum()))
-        rows = []
-        for number in order:
-            name = self.names[number]
-            descriptors = self._file_of[name].read(name).descriptors
-            chosen = generator.permutation(len(descriptors))[: int(np.ceil(share * len(descriptors)))]
-            rows.append(descriptors[np.sort(chosen)].reshape(-1, self.dimension))
-        return np.concatenate(rows)
-
-    def _order_photos(self) -> Dict[str, FeatureFile]:
-        """The photos in the order of their names without extension, so that numbers order as names do."""
-        photos: Dict[str, Tuple[str, FeatureFile]] = {}
-        for file in self._files:
-            for name in file.names:
-                other, owner = photos.setdefault(bare_name(name), (name, file))
-                if owner is not file:
-                    raise UserError(f"{file.path}: {name} is in {owner.path} too; leave one of them out")
-                if other != name:
-                    reason = f"{other} and {name} differ only by extension"
-                    raise UserError(f"{file.path}: {reason}; rename one and extract again")
-        if not photos:
-            raise UserError(f"{self.paths[0]}: holds no photos; run the command extract_features on a folder of photos")
-        return dict(photos[short] for short in sorted(photos))
-
-    def _measure(self) -> Tuple[np.ndarray, int]:
-        shapes = np.array([file.shape(name) for name, file in self._file_of.items()], np.int64)
-        dimensions = np.unique(shapes[shapes[:, 0] > 0, 1])
-        if len(dimensions) > 1:
-            found = dimensions.tolist()
-            raise UserError(f"{self.paths[0]}: descriptors of {found} dimensions among its photos; extract again")
-        return shapes[:, 0], int(dimensions[0]) if len(dimensions) else max(1, int(shapes[:, 1].max()))
+def training_rows(index: faiss.Index) -> int:
+    """Descriptors to train the index on; 0 when it needs no training."""
+    if index.is_trained:
+        return 0
+    lists = faiss.try_extract_index_ivf(index)
+    wanted = max(_LEAST_TRAINING_POINTS, _TRAINING_POINTS_PER_LIST * (lists.nlist if lists is not None else 0))
+    return min(wanted, _TRAINING_BYTES // (4 * index.d))

@@ -9,9 +9,8 @@ import numpy as np
 from ..config import MatchingConfig
 from ..matching.correspondences import match_rows
 from ..matching.verification import verify
-from ..records import LocalFeatures, Matches
+from ..records import Candidates, LocalFeatures, Matches
 from .index import DescriptorIndex
-from .verbs import Candidates
 
 MIN_CORRESPONDENCES = 4  # fewer agree with an affine map by construction (reference TF DELF)
 _PIECE_PHOTOS = 16  # verified at a time by a thread

@@ -14,11 +14,11 @@ from ..artifacts import PathLike, is_made, sha256_of
 from ..config import MatchingConfig, RetrievalConfig
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
-from ..records import LocalFeatures, Matches, Provenance, Ranking
+from ..records import Candidates, LocalFeatures, Matches, Provenance, Ranking
 from .index import DescriptorIndex, Manifest, load_index, order_of, read_manifest
 from .ranking_file import PairMatches, RankedMatches, load_ranking, require_ranking_name, save_ranking
 from .ransac import Ransac
-from .verbs import Candidates, Executor, Reranker, Searcher, Shard
+from .verbs import Executor, Reranker, Searcher, Shard
 from .votes import VoteSearcher, search_pool
 
 _SETTINGS = ("num_neighbors", "search_distance", "nprobe", "num_rerank", "correspondences", "keep_matches")

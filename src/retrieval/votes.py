@@ -2,19 +2,20 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 import faiss
 import numpy as np
 
 from ..config import RetrievalConfig
-from ..records import LocalFeatures, Matches
+from ..errors import UserError
+from ..records import Candidates, LocalFeatures, Matches
 from .index import DescriptorIndex
-from .index_types import default_nprobe, faiss_errors, threads_for
-from .verbs import Candidates
 
 _PIECE_ROWS = 64  # query descriptors searched at a time
+_LEAST_NPROBE, _MOST_NPROBE = 16, 64
 
 
 class VoteSearcher:
@@ -159,3 +160,42 @@ def set_nprobe(index: faiss.Index, nprobe: int) -> None:
     lists = faiss.try_extract_index_ivf(index)
     if lists is not None:
         lists.nprobe = min(nprobe, lists.nlist) or default_nprobe(lists.nlist)
+
+
+def default_nprobe(num_lists: int) -> int:
+    """Inverted lists to search for each descriptor; faiss's own 1 loses most neighbours."""
+    return min(num_lists, max(_LEAST_NPROBE, min(_MOST_NPROBE, 2 ** round(np.log2(num_lists) / 2))))
+
+
+@contextmanager
+def faiss_errors(index_type: str) -> Iterator[None]:
+    """Turn what faiss says against an index type, while it is made, trained or filled, into a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).split(": ", 1)[-1].splitlines()[0]
+        raise UserError(
+            f"index_type {index_type}: faiss cannot make it of these descriptors ({reason}); give another, or none for "
+            "the one chosen by size"
+        ) from error
+
+
+@contextmanager
+def threads_for(index: faiss.Index) -> Iterator[None]:
+    """One thread while a graph is filled, whose links depend on the order of work otherwise."""
+    threads = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(1 if graph_of(index) is not None else threads)
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def graph_of(index: faiss.Index):
+    """The HNSW graph inside an index, as the index itself or as what finds its inverted lists; None without one."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return graph_of(index.index)
+    if isinstance(index, faiss.IndexIVF):
+        return graph_of(index.quantizer)
+    return index.hnsw if isinstance(index, faiss.IndexHNSW) else None

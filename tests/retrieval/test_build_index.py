@@ -7,10 +7,11 @@ from handmade_features import DIMENSION, random_photo, write_features
 
 from src.commands.build_index import main as build_command
 from src.errors import UserError
+from src.features.feature_file import FeatureSet
 from src.retrieval import build
-from src.retrieval.build import build_index
+from src.retrieval.build import build_index, choose_index_type, make_index
 from src.retrieval.index import describe_size, load_index
-from src.retrieval.index_types import choose_index_type, default_nprobe, make_index
+from src.retrieval.votes import default_nprobe
 
 
 def assert_holds(index, photos):
@@ -145,7 +146,7 @@ def test_the_training_sample_is_bounded_and_spread(tmp_path):
     generator = np.random.default_rng(0)
     photos = {f"{number:02d}.jpg": random_photo(generator, 100) for number in range(50)}
     write_features(tmp_path / "features.h5", photos)
-    with build.FeatureSet([tmp_path / "features.h5"]) as source:
+    with FeatureSet([tmp_path / "features.h5"]) as source:
         sample, again = source.sample(300, 1), source.sample(300, 1)
         assert source.sample(10**6, 1).shape == (5000, DIMENSION)
     np.testing.assert_array_equal(sample, again)

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from src.config import Config
-from src.records import LocalFeatures, Matches
+from src.records import Candidates, LocalFeatures, Matches
 from src.retrieval.baseline import random_ranking
 from src.retrieval.index import DescriptorIndex
-from src.retrieval.index_types import default_nprobe
 from src.retrieval.ransac import Ransac
 from src.retrieval.search import IndexShard, Search, open_search, rank_queries, search_settings
-from src.retrieval.verbs import Candidates
-from src.retrieval.votes import VoteSearcher, cast_votes, search_pool
+from src.retrieval.votes import VoteSearcher, cast_votes, default_nprobe, search_pool
 
 
 def features_of(keypoints, descriptors) -> LocalFeatures:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from src.records import LocalFeatures
+from src.retrieval.build import make_index
 from src.retrieval.index import DescriptorIndex
-from src.retrieval.index_types import default_nprobe, make_index
-from src.retrieval.votes import VoteSearcher, find_neighbours, search_pool, set_nprobe
+from src.retrieval.votes import VoteSearcher, default_nprobe, find_neighbours, search_pool, set_nprobe
 
 
 def unit_rows(generator, count):

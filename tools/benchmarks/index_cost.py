@@ -10,13 +10,12 @@ from typing import Dict, List, NamedTuple, Sequence
 import faiss
 
 from src.config import MatchingConfig, RetrievalConfig
-from src.features.feature_file import FeatureFile
+from src.features.feature_file import FeatureFile, FeatureSet
 from src.records import LocalFeatures
-from src.retrieval.build import FeatureSet, describe_index, fill_index, new_index
+from src.retrieval.build import describe_index, fill_index, make_index, new_index
 from src.retrieval.index import FAISS_FILE, STARTS_FILE, DescriptorIndex, FeatureSources, load_index
-from src.retrieval.index_types import default_nprobe, make_index
 from src.retrieval.search import open_search
-from src.retrieval.votes import find_neighbours, search_pool, set_nprobe
+from src.retrieval.votes import default_nprobe, find_neighbours, search_pool, set_nprobe
 from tools.benchmarks.planted import PlantedSet
 
 NUM_QUERIES = 2  # timed
