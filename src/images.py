@@ -204,3 +204,25 @@ def crop_box(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
     """The part of ``image`` [H, W, 3] inside ``box``, (left, top, right, bottom) in its pixels, see ``clip_box``."""
     left, top, right, bottom = clip_box(box, image.shape[1], image.shape[0])
     return image[top:bottom, left:right]
+
+
+def photo_of_array(image: np.ndarray) -> LoadedPhoto:
+    """A photo given as numbers: RGB [H, W, 3] or grey [H, W], uint8, or floats from 0 to 1 or from 0 to 255.
+
+    Floats count as 0 to 1 when none is above 1, else as 0 to 255; they are rounded to the nearest of 256 steps.
+
+    Raises:
+        UserError: another shape or type, or numbers outside the range.
+    """
+    shaped = image.ndim in (2, 3) and (image.ndim == 2 or image.shape[2] == 3) and image.size
+    if not shaped or not (image.dtype == np.uint8 or image.dtype.kind == "f"):
+        fact = f"an image is [H, W, 3] or [H, W], uint8 or float, not {list(image.shape)} {image.dtype}"
+        raise UserError(f"{fact}; convert it, or give the path of its file")
+    if image.dtype != np.uint8:
+        if not (np.isfinite(image).all() and 0 <= image.min() and image.max() <= 255):
+            raise UserError(
+                "an image of floats has numbers from 0 to 1 or from 0 to 255; this one has others: scale it"
+            )
+        image = np.rint(image * (255.0 if image.max() <= 1 else 1.0)).astype(np.uint8)
+    pixels = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    return LoadedPhoto(np.ascontiguousarray(pixels), (pixels.shape[1], pixels.shape[0]))

@@ -1,13 +1,16 @@
 """DELF: attentive local features of an image pyramid (Noh et al., ICCV 2017, section 3; details of the reference)."""
 
 import dataclasses
+import json
 import logging
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from ..artifacts import PathLike
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import Network, resolve_engine, weights_identity
 from ..errors import UserError
@@ -19,6 +22,7 @@ from .pca import Pca, fitting_pca, l2_normalise, project
 from .pyramid import (
     MIN_IMAGE_SIDE,
     box_centres,
+    interpolation,
     non_max_suppression,
     normalise,
     pyramid_levels,
@@ -26,10 +30,10 @@ from .pyramid import (
     require_affordable,
     resize_image,
 )
-from .score_threshold import saved_threshold
 
 logger = logging.getLogger(__name__)
 
+THRESHOLD_FILE = "score_threshold.json"  # beside a checkpoint
 _MEANING = ("pca_dim", "use_whitening", "use_square_images")  # of a descriptor
 _SETTINGS = (
     "image_scales", "max_feature_num", "score_threshold", "iou_threshold", "max_image_size", "min_image_size",
@@ -181,7 +185,7 @@ class DelfEncoder(Encoder):
         )
         for level in inferred.levels:
             rows, columns = level.attention.shape
-            across, down = _weights(x * level.scale, columns), _weights(y * level.scale, rows)
+            across, down = interpolation(x * level.scale, columns), interpolation(y * level.scale, rows)
             np.maximum(found, down @ level.attention @ across.T, out=found)
         return found
 
@@ -264,7 +268,41 @@ def _require_finite(numbers: np.ndarray) -> None:
         raise UserError("the network returns numbers that are not finite: the checkpoint's training diverged")
 
 
-def _weights(positions: np.ndarray, count: int) -> np.ndarray:
-    """Linear interpolation as a matrix [N, count]: rows sum to 1, positions outside take the first or last value."""
-    positions = np.clip(positions, 0, count - 1)
-    return np.clip(1 - np.abs(positions[:, None] - np.arange(count)), 0, None).astype(np.float32)
+def threshold_path(checkpoint_path: PathLike) -> Path:
+    """Where the threshold of a checkpoint is saved: in its folder."""
+    return Path(checkpoint_path).parent / THRESHOLD_FILE
+
+
+def saved_threshold(checkpoint_path: PathLike, weights: str) -> Optional[float]:
+    """The threshold saved beside a checkpoint; None when there is none.
+
+    Raises:
+        UserError: the file is damaged, or was made for another checkpoint.
+    """
+    path = threshold_path(checkpoint_path)
+    saved = read_saved(path)
+    if saved is None:
+        return None
+    if saved["checkpoint_sha256"] != weights:
+        raise UserError(
+            f"{path}: made for checkpoint {saved['checkpoint_sha256'][:12]}..., not for {Path(checkpoint_path).name} "
+            f"({weights[:12]}...); make it anew with the command choose_score_threshold (`save`, `overwrite`), "
+            "delete it, or give `score_threshold`"
+        )
+    return float(saved["score_threshold"])
+
+
+def read_saved(path: Path) -> Optional[Dict[str, Any]]:
+    """The saved record, None when there is no file; UserError when it is damaged."""
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(saved["checkpoint_sha256"], str) or not float(saved["score_threshold"]) >= 0:
+            raise ValueError("checkpoint_sha256 is no text or score_threshold no number of 0 or more")
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(
+            f"{path}: not a saved score threshold ({error}); delete it, or make it anew with "
+            "the command choose_score_threshold (`save`, `overwrite`)"
+        ) from error
+    return saved

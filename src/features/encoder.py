@@ -1,10 +1,18 @@
-"""What turns a photo into features: the interface of every encoder, and the table that finds one by its name."""
+"""What turns photos into features: the interface of every encoder, the table that finds one, and the pipeline.
 
+In the pipeline threads read and prepare, the calling thread runs the network, one more thread selects and delivers. The
+stages are joined by short queues, so a slow one holds the others back instead of filling memory; when the pipeline
+ends, be it by an exception, what has left the network is still delivered.
+"""
+
+import logging
 from abc import ABC, abstractmethod
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Iterable, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -14,8 +22,9 @@ from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import Network
 from ..engines import load_network as load_in_engine
 from ..errors import UserError
-from ..images import LoadedPhoto, load_photo, photo_of_image
+from ..images import LoadedPhoto, load_photo, photo_of_array, photo_of_image
 from ..records import GlobalDescriptor, LocalFeatures, Provenance
+from .photos import Photo
 
 # A function of a module, as it is pickled to worker processes: run, model, device id, threads -> network
 LoadNetwork = Callable[[RunConfig, ModelConfig, int, int], Network]
@@ -99,28 +108,6 @@ class Encoder(ABC):
             raise UserError(f"{image}: {error}") from error
 
 
-def photo_of_array(image: np.ndarray) -> LoadedPhoto:
-    """A photo given as numbers: RGB [H, W, 3] or grey [H, W], uint8, or floats from 0 to 1 or from 0 to 255.
-
-    Floats count as 0 to 1 when none is above 1, else as 0 to 255; they are rounded to the nearest of 256 steps.
-
-    Raises:
-        UserError: another shape or type, or numbers outside the range.
-    """
-    shaped = image.ndim in (2, 3) and (image.ndim == 2 or image.shape[2] == 3) and image.size
-    if not shaped or not (image.dtype == np.uint8 or image.dtype.kind == "f"):
-        fact = f"an image is [H, W, 3] or [H, W], uint8 or float, not {list(image.shape)} {image.dtype}"
-        raise UserError(f"{fact}; convert it, or give the path of its file")
-    if image.dtype != np.uint8:
-        if not (np.isfinite(image).all() and 0 <= image.min() and image.max() <= 255):
-            raise UserError(
-                "an image of floats has numbers from 0 to 1 or from 0 to 255; this one has others: scale it"
-            )
-        image = np.rint(image * (255.0 if image.max() <= 1 else 1.0)).astype(np.uint8)
-    pixels = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-    return LoadedPhoto(np.ascontiguousarray(pixels), (pixels.shape[1], pixels.shape[0]))
-
-
 def make_encoder(
     run: RunConfig,
     model: ModelConfig,
@@ -154,3 +141,135 @@ def load_encoder(
 ) -> Encoder:
     """An encoder ready to be used; arguments and errors as of ``make_encoder`` and ``Encoder.load``."""
     return make_encoder(run, model, extraction, load_network).load(device_id, threads)
+
+
+logger = logging.getLogger(__name__)
+
+_DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
+
+
+@dataclass(frozen=True, eq=False)
+class Extracted:
+    """The features of a photo, and what reading it told: EXIF orientation (applied), cut short or not."""
+
+    encoded: Encoded
+    orientation: int
+    truncated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _UnderWay:
+    """A photo before or after the network: what the encoder's last step gave, and what reading it told."""
+
+    data: Any
+    orientation: int
+    truncated: bool
+
+
+# Called with True, waits for a photo; with False, returns None when there is none yet. Raises StopIteration after the
+# last one, anything else to break off.
+Take = Callable[[bool], Optional[Photo]]
+# Receives every photo, with its features or with the reason why it has none; always from the same thread.
+Deliver = Callable[[Photo, Union[Extracted, str]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """What the stages need.
+
+    Attributes:
+        encoder: loaded.
+        threads: that read photos; each keeps one photo waiting.
+    """
+
+    encoder: Encoder
+    threads: int
+
+    def run(self, take: Take, deliver: Deliver) -> None:
+        """Encode every photo that ``take`` gives; when it has to wait, everything taken so far is delivered before.
+
+        Raises:
+            UserError: the network failed, or ``deliver`` did.
+        """
+        waiting: Deque[Tuple[Photo, Future]] = deque()
+        leaving: Deque[Future] = deque()
+        more = True
+        with ThreadPoolExecutor(1) as deliverer, ThreadPoolExecutor(self.threads) as readers:
+            try:
+                while more or waiting:
+                    if not waiting:
+                        _drain(leaving, 0)
+                    try:
+                        photo = take(not waiting) if more and len(waiting) <= self.threads else None
+                    except StopIteration:
+                        more, photo = False, None
+                    if photo is not None:
+                        waiting.append((photo, readers.submit(self._read, photo)))
+                    elif waiting:
+                        leaving.append(deliverer.submit(self._deliver, *self._infer(*waiting.popleft()), deliver))
+                        _drain(leaving, _DELIVERIES_AHEAD)
+                _drain(leaving, 0)
+            finally:
+                for _, reading in waiting:
+                    reading.cancel()
+
+    def _read(self, photo: Photo) -> Union[_UnderWay, str]:
+        """A photo ready for the network, or the reason why it cannot be used."""
+        try:
+            photo.name.encode()
+            loaded = self.encoder.read(photo.path, photo.box)
+            prepared = self.encoder.prepare(loaded, photo.box)
+        except UserError as error:
+            reason = str(error)
+            return reason if photo.path in reason else f"{photo.path}: {reason}"
+        except UnicodeEncodeError:
+            return f"{photo.path}: its name is not UTF-8, which feature files need; rename it"
+        except MemoryError:
+            return f"{photo.path}: not enough memory to read it; give `max_image_size`"
+        return _UnderWay(prepared, loaded.orientation, loaded.truncated)
+
+    def _infer(self, photo: Photo, reading: Future) -> Tuple[Photo, Union[_UnderWay, str]]:
+        """Run the network, if the photo could be read."""
+        read = reading.result()
+        if isinstance(read, str):
+            return photo, read
+        try:
+            inferred = self.encoder.infer(read.data)
+        except (RuntimeError, MemoryError) as error:  # what MindSpore, ONNX Runtime and OpenVINO raise
+            fact = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"{photo.path}: the network failed ({fact}); give a smaller `max_image_size`") from error
+        return photo, _UnderWay(inferred, read.orientation, read.truncated)
+
+    def _deliver(self, photo: Photo, inferred: Union[_UnderWay, str], deliver: Deliver) -> None:
+        if isinstance(inferred, str):
+            deliver(photo, inferred)
+            return
+        try:
+            encoded = self.encoder.select(inferred.data)
+        except UserError as error:
+            raise UserError(f"{photo.path}: {error}") from error
+        deliver(photo, Extracted(encoded, inferred.orientation, inferred.truncated))
+
+
+def encode_photos(
+    encoder: Encoder, photos: Iterable[Photo], deliver: Callable[[Photo, Encoded], None], threads: int = 2
+) -> None:
+    """Call ``deliver`` with what ``encoder`` makes of each photo, in order, while others are read and inferred.
+
+    Photos that cannot be read are logged and left out.
+    """
+    following = iter(photos)
+
+    def pass_on(photo: Photo, found: Union[Extracted, str]) -> None:
+        if isinstance(found, str):
+            logger.warning("left out: %s", found)
+        else:
+            deliver(photo, found.encoded)
+
+    Pipeline(encoder, threads).run(lambda _: next(following), pass_on)
+
+
+def _drain(leaving: Deque[Future], allowed: int) -> None:
+    """Wait until at most ``allowed`` deliveries are under way; raise what one of them raised."""
+    while len(leaving) > allowed:
+        leaving.popleft().result()

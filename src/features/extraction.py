@@ -17,10 +17,9 @@ from ..errors import UserError
 from ..records import Provenance
 from ..workers import Pool, Stage, StopSignals, WorkerDied
 from . import feature_parts
-from .encoder import Encoder, LoadNetwork, make_encoder
+from .encoder import Encoder, Extracted, LoadNetwork, Pipeline, make_encoder
 from .feature_file import FeatureFile
 from .photos import Photo, photos_digest, photos_of_shard
-from .pipeline import Extracted, Pipeline
 
 logger = logging.getLogger(__name__)
 

@@ -160,3 +160,9 @@ def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, iou_threshold: fl
         overlaps = intersections_over_unions(boxes[best : best + 1], boxes[order])[0]
         order = order[overlaps <= iou_threshold]
     return np.array(kept, dtype=np.int64)
+
+
+def interpolation(positions: np.ndarray, count: int) -> np.ndarray:
+    """Linear interpolation as a matrix [N, count]: rows sum to 1, positions outside take the first or last value."""
+    positions = np.clip(positions, 0, count - 1)
+    return np.clip(1 - np.abs(positions[:, None] - np.arange(count)), 0, None).astype(np.float32)

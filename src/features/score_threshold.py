@@ -3,7 +3,6 @@
 The scale of the scores is a property of a trained model, so a threshold never travels from one checkpoint to another.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -15,54 +14,13 @@ from ..artifacts import PathLike, atomic_write_json, is_made
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
 from ..records import Provenance
-from .encoder import Encoded, LoadNetwork, load_encoder
+from .delf_encoder import read_saved, threshold_path
+from .encoder import Encoded, LoadNetwork, encode_photos, load_encoder
 from .feature_file import FeatureFile
 from .photos import Photo, some_of
-from .pipeline import encode_photos
 
-FILE_NAME = "score_threshold.json"
 _EVERY_FEATURE = 10**9
 _LEVELS = (1000, 500, 200, 100, 50, 20)  # features a photo, rows of the table
-
-
-def threshold_path(checkpoint_path: PathLike) -> Path:
-    """Where the threshold of a checkpoint is saved: in its folder."""
-    return Path(checkpoint_path).parent / FILE_NAME
-
-
-def saved_threshold(checkpoint_path: PathLike, weights: str) -> Optional[float]:
-    """The threshold saved beside a checkpoint; None when there is none.
-
-    Raises:
-        UserError: the file is damaged, or was made for another checkpoint.
-    """
-    path = threshold_path(checkpoint_path)
-    saved = read_saved(path)
-    if saved is None:
-        return None
-    if saved["checkpoint_sha256"] != weights:
-        raise UserError(
-            f"{path}: made for checkpoint {saved['checkpoint_sha256'][:12]}..., not for {Path(checkpoint_path).name} "
-            f"({weights[:12]}...); make it anew with the command choose_score_threshold (`save`, `overwrite`), "
-            "delete it, or give `score_threshold`"
-        )
-    return float(saved["score_threshold"])
-
-
-def read_saved(path: Path) -> Optional[Dict[str, Any]]:
-    """The saved record, None when there is no file; UserError when it is damaged."""
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(saved["checkpoint_sha256"], str) or not float(saved["score_threshold"]) >= 0:
-            raise ValueError("checkpoint_sha256 is no text or score_threshold no number of 0 or more")
-    except FileNotFoundError:
-        return None
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(
-            f"{path}: not a saved score threshold ({error}); delete it, or make it anew with "
-            "the command choose_score_threshold (`save`, `overwrite`)"
-        ) from error
-    return saved
 
 
 def save_threshold(checkpoint_path: PathLike, record: Dict[str, Any], overwrite: bool) -> Path:
