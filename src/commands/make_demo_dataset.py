@@ -4,19 +4,17 @@ It holds photos of drawn buildings: gldv2/ to train on, oxford/ to match and ret
 """
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Optional, Sequence
 
+from ..demo.settings import DemoSettings
 from .command_line import Command
 
 _SHOWN = ("output", "seed", "num_classes", "photos_per_class", "num_eval_landmarks", "num_distractors", "workers")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    from dataclasses import fields
-
-    from ..demo.plan import DemoSettings
-
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder to make")
     for field in fields(DemoSettings):
         parser.add_argument(
@@ -45,7 +43,6 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Make the data set that the arguments describe."""
     _, arguments = COMMAND.parse(argv)
     from ..demo.dataset import make_demo_dataset
-    from ..demo.plan import DemoSettings
 
     values = vars(arguments)
     output, workers, overwrite = (values.pop(name) for name in ("output", "workers", "overwrite"))

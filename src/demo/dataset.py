@@ -16,8 +16,9 @@ from ..records import Provenance
 from ..workers import ordered_map
 from . import layouts
 from .camera import build_levels, take_photo
-from .plan import DemoSettings, LandmarkPlan, PhotoRecord, plan_distractors, plan_evaluation, plan_training
+from .plan import LandmarkPlan, PhotoRecord, plan_distractors, plan_evaluation, plan_training
 from .scenes import draw_landmark
+from .settings import DemoSettings
 
 logger = logging.getLogger(__name__)
 

@@ -15,14 +15,9 @@ import pytest
 from src.commands.make_demo_dataset import main
 from src.demo import dataset
 from src.demo.dataset import make_demo_dataset
-from src.demo.plan import (
-    EVALUATION_LANDMARKS,
-    DemoSettings,
-    plan_distractors,
-    plan_evaluation,
-    plan_training,
-)
+from src.demo.plan import plan_distractors, plan_evaluation, plan_training
 from src.demo.scenes import draw_landmark
+from src.demo.settings import EVALUATION_LANDMARKS, DemoSettings
 from src.demo.style import ARCHETYPES, draw_spec
 from src.errors import UserError
 
