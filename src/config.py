@@ -213,11 +213,6 @@ class Config:
         """The same recipe with other values of some keys."""
         return Config(**{**self.values(), **values})
 
-    def __getattr__(self, name: str) -> Any:  # transitional: goes when every room takes its section
-        if name in KEYS:
-            return getattr(getattr(self, KEYS[name]), name)
-        raise AttributeError(name)
-
 
 SECTIONS: Mapping[str, Type[Section]] = {f.name: f.type for f in dataclasses.fields(Config)}
 KEYS: Mapping[str, str] = {f.name: section for section, kind in SECTIONS.items() for f in dataclasses.fields(kind)}
@@ -321,8 +316,3 @@ def load_yaml(path: str) -> Dict[str, Any]:
 def to_yaml(config: Config) -> str:
     """The resolved recipe as YAML that ``load_yaml`` reads back to the same values."""
     return yaml.safe_dump(config.values(), sort_keys=False)
-
-
-def section_values(config: Config, *sections: str) -> Dict[str, Any]:  # transitional: goes with the flat names
-    """The keys of some sections as a plain dictionary (what a file made with them records)."""
-    return {name: getattr(config, name) for name, section in KEYS.items() if section in sections}

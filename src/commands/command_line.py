@@ -74,12 +74,12 @@ class Command:
 
     def _parser(self, everything: bool) -> argparse.ArgumentParser:
         parser = _Parser(
-            description=f"example: %(prog)s {self.example}\n\n{self.summary}".replace("%%", "%"),
             usage=argparse.SUPPRESS,
             allow_abbrev=False,
             add_help=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        parser.description = f"example: {parser.prog} {self.example}\n\n{self.summary}".replace("%", "%%")
         self.add_arguments(parser)
         if self.keys:
             parser.add_argument("--config", metavar="FILE", help="recipe (YAML); options win over it")
@@ -126,14 +126,6 @@ def _add_key(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-def refuse_idle(argv: Sequence[str], names: Sequence[str], reason: str) -> None:
-    """UserError for the first option of ``names`` in ``argv``: it has no effect together with option ``reason``."""
-    for argument in argv:
-        option = argument.split("=")[0]
-        if option.startswith("--") and option[2:] in names:
-            raise UserError(f"{option} has no effect together with --{reason}: leave it out")
-
-
 def with_dashes(message: str) -> str:
     """A library's error for the command line: the `key` it names becomes --key."""
     return re.sub(r"`(\w+)`", r"--\1", message)
@@ -173,13 +165,3 @@ def run_command(main: Callable[[], Any]) -> NoReturn:
         print("interrupted: run the same command again", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
-
-
-def parse_command_line(  # transitional: goes when every command is a Command
-    description: str,
-    sections: Sequence[str],
-    add_arguments: Optional[Callable[[argparse.ArgumentParser], None]] = None,
-    argv: Optional[Sequence[str]] = None,
-) -> Tuple[Config, argparse.Namespace]:
-    """Every key of the recipe, whatever the command uses."""
-    return Command(description, "", tuple(KEYS), tuple(KEYS), add_arguments or _no_arguments).parse(argv)

@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 
 from ..config import ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import NETWORK_KEYS, Command, refuse_idle
+from .command_line import NETWORK_KEYS, Command, refuse_options
 
 _PCA_AND_FILE = ("pca_path", "force_pca", "pca_dim", "use_whitening", "half")
 _EXTRACTION_KEYS = (*NETWORK_KEYS, "num_workers", *keys_of(ExtractionConfig, but=_PCA_AND_FILE))
@@ -47,7 +47,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from ..features.photos import photos_of_folder
 
     if arguments.features:
-        refuse_idle(argv, (*_EXTRACTION_KEYS, "num_images"), "features")
+        refuse_options(argv, (*_EXTRACTION_KEYS, "num_images"), "has no effect together with --features: leave it out")
         learn_pca(arguments.features, arguments.output, dim, config.run.overwrite)
         return
     photos = photos_of_folder(arguments.images_path, arguments.num_images, config.run.seed)

@@ -16,7 +16,7 @@ from ..artifacts import require_file, require_folder
 from ..config import Config, ExtractionConfig, MatchingConfig, keys_of
 from ..device import parse_devices
 from ..errors import UserError
-from .command_line import NETWORK_KEYS, Command, refuse_idle
+from .command_line import NETWORK_KEYS, Command, refuse_options
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     config, arguments = COMMAND.parse(argv)
     names = _choose_photos(arguments)
     if arguments.features:
-        refuse_idle(argv, (*_EXTRACTION_KEYS, "devices"), "features")
+        refuse_options(argv, (*_EXTRACTION_KEYS, "devices"), "has no effect together with --features: leave it out")
     elif not config.model.checkpoint_path:
         raise UserError("give --checkpoint_path to extract the features, or --features that holds them")
     device_id = parse_devices(arguments.devices)[0]
