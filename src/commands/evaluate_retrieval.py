@@ -9,9 +9,11 @@ import logging
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from ..config import Config, ExtractionConfig, MatchingConfig, ModelConfig, RetrievalConfig, keys_of
+from ..artifacts import PathLike
+from ..config import Config, ExtractionConfig, MatchingConfig, RetrievalConfig, keys_of
 from ..evaluation.protocols import PROTOCOLS
-from .command_line import Command
+from .command_line import NETWORK_KEYS, Command
+from .perform_retrieval import refuse_unused_tests
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +48,7 @@ COMMAND = Command(
     summary=__doc__,
     example="photos gt_files net.ckpt --protocol classic --output_path results",
     keys=(
-        "device_target", "seed", "num_workers", "overwrite",
-        *keys_of(ModelConfig, but=("checkpoint_path", "imagenet_checkpoint", "load_stem")),
+        "num_workers", "overwrite", *[name for name in NETWORK_KEYS if name != "checkpoint_path"],
         *keys_of(ExtractionConfig), *keys_of(MatchingConfig, but=("match_distance",)), *keys_of(RetrievalConfig),
     ),
     shown=(
@@ -108,14 +109,18 @@ def evaluate_retrieval(
     _judge(ranks, gt_path, protocol, folders, output, run.overwrite)
 
 
-def _provide_pca(images_path: Path, config: Config, files: Path, devices: Sequence[int]) -> Path:
-    """The PCA asked for, else the one beside the checkpoint, else one fitted on some of the photos."""
+def _provide_pca(images_path: Path, config: Config, files: Path, devices: Sequence[int]) -> PathLike:
+    """The PCA asked for, else the checkpoint's own or the one beside it, else one fitted on some of the photos.
+
+    '' is the checkpoint's own, which extraction finds by itself.
+    """
     from ..features.extraction import extract_to_file
     from ..features.learn_pca import learn_pca
+    from ..features.pca import carried_pca
     from ..features.photos import photos_of_folder
 
-    if config.extraction.pca_path:
-        return Path(config.extraction.pca_path)
+    if config.extraction.pca_path or carried_pca(config.model.checkpoint_path) is not None:
+        return config.extraction.pca_path
     beside = Path(config.model.checkpoint_path).parent / "pca.npz"
     if beside.is_file():
         logger.info("%s: this PCA is used", beside)
@@ -142,6 +147,7 @@ def _judge(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse the command line and go all the way."""
     config, arguments = COMMAND.parse(argv)
+    refuse_unused_tests(argv, config.retrieval.correspondences)
     from ..artifacts import require_folder
     from ..device import parse_devices
 
