@@ -264,3 +264,18 @@ class Candidates:
             lambda photo: self.putative(photo - step),
             {photo + step: matches for photo, matches in self.verified.items()},
         )
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo to extract.
+
+    Attributes:
+        name: its name in the feature file.
+        path: the file.
+        box: (left, top, right, bottom) in its pixels; None = the whole photo.
+    """
+
+    name: str
+    path: str
+    box: Optional[Tuple[int, int, int, int]] = None

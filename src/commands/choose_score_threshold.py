@@ -38,7 +38,7 @@ COMMAND = Command(
 
 
 def _sample(config: Config, arguments: argparse.Namespace) -> Any:
-    from ..features.photos import photos_of_folder
+    from ..features.extraction import photos_of_folder
     from ..features.score_threshold import scores_of_file, scores_of_photos
 
     seed, max_feature_num = config.run.seed, config.extraction.max_feature_num

@@ -83,8 +83,8 @@ def evaluate_retrieval(
         UserError: bad input, or files of other settings in ``output``.
     """
     from ..evaluation.evaluate import photos_of_queries
-    from ..features.extraction import extract_to_file
-    from ..features.photos import Photo, photos_of_folder, with_prefix
+    from ..features.extraction import extract_to_file, photos_of_folder, with_prefix
+    from ..records import Photo
     from ..retrieval.build import build_index
     from ..retrieval.search import perform_retrieval
 
@@ -114,10 +114,9 @@ def _provide_pca(images_path: Path, config: Config, files: Path, devices: Sequen
 
     '' is the checkpoint's own, which extraction finds by itself.
     """
-    from ..features.extraction import extract_to_file
+    from ..features.extraction import extract_to_file, photos_of_folder
     from ..features.learn_pca import learn_pca
     from ..features.pca import carried_pca
-    from ..features.photos import photos_of_folder
 
     if config.extraction.pca_path or carried_pca(config.model.checkpoint_path) is not None:
         return config.extraction.pca_path

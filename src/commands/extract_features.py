@@ -52,7 +52,7 @@ COMMAND = Command(
 def _choose_photos(arguments: argparse.Namespace, seed: int) -> Tuple[List, str]:
     """The photos asked for and the protocol that cropped them, '' for none."""
     from ..evaluation.evaluate import photos_of_queries
-    from ..features.photos import photos_of_folder, photos_of_list, with_prefix
+    from ..features.extraction import photos_of_folder, photos_of_list, with_prefix
 
     by_truth = bool(arguments.gt_path) or arguments.protocol in BY_NAMES
     if arguments.protocol and not by_truth:

@@ -11,10 +11,9 @@ import numpy as np
 
 from ..artifacts import PathLike, require_folder
 from ..errors import UserError
-from ..features.photos import Photo
 from ..images import list_images
 from ..names import NameTable
-from ..records import Ranking
+from ..records import Photo, Ranking
 from .ground_truth import GroundTruth, QueryTruth
 from .ground_truth_files import load_ground_truth
 from .metrics import Labels, Metrics, compute_metrics

@@ -23,8 +23,7 @@ from ..engines import Network
 from ..engines import load_network as load_in_engine
 from ..errors import UserError
 from ..images import LoadedPhoto, load_photo, photo_of_array, photo_of_image
-from ..records import GlobalDescriptor, LocalFeatures, Provenance
-from .photos import Photo
+from ..records import GlobalDescriptor, LocalFeatures, Photo, Provenance
 
 # A function of a module, as it is pickled to worker processes: run, model, device id, threads -> network
 LoadNetwork = Callable[[RunConfig, ModelConfig, int, int], Network]

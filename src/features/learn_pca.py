@@ -9,12 +9,11 @@ from tqdm import tqdm
 from ..artifacts import PathLike, is_made
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
-from ..records import Provenance
+from ..records import Photo, Provenance
 from .encoder import Encoded, LoadNetwork, encode_photos, make_encoder
 from .extraction import describe
 from .feature_file import FeatureFile
 from .pca import PcaFit, load_pca, save_pca
-from .photos import Photo
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from tqdm import tqdm
 from ..artifacts import PathLike, atomic_write_json, is_made
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
-from ..records import Provenance
+from ..records import Photo, Provenance
 from .delf_encoder import read_saved, threshold_path
 from .encoder import Encoded, LoadNetwork, encode_photos, load_encoder
+from .extraction import some_of
 from .feature_file import FeatureFile
-from .photos import Photo, some_of
 
 _EVERY_FEATURE = 10**9
 _LEVELS = (1000, 500, 200, 100, 50, 20)  # features a photo, rows of the table

@@ -14,8 +14,8 @@ from ..images import load_photo
 from ..model.architectures import architecture_of
 from .delf_encoder import make_encoder
 from .drawing import draw_features, shown_size
+from .extraction import photos_of_folder
 from .feature_file import FeatureFile
-from .photos import photos_of_folder
 
 logger = logging.getLogger(__name__)
 

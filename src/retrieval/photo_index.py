@@ -13,13 +13,12 @@ from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import weights_identity
 from ..errors import UserError
 from ..features.encoder import LoadNetwork, make_encoder
-from ..features.extraction import extract_to_file
+from ..features.extraction import extract_to_file, photos_of_folder
 from ..features.feature_file import FeatureFile
 from ..features.learn_pca import learn_pca_from_photos
 from ..features.pca import carried_pca, load_pca, save_pca
-from ..features.photos import Photo, photos_of_folder
 from ..images import load_image
-from ..records import Provenance
+from ..records import Photo, Provenance
 from .build import add_to_index, build_index
 
 RECORD_FILE, PCA_FILE, INDEX_FOLDER = "settings.json", "pca.npz", "index"

@@ -10,8 +10,8 @@ from ..artifacts import PathLike
 from ..config import MatchingConfig, ModelConfig, RetrievalConfig, RunConfig
 from ..errors import UserError
 from ..features.encoder import ImageOrPath, LoadNetwork, load_encoder
-from ..features.photos import Photo, photos_of_folder
-from ..records import LocalFeatures, Matches
+from ..features.extraction import photos_of_folder
+from ..records import LocalFeatures, Matches, Photo
 from .index import DescriptorIndex, load_index
 from .photo_index import PhotoIndex
 from .search import open_search

@@ -4,7 +4,7 @@ import pytest
 
 from src.errors import UserError
 from src.evaluation.evaluate import photos_of_queries
-from src.features.photos import Photo
+from src.records import Photo
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from src.config import Config
-from src.features.extraction import extract_to_file
+from src.features.extraction import extract_to_file, photos_of_folder
 from src.features.feature_file import FeatureFile
-from src.features.photos import photos_of_folder
 from tests.deep_png import write_16_bit_png
 from tests.features.fake_network import load_fake_network, sections
 

@@ -8,13 +8,12 @@ from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
 from src.features.encoder import encode_photos, load_encoder, make_encoder
-from src.features.extraction import extract_to_file
+from src.features.extraction import extract_to_file, photos_of_folder
 from src.features.feature_file import FeatureFile
 from src.features.pca import Pca, save_pca
-from src.features.photos import Photo, photos_of_folder
 from src.features.score_threshold import save_threshold
 from src.images import LoadedPhoto, load_image
-from src.records import Provenance
+from src.records import Photo, Provenance
 from tests.features.fake_network import encoder_of, load_fake_network, sections
 from tests.features.made_up import make_photos
 

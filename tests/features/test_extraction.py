@@ -15,13 +15,13 @@ from PIL import Image
 from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import Interrupted, UserError
-from src.features.extraction import extract_to_file
+from src.features.extraction import extract_to_file, photos_of_folder
 from src.features.feature_file import FeatureFile
 from src.features.feature_parts import finished_photos, parts_folder
 from src.features.learn_pca import learn_pca
 from src.features.pca import load_pca, project
-from src.features.photos import Photo, photos_of_folder
 from src.images import load_image
+from src.records import Photo
 from tests.features.fake_network import encoder_of, fake_network, load_fake_network, sections
 
 

@@ -12,8 +12,7 @@ from PIL import Image
 from src.config import Config
 from src.errors import UserError
 from src.features.delf_encoder import DelfEncoder
-from src.features.extraction import encode_on_devices
-from src.features.photos import photos_of_folder
+from src.features.extraction import encode_on_devices, photos_of_folder
 from src.model.architectures import architecture_of
 from tests.features.fake_network import load_deadly_network, load_fake_network
 

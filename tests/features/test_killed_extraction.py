@@ -27,7 +27,7 @@ from pathlib import Path
 from src.config import Config
 from src.features import feature_parts
 from src.features.extraction import extract_to_file
-from src.features.photos import photos_of_folder
+from src.features.extraction import photos_of_folder
 from tests.features.fake_network import load_fake_network
 
 def load_slow_network(run, model, device_id, threads):

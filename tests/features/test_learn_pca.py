@@ -8,10 +8,9 @@ import pytest
 from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
-from src.features.extraction import extract_to_file
+from src.features.extraction import extract_to_file, photos_of_folder
 from src.features.learn_pca import learn_pca, learn_pca_from_photos
 from src.features.pca import Pca, fitting_pca, load_pca, pca_as_text, require_same_weights, save_pca
-from src.features.photos import photos_of_folder
 from src.records import Provenance
 from tests.features.fake_network import load_fake_network, sections
 from tests.features.made_up import make_photos

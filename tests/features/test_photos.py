@@ -3,14 +3,8 @@
 import pytest
 
 from src.errors import UserError
-from src.features.photos import (
-    Photo,
-    photos_digest,
-    photos_of_folder,
-    photos_of_list,
-    photos_of_shard,
-    with_prefix,
-)
+from src.features.extraction import photos_digest, photos_of_folder, photos_of_list, photos_of_shard, with_prefix
+from src.records import Photo
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 from src.errors import UserError
 from src.features import encoder
 from src.features.encoder import Pipeline
-from src.features.photos import photos_of_folder
+from src.features.extraction import photos_of_folder
 from src.images import load_image
 from tests.features.fake_network import encoder_of, fake_network
 

@@ -7,8 +7,7 @@ from PIL import Image
 
 from src.config import Config
 from src.engines.choose import NAMES, installed_engines
-from src.features.extraction import extract_to_file
-from src.features.photos import photos_of_folder
+from src.features.extraction import extract_to_file, photos_of_folder
 
 SIZES = [(150, 201), (96, 128), (333, 250), (64, 64), (201, 150), (180, 77), (128, 96), (260, 190)]
 

@@ -9,7 +9,7 @@ from src.config import Config
 from src.errors import UserError
 from src.features.delf_encoder import saved_threshold
 from src.features.drawing import draw_scores
-from src.features.photos import photos_of_folder
+from src.features.extraction import photos_of_folder
 from src.features.score_threshold import ScoreSample, save_threshold, scores_of_file, scores_of_photos
 from tests.features.fake_network import fake_network, load_fake_network, sections
 from tests.features.made_up import make_file, make_photos

@@ -15,8 +15,7 @@ from src.artifacts import sha256_of
 from src.commands.build_index import main as build_command
 from src.config import Config
 from src.errors import UserError
-from src.features.extraction import extract_to_file
-from src.features.photos import photos_of_folder
+from src.features.extraction import extract_to_file, photos_of_folder
 from src.retrieval.build import add_to_index, build_index
 from src.retrieval.index import load_index
 from tests.features.fake_network import load_fake_network, sections
