@@ -102,7 +102,6 @@ SLOW = pytest.mark.slow
     [
         ("resnet18", "torchvision"),
         pytest.param("resnet34", "keras", marks=SLOW),
-        pytest.param("resnet50", "torchvision", marks=SLOW),
         pytest.param("resnet101", "keras", marks=SLOW),
         pytest.param("resnet152", "torchvision", marks=SLOW),
     ],

@@ -17,14 +17,18 @@ def recipe_and_twin(name, style):
 
 
 def randomise(network):
-    """Give every parameter values that tell axes, signs and layers apart; return them as float64 arrays."""
+    """Give every parameter values that tell axes, signs and layers apart; return them as float64 arrays.
+
+    The branches of deep networks are weaker: their sums would grow until every attention is 0.
+    """
     generator = np.random.default_rng(7)
+    weaker = 0.3 if len(network.architecture.backbone_units) > 20 else 1.0
     weights = {}
     for name, parameter in network.parameters_and_names():
         fan_in = np.prod(parameter.shape[1:]) if parameter.ndim > 1 else 1
         value = generator.normal(0, np.sqrt(1.0 / fan_in), parameter.shape)
         if name.endswith(("gamma", "moving_variance")):
-            value = generator.uniform(0.5, 1.5, parameter.shape)
+            value = generator.uniform(0.5, 1.5, parameter.shape) * (weaker if name.endswith("bn_c.gamma") else 1.0)
         elif parameter.ndim == 1:
             value = generator.normal(0, 0.2, parameter.shape)
         weights[name] = value.astype(np.float32).astype(np.float64)

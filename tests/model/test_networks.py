@@ -18,16 +18,16 @@ def device():
     set_up_device("CPU", 0)
 
 
-@pytest.mark.parametrize("height,width", [(97, 129), (128, 96)])
 @pytest.mark.parametrize(
-    "name,style",
+    "name,style,height,width",
     [
-        ("resnet50", "keras"),
-        ("resnet18", "torchvision"),
-        pytest.param("resnet50", "torchvision", marks=SLOW),
-        pytest.param("resnet34", "keras", marks=SLOW),
-        pytest.param("resnet101", "keras", marks=SLOW),
-        pytest.param("resnet152", "torchvision", marks=SLOW),
+        ("resnet50", "keras", 97, 129),
+        ("resnet50", "keras", 128, 96),
+        ("resnet18", "torchvision", 97, 130),
+        pytest.param("resnet50", "torchvision", 128, 97, marks=SLOW),
+        pytest.param("resnet34", "keras", 97, 128, marks=SLOW),
+        pytest.param("resnet101", "keras", 65, 98, marks=SLOW),
+        pytest.param("resnet152", "torchvision", 64, 97, marks=SLOW),
     ],
 )
 def test_features_and_attention(name, style, height, width):
