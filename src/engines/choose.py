@@ -5,11 +5,13 @@ import logging
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+import numpy as np
+
 from ..artifacts import require_file
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from .identity import export_texts, is_export
-from .network import BatchedNetwork, Network, of_one_image
+from .network import BatchedNetwork, Network
 from .onnx_graph import cached_onnx
 
 logger = logging.getLogger(__name__)
@@ -153,3 +155,13 @@ def _require_able(run: RunConfig, model: ModelConfig, engine: str) -> None:
 
 def _not_installed(engine: str, wish: str) -> str:
     return f"{wish} needs {NAMES[engine]}, which is not installed: run '{_INSTALL.get(engine, _INSTALL_EXTRAS)}'"
+
+
+def of_one_image(network: BatchedNetwork) -> Network:
+    """The network for a single image, whose feature map has its channels last."""
+
+    def of_one(image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        feature_maps, attention = network(image)
+        return feature_maps[0].transpose(1, 2, 0), attention[0, 0]
+
+    return of_one

@@ -10,11 +10,10 @@ import json
 from pathlib import Path
 from typing import Dict
 
-from ..artifacts import PathLike, require_file, sha256_of
+from ..artifacts import PathLike, is_hdf5, require_file, sha256_of
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import Architecture, PerChannel
-from ..model.keras_weights import is_keras_file
 from ..protobuf import message_classes, parse
 
 EXPORT_SUFFIXES = (".onnx", ".mindir")
@@ -46,7 +45,7 @@ def weights_identity(run: RunConfig, model: ModelConfig) -> str:
         if origin is None:
             raise UserError(f"{path}: does not say which checkpoint it was made from; use the command export_model")
         return origin
-    if not is_keras_file(path):
+    if not is_hdf5(path):
         return sha256_of(path)
     initial = {name: getattr(model, name) for name in ("architecture", "weights_style", *_INITIAL_KEYS)}
     values = {"file": sha256_of(path), "seed": run.seed, **initial}

@@ -10,10 +10,8 @@ from ..artifacts import PathLike
 from ..config import ModelConfig, RunConfig
 from ..device import set_up_device
 from ..errors import UserError
-from ..model.architectures import Architecture, architecture_of
-from ..model.folding import fold
-from ..model.networks import Attention, DelfNet
-from ..model.resnet import Backbone
+from ..model.architectures import Architecture, architecture_of, fold
+from ..model.networks import Attention, Backbone, DelfNet
 from ..model.weights import load_weights
 from .identity import export_texts, is_export
 from .network import BatchedNetwork

@@ -9,13 +9,3 @@ import numpy as np
 Network = Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]
 # images [B, 3, H, W] -> feature maps [B, C, h, w] and attention [B, 1, h, w] after its softplus, float32
 BatchedNetwork = Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]
-
-
-def of_one_image(network: BatchedNetwork) -> Network:
-    """The network for a single image, whose feature map has its channels last."""
-
-    def of_one(image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        feature_maps, attention = network(image)
-        return feature_maps[0].transpose(1, 2, 0), attention[0, 0]
-
-    return of_one

@@ -25,12 +25,6 @@ _PARTS = {"a": ("2a", 1), "b": ("2b", 2), "c": ("2c", 3), "shortcut": ("1", 0)} 
 _CAFFE_BGR_MEAN = np.array([103.939, 116.779, 123.68])
 
 
-def is_keras_file(path: PathLike) -> bool:
-    """Whether the file's first bytes are those of an .h5 file, which no checkpoint and no export has."""
-    with open(path, "rb") as stream:
-        return stream.read(8) == b"\x89HDF\r\n\x1a\n"
-
-
 def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
     """Tensors of a Keras file under this network's names; those of layers that no ResNet has keep their own.
 

@@ -11,12 +11,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from ..artifacts import PathLike, atomic_path, is_made, require_file
+from ..artifacts import PathLike, atomic_path, is_hdf5, is_made, require_file
 from ..config import ModelConfig
 from ..errors import UserError
 from ..records import Provenance
 from .architectures import Architecture, all_architectures
-from .keras_weights import is_keras_file, read_keras_weights
+from .keras_weights import read_keras_weights
 from .networks import DelfNet
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def read_weights(path: PathLike, load_stem: bool = True) -> Dict[str, np.ndarray
         UserError: none of the three, or damaged.
     """
     path = Path(path)
-    if is_keras_file(path):
+    if is_hdf5(path):
         stored = read_keras_weights(path)
         return {name: value for name, value in stored.items() if load_stem or not name.startswith(_STEM)}
     with open(path, "rb") as stream:
@@ -125,7 +125,7 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_st
     path = require_file(path, "checkpoint_path")
     stored = read_weights(path, load_stem)
     _require_architecture(path, stored, network.architecture)
-    is_imagenet = is_keras_file(path)
+    is_imagenet = is_hdf5(path)
     if is_imagenet and "attention" in parts:
         logger.info("%s: ImageNet weights without an attention, which stays untrained", path.name)
         parts = [part for part in parts if part != "attention"]

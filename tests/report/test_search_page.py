@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from report.report_cases import NAMES, write_photos
 
-from src.features.photos import Photo
-from src.records import LocalFeatures, Matches
+from src.records import LocalFeatures, Matches, Photo
 from src.report import search_page
 from src.report.search_page import SearchPage
 from src.retrieval.photo_search import Found, Result

@@ -11,7 +11,7 @@ import numpy as np
 
 from src.config import Config, ModelConfig, RunConfig
 from src.engines import BatchedNetwork, Network, load_network
-from src.engines.network import of_one_image
+from src.engines.choose import of_one_image
 from src.errors import UserError
 from src.features.encoder import Encoder, make_encoder
 from src.images import photo_of_array
