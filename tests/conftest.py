@@ -23,3 +23,13 @@ def shards(tmp_path_factory):
     from runs import make_shards
 
     return make_shards(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture
+def photo_folder(tmp_path):
+    """A folder of files called as photos are."""
+    root = tmp_path / "photos"
+    for name in ("jpg/all_souls_000013.jpg", "jpg/radcliffe_1.JPG", "b.png", "a.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root

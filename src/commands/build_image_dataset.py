@@ -59,8 +59,8 @@ def _add_building(group: Any) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--train_clean_csv_path=train_clean.csv --train_directory=train --output_directory=mindrecord",
+    __doc__,
+    "--train_clean_csv_path=train_clean.csv --train_directory=train --output_directory=mindrecord",
     keys=("seed", "num_workers", "overwrite"),
     shown=(*_INPUTS, "num_shards", "validation_split_size", "verify", "num_workers", "overwrite"),
     add_arguments=_arguments,

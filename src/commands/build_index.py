@@ -17,8 +17,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--features index_features.h5 --output index",
+    __doc__,
+    "--features index_features.h5 --output index",
     keys=_KEYS,
     shown=("features", "output", "add", *_KEYS),
     add_arguments=_arguments,

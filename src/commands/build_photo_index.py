@@ -22,8 +22,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--images_path photos --checkpoint_path delf.ckpt --output photo_index",
+    __doc__, "--images_path photos --checkpoint_path delf.ckpt --output photo_index",
     keys=(*_NETWORK, *keys_of(RunConfig, ExtractionConfig), "index_type"),
     shown=(
         "images_path", "output", "devices", "checkpoint_path", "pca_path", "max_image_size", "max_feature_num",

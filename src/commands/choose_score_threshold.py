@@ -26,8 +26,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--images_path photos --checkpoint_path net.ckpt --features_per_photo 300 --save",
+    __doc__, "--images_path photos --checkpoint_path net.ckpt --features_per_photo 300 --save",
     keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, but=_NOT_ALL), "num_workers", "overwrite"),
     shown=(
         "images_path", "num_images", "features", "features_per_photo", "output_image", "save", "checkpoint_path",

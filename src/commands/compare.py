@@ -24,8 +24,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="before/results.json after/results.json",
+    __doc__,
+    "before/results.json after/results.json",
     keys=("seed",),
     shown=("num_queries", "json", "seed"),
     add_arguments=_arguments,

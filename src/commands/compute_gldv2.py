@@ -19,8 +19,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--task retrieval --predictions predictions.csv --solution retrieval_solution_v2.1.csv",
+    __doc__,
+    "--task retrieval --predictions predictions.csv --solution retrieval_solution_v2.1.csv",
     keys=("overwrite",),
     shown=("task", "predictions", "solution", "output", "overwrite"),
     add_arguments=_arguments,

@@ -23,8 +23,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--ranks ranks.npz --gt_path oxford/gt --protocol classic",
+    __doc__,
+    "--ranks ranks.npz --gt_path oxford/gt --protocol classic",
     keys=("overwrite",),
     shown=("ranks", "gt_path", "protocol", "output", "overwrite"),
     add_arguments=_arguments,

@@ -21,8 +21,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--features features.h5 --output delf_files",
+    __doc__,
+    "--features features.h5 --output delf_files",
     keys=("overwrite",),
     shown=("features", "delf_path", "output", "images_path", "checkpoint_sha256", "overwrite"),
     add_arguments=_arguments,

@@ -45,8 +45,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="photos gt_files net.ckpt --protocol classic --output_path results",
+    __doc__, "photos gt_files net.ckpt --protocol classic --output_path results",
     keys=(
         "num_workers", "overwrite", *[name for name in NETWORK_KEYS if name != "checkpoint_path"],
         *keys_of(ExtractionConfig), *keys_of(MatchingConfig, but=("match_distance",)), *keys_of(RetrievalConfig),

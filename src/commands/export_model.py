@@ -19,8 +19,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--checkpoint_path delf.ckpt --format ONNX",
+    __doc__, "--checkpoint_path delf.ckpt --format ONNX",
     keys=(
         "checkpoint_path", "architecture", "weights_style", "load_stem", "kernel_init", "kernel_init_gain",
         "attention_init", "seed", "force_pca", "overwrite",

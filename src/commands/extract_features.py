@@ -38,8 +38,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--images_path photos --checkpoint_path net.ckpt --pca_path pca.npz --output features.h5",
+    __doc__, "--images_path photos --checkpoint_path net.ckpt --pca_path pca.npz --output features.h5",
     keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig), "num_workers", "overwrite"),
     shown=(
         "images_path", "output", "list_images_path", "gt_path", "protocol", "devices", "checkpoint_path", "pca_path",

@@ -21,8 +21,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--images_path photos --checkpoint_path net.ckpt --output pca.npz --dim 40",
+    __doc__, "--images_path photos --checkpoint_path net.ckpt --output pca.npz --dim 40",
     keys=(*_EXTRACTION_KEYS, "pca_dim", "overwrite"),
     shown=(
         "images_path", "num_images", "features", "output", "dim", "checkpoint_path", "image_scales", "max_image_size",

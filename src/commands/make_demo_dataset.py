@@ -31,12 +31,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="make again a data set of other settings")
 
 
-COMMAND = Command(
-    summary=__doc__,
-    example="--output=demo --seed=0",
-    shown=(*_SHOWN, "overwrite"),
-    add_arguments=_arguments,
-)
+COMMAND = Command(__doc__, "--output=demo --seed=0", shown=(*_SHOWN, "overwrite"), add_arguments=_arguments)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -16,8 +16,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--output untrained.ckpt",
+    __doc__, "--output untrained.ckpt",
     keys=(
         "architecture", "weights_style", "imagenet_checkpoint", "load_stem", "kernel_init", "kernel_init_gain",
         "residual_gamma", "attention_init", "device_target", "seed", "overwrite",

@@ -44,8 +44,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="a.jpg b.jpg --checkpoint_path net.ckpt",
+    __doc__, "a.jpg b.jpg --checkpoint_path net.ckpt",
     keys=(*_EXTRACTION_KEYS, *keys_of(MatchingConfig), "seed"),
     shown=(
         "images_path", "list_images_path", "features", "checkpoint_path", "pca_path", "match_distance", "mutual_check",

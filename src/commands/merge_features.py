@@ -12,8 +12,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--features part1.h5 part2.h5 --output features.h5",
+    __doc__,
+    "--features part1.h5 part2.h5 --output features.h5",
     keys=("overwrite",),
     shown=("features", "output", "overwrite"),
     add_arguments=_arguments,

@@ -14,8 +14,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--index index --query_features query_features.h5 --output ranks.npz",
+    __doc__, "--index index --query_features query_features.h5 --output ranks.npz",
     keys=keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "match_distance")) + ("seed", "overwrite"),
     shown=(
         "index", "query_features", "output", "num_neighbors", "search_distance", "num_rerank", "correspondences",

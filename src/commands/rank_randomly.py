@@ -13,8 +13,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--index index --query_features query_features.h5 --output ranks_random.npz",
+    __doc__,
+    "--index index --query_features query_features.h5 --output ranks_random.npz",
     keys=("seed", "overwrite"),
     shown=("index", "query_features", "output", "seed", "overwrite"),
     add_arguments=_arguments,

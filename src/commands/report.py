@@ -25,8 +25,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--ranks ranks.npz --images_path oxford/jpg --gt_path oxford/gt --protocol classic",
+    __doc__,
+    "--ranks ranks.npz --images_path oxford/jpg --gt_path oxford/gt --protocol classic",
     keys=("overwrite",),
     shown=("ranks", "images_path", "gt_path", "protocol", "num_results", "output", "overwrite"),
     add_arguments=_arguments,

@@ -20,8 +20,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--images_path holidays/jpg --list_path sideways.txt --output holidays/upright",
+    __doc__,
+    "--images_path holidays/jpg --list_path sideways.txt --output holidays/upright",
     keys=("overwrite",),
     shown=("images_path", "list_path", "output", "overwrite"),
     add_arguments=_arguments,

@@ -25,8 +25,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--index photo_index --query photo.jpg",
+    __doc__, "--index photo_index --query photo.jpg",
     keys=(
         *keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "keep_matches", "match_distance")),
         "checkpoint_path", "engine", "device_target", "seed",

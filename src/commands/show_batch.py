@@ -17,8 +17,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--traindata_path=mindrecord/train.mindrecord000 --output_image=batch.png",
+    __doc__, "--traindata_path=mindrecord/train.mindrecord000 --output_image=batch.png",
     keys=(
         "traindata_path", "batch_size", "image_size", "use_augmentation", "min_crop_area", "overfit_batches",
         "eval_photos", "seed", "num_workers",

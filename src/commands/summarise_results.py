@@ -15,11 +15,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", nargs="+", metavar="NAME=results.json", help="a name and the file it stands for")
 
 
-COMMAND = Command(
-    summary=__doc__,
-    example="votes=votes/results.json exact=exact/results.json",
-    add_arguments=_arguments,
-)
+COMMAND = Command(__doc__, "votes=votes/results.json exact=exact/results.json", add_arguments=_arguments)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

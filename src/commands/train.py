@@ -21,8 +21,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--train_state=tuning --traindata_path=mindrecord/train.mindrecord000 --save_ckpt=tuning",
+    __doc__,
+    "--train_state=tuning --traindata_path=mindrecord/train.mindrecord000 --save_ckpt=tuning",
     keys=_KEYS,
     shown=_SHOWN,
     add_arguments=_arguments,

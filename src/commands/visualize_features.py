@@ -17,8 +17,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMAND = Command(
-    summary=__doc__,
-    example="--images_path photos --checkpoint_path net.ckpt --output pictures --num_images 20",
+    __doc__, "--images_path photos --checkpoint_path net.ckpt --output pictures --num_images 20",
     keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, but=("half",))),
     shown=(
         "images_path", "features", "output", "num_images", "num_shown", "checkpoint_path", "pca_path", "image_scales",

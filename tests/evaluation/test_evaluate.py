@@ -8,15 +8,6 @@ from src.records import Photo
 
 
 @pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "photos"
-    for name in ("jpg/all_souls_000013.jpg", "jpg/radcliffe_1.JPG", "b.png", "a.png"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
-    return root
-
-
-@pytest.fixture
 def ground_truth(tmp_path):
     root = tmp_path / "gt"
     root.mkdir()
@@ -28,18 +19,18 @@ def ground_truth(tmp_path):
     return root
 
 
-def test_queries_are_cropped_as_the_protocol_says(folder, ground_truth):
-    photos, protocol = photos_of_queries(folder, ground_truth, "classic")
+def test_queries_are_cropped_as_the_protocol_says(photo_folder, ground_truth):
+    photos, protocol = photos_of_queries(photo_folder, ground_truth, "classic")
     assert protocol == "classic"
     assert photos == [
-        Photo("all_souls_1", str(folder / "jpg/all_souls_000013.jpg"), (136, 34, 648, 956)),
-        Photo("radcliffe_1", str(folder / "jpg/radcliffe_1.JPG"), (1, 2, 30, 40)),
+        Photo("all_souls_1", str(photo_folder / "jpg/all_souls_000013.jpg"), (136, 34, 648, 956)),
+        Photo("radcliffe_1", str(photo_folder / "jpg/radcliffe_1.JPG"), (1, 2, 30, 40)),
     ]
-    photos, protocol = photos_of_queries(folder, ground_truth)
+    photos, protocol = photos_of_queries(photo_folder, ground_truth)
     assert protocol == "modelzoo" and [photo.box for photo in photos] == [None, None]
 
 
-def test_query_without_photo(folder, ground_truth):
-    (folder / "jpg/radcliffe_1.JPG").unlink()
+def test_query_without_photo(photo_folder, ground_truth):
+    (photo_folder / "jpg/radcliffe_1.JPG").unlink()
     with pytest.raises(UserError, match="no photo radcliffe_1 in it, which query radcliffe_1 needs"):
-        photos_of_queries(folder, ground_truth)
+        photos_of_queries(photo_folder, ground_truth)

@@ -7,56 +7,47 @@ from src.features.extraction import photos_digest, photos_of_folder, photos_of_l
 from src.records import Photo
 
 
-@pytest.fixture
-def folder(tmp_path):
-    root = tmp_path / "photos"
-    for name in ("jpg/all_souls_000013.jpg", "jpg/radcliffe_1.JPG", "b.png", "a.png"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
-    return root
-
-
-def test_whole_folder(folder):
-    photos = photos_of_folder(folder)
+def test_whole_folder(photo_folder):
+    photos = photos_of_folder(photo_folder)
     assert [photo.name for photo in photos] == ["a.png", "b.png", "jpg/all_souls_000013.jpg", "jpg/radcliffe_1.JPG"]
-    assert all(photo.path == str(folder / photo.name) and photo.box is None for photo in photos)
+    assert all(photo.path == str(photo_folder / photo.name) and photo.box is None for photo in photos)
 
 
-def test_sample_is_seeded_and_sorted(folder):
-    samples = [[photo.name for photo in photos_of_folder(folder, 2, seed)] for seed in range(20)]
+def test_sample_is_seeded_and_sorted(photo_folder):
+    samples = [[photo.name for photo in photos_of_folder(photo_folder, 2, seed)] for seed in range(20)]
     assert all(len(set(names)) == 2 and names == sorted(names) for names in samples)
     assert len({tuple(names) for names in samples}) > 2
-    assert photos_of_folder(folder, 2, 5) == photos_of_folder(folder, 2, 5)
-    assert len(photos_of_folder(folder, 99)) == 4
+    assert photos_of_folder(photo_folder, 2, 5) == photos_of_folder(photo_folder, 2, 5)
+    assert len(photos_of_folder(photo_folder, 99)) == 4
 
 
-def test_list(folder, tmp_path):
+def test_list(photo_folder, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("\ufeffb.png\r\n\n ./a.png \nb.png\n", encoding="utf-8")
-    assert [photo.name for photo in photos_of_list(folder, path)] == ["a.png", "b.png"]
+    assert [photo.name for photo in photos_of_list(photo_folder, path)] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("line", ["none.png", "jpg", "../photos/a.png", "/etc/hostname"])
-def test_list_of_what_is_not_there(folder, tmp_path, line):
+def test_list_of_what_is_not_there(photo_folder, tmp_path, line):
     (tmp_path / "list.txt").write_text(f"a.png\n{line}\n")
     with pytest.raises(UserError, match="is not a photo in"):
-        photos_of_list(folder, tmp_path / "list.txt")
+        photos_of_list(photo_folder, tmp_path / "list.txt")
 
 
-def test_list_that_is_none(folder, tmp_path):
+def test_list_that_is_none(photo_folder, tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "photo.txt").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(UserError, match="lists no photo"):
-        photos_of_list(folder, tmp_path / "empty.txt")
+        photos_of_list(photo_folder, tmp_path / "empty.txt")
     with pytest.raises(UserError, match="not a text file"):
-        photos_of_list(folder, tmp_path / "photo.txt")
+        photos_of_list(photo_folder, tmp_path / "photo.txt")
 
 
-def test_digest_follows_what_matters(folder, tmp_path):
-    photos = photos_of_folder(folder)
+def test_digest_follows_what_matters(photo_folder, tmp_path):
+    photos = photos_of_folder(photo_folder)
     digest = photos_digest(photos)
     moved = tmp_path / "moved"
-    folder.rename(moved)
+    photo_folder.rename(moved)
     assert photos_digest(photos_of_folder(moved)) == digest
     assert photos_digest(photos_of_folder(moved)[1:]) != digest
     (moved / "a.png").write_bytes(b"longer than before")
@@ -66,8 +57,8 @@ def test_digest_follows_what_matters(folder, tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
-def test_shards_share_the_photos_out(folder, count):
-    photos = photos_of_folder(folder)
+def test_shards_share_the_photos_out(photo_folder, count):
+    photos = photos_of_folder(photo_folder)
     shards = [photos_of_shard(photos, f"{number}/{count}") for number in range(1, count + 1)]
     assert sorted(photo.name for shard in shards for photo in shard) == [photo.name for photo in photos]
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
@@ -75,18 +66,18 @@ def test_shards_share_the_photos_out(folder, count):
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "2", "2/", "/2", "-1/4", "1/4/4", "a/b", "1/0", "\u0661/4", "1/4\n"])
-def test_what_is_no_shard(folder, shard):
+def test_what_is_no_shard(photo_folder, shard):
     with pytest.raises(UserError, match="give one such as 2/8"):
-        photos_of_shard(photos_of_folder(folder), shard)
+        photos_of_shard(photos_of_folder(photo_folder), shard)
 
 
-def test_more_shards_than_photos(folder):
+def test_more_shards_than_photos(photo_folder):
     with pytest.raises(UserError, match="5/9: there are only 4 photos"):
-        photos_of_shard(photos_of_folder(folder), "5/9")
+        photos_of_shard(photos_of_folder(photo_folder), "5/9")
 
 
-def test_prefix(folder):
-    photos = photos_of_folder(folder)
+def test_prefix(photo_folder):
+    photos = photos_of_folder(photo_folder)
     renamed = with_prefix(photos, "far/off_")
     assert [photo.name for photo in renamed][0] == "far/off_a.png" and renamed[0].path == photos[0].path
     assert with_prefix(photos, "") == photos
