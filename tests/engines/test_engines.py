@@ -102,8 +102,6 @@ SLOW = pytest.mark.slow
     [
         ("resnet18", "torchvision"),
         pytest.param("resnet34", "keras", marks=SLOW),
-        pytest.param("resnet101", "keras", marks=SLOW),
-        pytest.param("resnet152", "torchvision", marks=SLOW),
     ],
 )
 def test_other_architectures_in_every_engine(checkpoint_of, name, style):

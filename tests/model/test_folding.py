@@ -111,3 +111,17 @@ def test_the_same_image_gives_the_same_bits_whatever_ran_before(resnet50):
     for number in order:
         for found, expected in zip(folded(images[number]), first[number]):
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name,style", [("resnet34", "torchvision"), ("resnet101", "keras"), ("resnet152", "torchvision")]
+)
+def test_deep_networks_fold(name, style):
+    """Against plain NumPy with BatchNorm apart: as trained, MindSpore would compile these for minutes."""
+    set_up_device("CPU", 0)
+    model, net = recipe_and_twin(name, style)
+    trained = DelfNet(model)
+    weights = randomise(trained)
+    folded = on_arrays(FoldedDelf(fold(weights, net.epsilon), trained.architecture))
+    assert_as_numpy(folded, weights, net, (65, 98))

@@ -26,8 +26,6 @@ def device():
         ("resnet18", "torchvision", 97, 130),
         pytest.param("resnet50", "torchvision", 128, 97, marks=SLOW),
         pytest.param("resnet34", "keras", 97, 128, marks=SLOW),
-        pytest.param("resnet101", "keras", 65, 98, marks=SLOW),
-        pytest.param("resnet152", "torchvision", 64, 97, marks=SLOW),
     ],
 )
 def test_features_and_attention(name, style, height, width):
