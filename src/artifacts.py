@@ -150,9 +150,11 @@ def build_folder_for(path: PathLike) -> Iterator[Path]:
     before, so that ``path`` never holds a part of it.
 
     Raises:
-        UserError: another process is making ``path``.
+        UserError: ``path`` is a file, or another process is making it.
     """
     target = Path(path).absolute()
+    if target.is_file():
+        raise UserError(f"{path}: is a file; a folder is made there, so give another name")
     temporary, replaced = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
     with locked_folder(temporary, target):
         try:

@@ -311,8 +311,3 @@ def load_yaml(path: str) -> Dict[str, Any]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return loaded
-
-
-def to_yaml(config: Config) -> str:
-    """The resolved recipe as YAML that ``load_yaml`` reads back to the same values."""
-    return yaml.safe_dump(config.values(), sort_keys=False)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import logging
 import os
+import re
 import sys
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
@@ -89,10 +90,14 @@ def set_up_device(device_target: str, seed: int, device_id: int = 0) -> str:
 
 
 def parse_devices(text: str) -> List[int]:
-    """Device ids from digits such as '03'; UserError for anything else."""
-    if not (text.isascii() and text.isdigit()):
-        raise UserError(f"`devices` is {text!r}; give digits such as 0, 01 or 03")
-    return [int(digit) for digit in text]
+    """Device ids from digits, one each ('03'), or from numbers between commas ('0,10,11'; '10,' is one alone).
+
+    Raises:
+        UserError: anything else.
+    """
+    if not re.fullmatch(r"[0-9]+|[0-9]{1,4}(,[0-9]{1,4})*,?", text, re.ASCII):
+        raise UserError(f"`devices` is {text!r}; give digits such as 0, 01 or 03, or numbers such as 0,10,11")
+    return [int(number) for number in (text.strip(",").split(",") if "," in text else text)]
 
 
 def network_threads(engine: str, workers: int) -> int:

@@ -200,12 +200,6 @@ def clip_box(box: Sequence[float], width: int, height: int) -> Tuple[int, int, i
     return clipped
 
 
-def crop_box(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """The part of ``image`` [H, W, 3] inside ``box``, (left, top, right, bottom) in its pixels, see ``clip_box``."""
-    left, top, right, bottom = clip_box(box, image.shape[1], image.shape[0])
-    return image[top:bottom, left:right]
-
-
 def photo_of_array(image: np.ndarray) -> LoadedPhoto:
     """A photo given as numbers: RGB [H, W, 3] or grey [H, W], uint8, or floats from 0 to 1 or from 0 to 255.
 

@@ -49,12 +49,12 @@ def test_workers_share_the_cores_but_for_mindspore(monkeypatch):
     assert device.network_threads("mindspore", 4) == 0
 
 
-@pytest.mark.parametrize("text,ids", [("0", [0]), ("03", [0, 3])])
-def test_each_digit_is_a_device_id(text, ids):
+@pytest.mark.parametrize("text,ids", [("0", [0]), ("03", [0, 3]), ("0,10,11", [0, 10, 11]), ("10,", [10])])
+def test_each_digit_or_number_between_commas_is_a_device_id(text, ids):
     assert device.parse_devices(text) == ids
 
 
-@pytest.mark.parametrize("text", ["", "0,1", "0x", "-1", "0 1", "\u00b2", "0,a"])
+@pytest.mark.parametrize("text", ["", ",", "0,,1", "0x", "-1", "0 1", "\u00b2", "0,a", ",0", "0,12345"])
 def test_what_is_no_device_id_is_refused(text):
     with pytest.raises(UserError, match="`devices` is .*; give digits such as 0, 01 or 03"):
         device.parse_devices(text)

@@ -17,7 +17,7 @@ def _run(script, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--devices", "0,1"], "--devices is '0,1'"),
+        (["--devices", "0,x"], "--devices is '0,x'"),
         (["--num_images", "-1"], "--num_images is -1"),
         (["--num_images", "2", "--gt_path", "gt"], "--gt_path and --num_images both choose"),
         (["--protocol", "classic"], "give it together with --gt_path"),
