@@ -67,8 +67,12 @@ started=0
 while kill -0 "$job" 2>/dev/null; do
     if [[ -n $(processes MS_WORKER) ]]; then
         started=1
-    elif ((started)); then # a rank has failed or all were stopped; the scheduler would wait half a minute for them
-        sleep 3
+    elif ((started)); then
+        # When all ranks are done the scheduler ends by itself, on a busy machine not at once; when one has failed or
+        # all were stopped it would wait half a minute for them.
+        patience=30
+        if ((signalled)) || grep -q -e '^error: ' -e '^Traceback' "$logs"/worker_*.log; then patience=3; fi
+        while kill -0 "$job" 2>/dev/null && ((patience-- > 0)); do sleep 1; done
         # shellcheck disable=SC2046
         kill -TERM $(processes MS_SCHED) 2>/dev/null || true
     fi
