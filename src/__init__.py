@@ -11,7 +11,7 @@ Keyword arguments are keys of the recipe (``configs/delf_gldv2.yaml``). Errors o
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional, Type, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Type, Union
 
 from .config import Config, ExtractionConfig, MatchingConfig, ModelConfig, RetrievalConfig, RunConfig, Section
 from .config import keys_of as _keys_of
@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # what follows takes seconds to import
 
 __all__ = ["evaluate", "load_encoder", "match", "open_index"]
 
-_NETWORK = (RunConfig, ModelConfig, ExtractionConfig)
+# keys of the sections that have no effect where a network is loaded, or an index opened
+_IDLE = ("overwrite", "num_workers", "half", "imagenet_checkpoint", "residual_gamma", "batch_norm_momentum",
+         "index_type", "keep_matches", "match_distance")  # fmt: skip
 
 
 def load_encoder(checkpoint_path: Union[str, Path], **settings: Any) -> "Encoder":
@@ -39,7 +41,7 @@ def load_encoder(checkpoint_path: Union[str, Path], **settings: Any) -> "Encoder
         TypeError: a keyword that is no such key; it names the nearest one.
         UserError: a file or value that cannot be used.
     """
-    config = _config(settings, *_NETWORK)
+    config = _config(settings, RunConfig, ModelConfig, ExtractionConfig, but=_IDLE)
     from .device import prepare_process
 
     prepare_process()
@@ -86,7 +88,7 @@ def open_index(folder: Union[str, Path], **settings: Any) -> "PhotoSearch":
         TypeError, UserError: as ``load_encoder``.
     """
     more = ("checkpoint_path", "engine")
-    config = _config(settings, RunConfig, MatchingConfig, RetrievalConfig, more=more)
+    config = _config(settings, RunConfig, MatchingConfig, RetrievalConfig, more=more, but=_IDLE)
     from .device import prepare_process
 
     prepare_process()
@@ -118,9 +120,11 @@ def evaluate(ranks: Union[str, Path], gt_path: Union[str, Path], protocol: Optio
     return {setting: metrics.means().mean_average_precision for setting, metrics in judged.metrics.items()}
 
 
-def _config(settings: Dict[str, Any], *sections: Type[Section], more: tuple = ()) -> Config:
-    """The recipe with ``settings``, which are keys of ``sections`` or ``more``."""
-    known = (*_keys_of(*sections), *more)
+def _config(
+    settings: Dict[str, Any], *sections: Type[Section], more: Sequence[str] = (), but: Sequence[str] = ()
+) -> Config:
+    """The recipe with ``settings``, which are keys of ``sections``, without those of ``but``, or of ``more``."""
+    known = (*_keys_of(*sections, but=but), *more)
     for name in settings:
         if name not in known:
             raise TypeError(f"{name!r} is no keyword here{_nearest(name, known)}")

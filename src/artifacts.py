@@ -24,7 +24,12 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def is_made(
-    path: PathLike, wanted: Provenance, read: Callable[[Path], Provenance], overwrite: bool, name: str = "output"
+    path: PathLike,
+    wanted: Provenance,
+    read: Callable[[Path], Provenance],
+    overwrite: bool,
+    name: str = "output",
+    folder: bool = False,
 ) -> bool:
     """Whether what ``wanted`` describes stands finished at ``path``: the one rule of every step.
 
@@ -35,14 +40,16 @@ def is_made(
             read even with ``overwrite``: replacing a folder deletes what is in it, and this one may be the user's.
         overwrite: what stands there may be replaced.
         name: of the argument that gave ``path``, for messages.
+        folder: whether a folder is made, not a file.
 
     Raises:
         UserError: something else stands there and may not be replaced.
     """
     path = Path(path)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return False
-    if overwrite and not path.is_dir():
+    if path.exists() and path.is_dir() != folder:
+        kinds = ("file", "folder") if folder else ("folder", "file")
+        raise UserError(f"{path}: is a {kinds[0]}; give `{name}` the name of a {kinds[1]}")
+    if not path.exists() or (folder and not any(path.iterdir())) or (overwrite and not folder):
         return False
     different = wanted.differences(read(path))
     if overwrite:
@@ -61,6 +68,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     The temporary name keeps the suffix, because some writers choose their format (or add one) by it.
     """
     target = Path(path)
+    if target.is_dir():
+        raise UserError(f"{path}: is a folder; give the name of a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
@@ -199,7 +208,8 @@ def _require(path: PathLike, name: str, kind: str, is_there: Callable[[Path], bo
     if not str(path):
         raise UserError(f"{given_by} is not set: give the path of a {kind}")
     if not is_there(Path(path)):
-        raise UserError(f"{path}: no such {kind} ({given_by})")
+        fact = f"is no {kind}" if Path(path).exists() else f"no such {kind}"
+        raise UserError(f"{path}: {fact} ({given_by})")
     return Path(path)
 
 

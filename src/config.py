@@ -19,6 +19,7 @@ from .errors import UserError
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 WEIGHTS_STYLES = ("keras", "torchvision")
 DELF_SCALES = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)
+_LARGEST_WHOLE_NUMBER = 2**31 - 1  # what OpenCV, NumPy's seeds and the engines take
 _Self = TypeVar("_Self", bound="Section")
 
 
@@ -29,6 +30,7 @@ def key(
     above: Optional[float] = None,
     least: Optional[float] = None,
     most: Optional[float] = None,
+    but: Optional[float] = None,
 ) -> Any:
     """A key of the recipe: its default, its help, and the values it may take.
 
@@ -36,9 +38,12 @@ def key(
         default: value of a recipe that does not name the key.
         help_text: what it is, with its unit.
         choices: the only values, for a text.
-        above, least, most: bounds of a number, or of each number of a list; ``above`` itself is refused.
+        above, least, most: bounds of a number, or of each number of a list; ``above`` itself is refused. A whole
+            number has a ``most`` of 2**31 - 1 where none is given.
+        but: a number within the bounds that is refused.
     """
-    limits = {"above": above, "least": least, "most": most}
+    most = _LARGEST_WHOLE_NUMBER if most is None and type(default) is int else most
+    limits = {"above": above, "least": least, "most": most, "but": but}
     return field(default=default, metadata={"help": help_text, "choices": choices, **limits})
 
 
@@ -132,18 +137,18 @@ class TrainingConfig(Section):
 class ExtractionConfig(Section):
     """How features are taken from a photo."""
 
-    image_scales: Tuple[float, ...] = key(DELF_SCALES, "pyramid scales, separated by commas", above=0)
+    image_scales: Tuple[float, ...] = key(DELF_SCALES, "pyramid scales, separated by commas", above=0, most=100)
     max_feature_num: int = key(1000, "features a photo at most", above=0)
     score_threshold: Optional[float] = key(
         None, "least attention score; none = the one saved beside the checkpoint, if any; 0 = all scores", least=0
     )
     iou_threshold: float = key(1.0, "receptive boxes overlapping more are suppressed; 1 = none", least=0, most=1)
-    max_image_size: int = key(-1, "longer photos are shrunk to this, pixels; -1 = no limit")
-    min_image_size: int = key(-1, "shorter photos are enlarged to this, pixels; -1 = no limit")
+    max_image_size: int = key(-1, "longer photos are shrunk to this, pixels; -1 = no limit", least=-1, but=0)
+    min_image_size: int = key(-1, "shorter photos are enlarged to this, pixels; -1 = no limit", least=-1, but=0)
     use_square_images: bool = key(False, "stretch photos to squares of their longer side")
-    resize_factor: float = key(1.0, "factor of max_image_size and min_image_size", above=0)
+    resize_factor: float = key(1.0, "factor of max_image_size and min_image_size", above=0, most=1000)
     half: bool = key(False, "store descriptors and scores as float16")
-    pca_path: str = key("", "PCA file (.npz) or the model zoo's folder; '' = raw descriptors")
+    pca_path: str = key("", "PCA file (.npz) or the model zoo's folder; '' = that of an export, else the command's own")
     force_pca: bool = key(False, "use a PCA that was fitted on another checkpoint")
     pca_dim: int = key(40, "descriptor dimensions kept by the PCA", above=0)
     use_whitening: bool = key(False, "divide by the square root of the PCA's variances")
@@ -273,15 +278,16 @@ def _checked(definition: Any, value: Any) -> Any:
     try:
         value = _coerce(value, definition.type)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{name}: {error}") from error
+        raise UserError(f"`{name}`: {error}") from error
     if limits["choices"] and value not in limits["choices"]:
-        raise UserError(f"{name} is {value!r}; it must be one of {', '.join(limits['choices'])}")
+        raise UserError(f"`{name}` is {value!r}; it must be one of {', '.join(limits['choices'])}")
     numbers = value if isinstance(value, tuple) else () if value is None or isinstance(value, str) else (value,)
     within = all(_is_within(number, limits) for number in numbers)
     if not within or value == ():
-        words = {"above": "above", "least": "at least", "most": "at most"}
-        ranges = [f"{word} {limits[limit]:g}" for limit, word in words.items() if limits[limit] is not None]
-        raise UserError(f"{name} is {value!r}; it must be {' and '.join(ranges)}")
+        words = {"above": "above", "least": "at least", "most": "at most", "but": "not"}
+        shown = ",".join(f"{number:g}" if isinstance(number, float) else str(number) for number in numbers) or "empty"
+        ranges = [f"{word} {limits[limit]}" for limit, word in words.items() if limits[limit] is not None]
+        raise UserError(f"`{name}` is {shown}; it must be {' and '.join(ranges)}")
     return value
 
 
@@ -290,6 +296,7 @@ def _is_within(number: float, limits: Mapping[str, Any]) -> bool:
         (limits["above"] is None or number > limits["above"])
         and (limits["least"] is None or number >= limits["least"])
         and (limits["most"] is None or number <= limits["most"])
+        and number != limits["but"]
     )
 
 
@@ -309,5 +316,6 @@ def load_yaml(path: str) -> Dict[str, Any]:
     try:
         Config(**loaded)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        fact = str(error).replace("`", "")  # in a recipe, keys stand without dashes
+        raise UserError(f"{path}: {fact}") from error
     return loaded

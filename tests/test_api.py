@@ -78,7 +78,7 @@ def test_photos_come_as_files_images_and_arrays(folder):
 def test_unknown_keywords_are_type_errors_that_name_the_nearest(folder):
     with pytest.raises(TypeError, match="'max_features' is no keyword here; did you mean max_feature_num"):
         delf.load_encoder(folder / "net.ckpt", max_features=5)
-    for name in ("help", "max_iters", "num_rerank"):
+    for name in ("help", "max_iters", "num_rerank", "overwrite", "half"):
         with pytest.raises(TypeError, match=f"'{name}' is no keyword here"):
             delf.load_encoder(folder / "net.ckpt", **{name: 1})
     with pytest.raises(TypeError, match="did you mean match_distance"):
@@ -90,7 +90,7 @@ def test_unknown_keywords_are_type_errors_that_name_the_nearest(folder):
 def test_wrong_values_and_files_are_one_sentence(folder):
     for call, said in (
         (lambda: delf.load_encoder(folder / "none.ckpt"), "none.ckpt: no such file"),
-        (lambda: delf.load_encoder(folder / "net.ckpt", max_feature_num=0), "max_feature_num is 0; it must be above 0"),
+        (lambda: delf.load_encoder(folder / "net.ckpt", max_feature_num=0), "`max_feature_num` is 0; it must be above 0"),
         (lambda: delf.load_encoder(folder / "a.jpg"), "a.jpg: "),
         (lambda: delf.open_index(folder / "photos"), "not a photo index"),
         (lambda: delf.evaluate(folder / "a.jpg", folder / "gt_files"), "a.jpg: not a ranking"),

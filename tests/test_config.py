@@ -85,13 +85,18 @@ def test_unknown_option_and_missing_recipe():
 @pytest.mark.parametrize(
     "values,said",
     [
-        ({"max_iters": -3}, "max_iters is -3; it must be above 0"),
-        ({"train_state": "foo"}, "train_state is 'foo'; it must be one of tuning"),
-        ({"match_ratio": 1.5}, "match_ratio is 1.5; it must be above 0 and at most 1"),
-        ({"initial_lr": float("nan")}, "initial_lr: nan is not a finite number"),
-        ({"image_scales": (1, float("inf"))}, "image_scales: inf is not a finite number"),
-        ({"image_scales": (1, 0)}, "image_scales is .1.0, 0.0.; it must be above 0"),
-        ({"momentum": True}, "momentum: True is not a number"),
+        ({"max_iters": -3}, "`max_iters` is -3; it must be above 0"),
+        ({"train_state": "foo"}, "`train_state` is 'foo'; it must be one of tuning"),
+        ({"match_ratio": 1.5}, "`match_ratio` is 1.5; it must be above 0 and at most 1"),
+        ({"initial_lr": float("nan")}, "`initial_lr`: nan is not a finite number"),
+        ({"image_scales": (1, float("inf"))}, "`image_scales`: inf is not a finite number"),
+        ({"image_scales": (1, 0)}, "`image_scales` is 1,0; it must be above 0"),
+        ({"momentum": True}, "`momentum`: True is not a number"),
+        ({"seed": 2**31}, "`seed` is 2147483648; it must be at least 0 and at most 2147483647"),
+        ({"ransac_trials": 10**10}, "`ransac_trials` is 10000000000; it must be above 0 and at most 2147483647"),
+        ({"max_image_size": 0}, "`max_image_size` is 0; it must be at least -1 and at most 2147483647 and not 0"),
+        ({"min_image_size": -2}, "`min_image_size` is -2; it must be at least -1"),
+        ({"image_scales": "1e30"}, "it must be above 0 and at most 100"),
     ],
 )
 def test_values_are_checked_on_construction(values, said):

@@ -54,12 +54,20 @@ def test_what_stands_already_is_kept_refused_or_replaced(tmp_path):
     with pytest.raises(UserError, match="something else"):
         is_made(target, wanted, read, False)
     assert not is_made(target, wanted, read, True)  # a damaged file may be replaced, a folder of something else not
+    with pytest.raises(UserError, match="a.npz: is a file; give `output` the name of a folder"):
+        is_made(target, wanted, read, True, folder=True)
     target.unlink()
     target.mkdir()
-    assert not is_made(target, wanted, read, False)
+    assert not is_made(target, wanted, read, False, folder=True)
+    with pytest.raises(UserError, match="a.npz: is a folder; give `output` the name of a file"):
+        is_made(target, wanted, read, True)
+    with pytest.raises(UserError, match="a.npz: is a folder"), atomic_path(target):
+        pass
+    with pytest.raises(UserError, match="a.npz: is no file .`ranks`"):
+        require_file(target, "ranks")
     (target / "photo.jpg").write_text("x")
     with pytest.raises(UserError, match="something else"):
-        is_made(target, wanted, read, True)
+        is_made(target, wanted, read, True, folder=True)
 
 
 def test_a_folder_moved_aside_by_a_killed_run_is_brought_back(tmp_path):

@@ -6,11 +6,15 @@ import sys
 from pathlib import Path
 from typing import Dict, List, NoReturn, Optional
 
+from ..config import nearest
 from ..errors import UserError
 from .command_line import run_command
 
 _SHARED = ("__init__", "command_line", "judging")
-_USAGE = "usage: delf VERB [--option value ...]; delf VERB --help says more. A verb may be shortened to its first word."
+_USAGE = (
+    "usage: delf VERB [--option value ...]; delf VERB --help says more.\n"
+    "A verb may be shortened to its first word where no other begins with it."
+)
 
 
 def verbs() -> Dict[str, str]:
@@ -32,8 +36,10 @@ def find_verb(word: str) -> str:
     fitting = [name for name in known if name.startswith(f"{word}_")]
     if len(fitting) == 1:
         return fitting[0]
-    choice = ", ".join(fitting or known)
-    raise UserError(f"{word!r} is {'several verbs' if fitting else 'no verb'}; give one of {choice}")
+    if fitting:
+        raise UserError(f"{word!r} is several verbs; give one of {', '.join(fitting)}")
+    first_words = {name.split("_")[0] for name in known}
+    raise UserError(f"{word!r} is no verb{nearest(word, [*known, *first_words])}; delf --help lists them")
 
 
 def run(verb: str) -> NoReturn:

@@ -5,8 +5,8 @@ import logging
 import os
 import re
 import sys
-from dataclasses import dataclass
-from typing import Any, Callable, List, NoReturn, Optional, Sequence, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Callable, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from ..config import KEYS, Config, definition_of, load_yaml, nearest
 from ..device import prepare_process
@@ -41,6 +41,7 @@ class Command:
         keys: keys of the recipe that have an effect; ``--config`` is taken when there are any.
         shown: own arguments and keys that ``--help`` shows, about ten; ``--help_all`` shows the rest.
         add_arguments: adds the command's own arguments to the parser.
+        defaults: values of keys that neither recipe nor options give, where they differ from the usual ones.
     """
 
     summary: str
@@ -48,6 +49,7 @@ class Command:
     keys: Sequence[str] = ()
     shown: Sequence[str] = ()
     add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def parse(self, argv: Optional[Sequence[str]] = None) -> Tuple[Config, argparse.Namespace]:
         """The recipe (defaults, then ``--config``, then options) and the command's own arguments.
@@ -65,7 +67,8 @@ class Command:
             sys.exit(0)
         self._refuse_strangers(parser, argv)
         arguments = parser.parse_intermixed_args(argv)
-        values = load_yaml(arguments.config) if getattr(arguments, "config", None) else {}
+        recipe = load_yaml(arguments.config) if getattr(arguments, "config", None) else {}
+        values = {**self.defaults, **recipe}
         for name in self.keys:
             if hasattr(arguments, name):
                 values[name] = getattr(arguments, name)
@@ -84,7 +87,7 @@ class Command:
         if self.keys:
             parser.add_argument("--config", metavar="FILE", help="recipe (YAML); options win over it")
         for name in self.keys:
-            _add_key(parser, name)
+            _add_key(parser, name, self.defaults)
         if not everything:
             for action in parser._actions:
                 if not (action.dest in self.shown or action.required or not action.option_strings):
@@ -99,6 +102,8 @@ class Command:
             option = argument.split("=")[0]
             if not option.startswith("--") or len(option) == 2 or option in known:
                 continue
+            if option[2:] in [action.dest for action in parser._actions]:
+                raise UserError(f"{option} is no option of {parser.prog}: give {option[2:]} as an argument, see --help")
             if option[2:] in KEYS:
                 raise UserError(f"{option} has no effect on {parser.prog}: leave it out")
             raise UserError(f"unknown option {option}{nearest(option, known) or '; --help_all lists the options'}")
@@ -112,9 +117,9 @@ def refuse_options(argv: Optional[Sequence[str]], names: Sequence[str], why: str
             raise UserError(f"--{name} {why}")
 
 
-def _add_key(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_key(parser: argparse.ArgumentParser, name: str, defaults: Mapping[str, Any]) -> None:
     definition = definition_of(name)
-    choices, default = definition.metadata["choices"], definition.default
+    choices, default = definition.metadata["choices"], defaults.get(name, definition.default)
     if isinstance(default, tuple):
         default = ",".join(f"{item:g}" for item in default)
     flag = {"nargs": "?", "const": "true", "metavar": "true|false"} if definition.type is bool else {}
@@ -157,6 +162,10 @@ def run_command(main: Callable[[], Any]) -> NoReturn:
         if (error.name or "src").split(".")[0] in ("src", __package__.split(".")[0]):
             raise
         print(f"error: {error.name} is not installed: run 'pip install -r requirements.txt'", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a full disk, a folder without rights, a name too long
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)

@@ -153,7 +153,9 @@ def build_dataset(
     if not size:
         raise UserError(f"{root}: none of the {len(catalogue.file_ids)} listed photos is there, or all are empty")
     wanted = Provenance(settings=asdict(settings), sources={"photos": digest})
-    if is_made(output, wanted, partial(stored_provenance, replaced=overwrite), overwrite, "output_directory"):
+    if is_made(
+        output, wanted, partial(stored_provenance, replaced=overwrite), overwrite, "output_directory", folder=True
+    ):
         return read_summary(output)
     with build_folder_for(output) as folder:
         free = shutil.disk_usage(folder).free

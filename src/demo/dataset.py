@@ -82,7 +82,7 @@ def make_demo_dataset(output: Path, settings: DemoSettings, workers: int = 2, ov
         raise UserError(f"{output}: is a file; give `output` a folder")
     description = {"generator_version": GENERATOR_VERSION, "settings": asdict(settings)}
     wanted = Provenance(settings={**asdict(settings), "generator_version": GENERATOR_VERSION})
-    if is_made(output, wanted, _stored_provenance, overwrite):
+    if is_made(output, wanted, _stored_provenance, overwrite, folder=True):
         return
     training, evaluation, distractors = plan_training(settings), plan_evaluation(settings), plan_distractors(settings)
     plans = training + evaluation + distractors

@@ -44,7 +44,7 @@ def rotate_photos(images_path: PathLike, list_path: PathLike, output: PathLike, 
         settings={"jpeg_quality": _JPEG_QUALITY},
         sources={"photos": digest({"photos": sizes}), "turns": digest({"turns": turned})},
     )
-    if not is_made(output, provenance, _read_provenance, overwrite):
+    if not is_made(output, provenance, _read_provenance, overwrite, folder=True):
         with build_folder_for(output) as folder:
             for name in tqdm(names, desc="rotate", unit="photo", disable=None):
                 _copy(Path(images_path) / name, folder / name, turned.get(name, 0))

@@ -46,7 +46,7 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
     folder = Path(folder)
     with FeatureFile(features, "features") as source:
         provenance = dataclasses.replace(source.provenance, sources={"features": sha256_of(features)})
-        if is_made(folder, provenance, _provenance_of_folder, overwrite):
+        if is_made(folder, provenance, _provenance_of_folder, overwrite, folder=True):
             return
         targets: Dict[str, str] = {}
         for name in source.names:

@@ -56,7 +56,7 @@ def build_index(
     output = restore_folder(output)
     with FeatureSet(_as_list(features)) as photos:
         wanted = describe_index(photos, index_type, seed)
-        if is_made(output, wanted, lambda folder: _read_made(folder, overwrite), overwrite):
+        if is_made(output, wanted, lambda folder: _read_made(folder, overwrite), overwrite, folder=True):
             return output
         with build_folder_for(output) as folder:
             index = new_index(photos, wanted)
