@@ -1,16 +1,15 @@
 """Features and index of a folder of one's own photos in one command; run again, it adds the photos that are new.
 
-Photos longer than 1024 pixels are shrunk to that, unless --max_image_size says otherwise.
+Photos longer than 1024 pixels are shrunk to that, unless --max_image_size or the recipe says otherwise.
 """
 
 import argparse
 from typing import Optional, Sequence
 
-from ..config import ExtractionConfig, RunConfig, keys_of
-from .command_line import Command
+from ..config import ExtractionConfig, keys_of
+from .command_line import NETWORK_KEYS, Command
 
 _MAX_IMAGE_SIZE = 1024  # of the reference's DELG recipes; cameras take photos that scale 2 of the pyramid cannot hold
-_NETWORK = ("checkpoint_path", "architecture", "weights_style", "engine", "precision")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +22,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     __doc__, "--images_path photos --checkpoint_path delf.ckpt --output photo_index",
-    keys=(*_NETWORK, *keys_of(RunConfig, ExtractionConfig), "index_type"),
+    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig), "index_type", "num_workers", "overwrite"),
     shown=(
         "images_path", "output", "devices", "checkpoint_path", "pca_path", "max_image_size", "max_feature_num",
         "engine", "num_workers", "overwrite",
     ),
-    add_arguments=_arguments,
+    add_arguments=_arguments, defaults={"max_image_size": _MAX_IMAGE_SIZE},
 )  # fmt: skip
 
 
@@ -39,9 +38,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from ..retrieval.index import describe_size
     from ..retrieval.photo_index import build_photo_index
 
-    devices, extraction = parse_devices(arguments.devices), config.extraction
-    if extraction.max_image_size < 0:
-        extraction = extraction.replace(max_image_size=_MAX_IMAGE_SIZE)
-    files = (arguments.images_path, arguments.output)
-    made = build_photo_index(*files, config.run, config.model, extraction, config.retrieval.index_type, devices)
+    devices, index_type = parse_devices(arguments.devices), config.retrieval.index_type
+    files, sections = (arguments.images_path, arguments.output), (config.run, config.model, config.extraction)
+    made = build_photo_index(*files, *sections, index_type, devices)
     print(f"{arguments.output}: {describe_size(made.index)}")

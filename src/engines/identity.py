@@ -25,8 +25,8 @@ _MESSAGES = message_classes(
         "Export": {"graph": (7, "bytes"), "texts": (14, "repeated Entry")},
     },
 )
-# keys that the numbers of a network with an untrained attention come from, beside the file and the seed
-_INITIAL_KEYS = ("attention_init", "load_stem", "kernel_init", "kernel_init_gain")
+# keys of ModelConfig that an untrained attention follows from, beside the seed
+INITIAL_KEYS = ("attention_init", "load_stem", "kernel_init", "kernel_init_gain")
 
 
 def weights_identity(run: RunConfig, model: ModelConfig) -> str:
@@ -47,7 +47,7 @@ def weights_identity(run: RunConfig, model: ModelConfig) -> str:
         return origin
     if not is_hdf5(path):
         return sha256_of(path)
-    initial = {name: getattr(model, name) for name in ("architecture", "weights_style", *_INITIAL_KEYS)}
+    initial = {name: getattr(model, name) for name in ("architecture", "weights_style", *INITIAL_KEYS)}
     values = {"file": sha256_of(path), "seed": run.seed, **initial}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

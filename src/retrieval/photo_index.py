@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..artifacts import PathLike, atomic_write_json, is_made, require_folder
 from ..config import ExtractionConfig, ModelConfig, RunConfig
-from ..engines import weights_identity
+from ..engines import INITIAL_KEYS, weights_identity
 from ..errors import UserError
 from ..features.encoder import LoadNetwork, make_encoder
 from ..features.extraction import extract_to_file, photos_of_folder
@@ -40,6 +40,7 @@ class PhotoIndex:
         images_path, checkpoint_path: where photos and checkpoint were last.
         left_out: photos that cannot be read.
         begun: photos that are being extracted.
+        initial: ``seed`` and keys of ModelConfig that an untrained attention follows from, as ImageNet weights have it.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class PhotoIndex:
     checkpoint_path: Path
     left_out: List[str] = dataclasses.field(default_factory=list)
     begun: List[str] = dataclasses.field(default_factory=list)
+    initial: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def index(self) -> Path:
@@ -72,11 +74,12 @@ class PhotoIndex:
             "checkpoint_path": str(self.checkpoint_path),
             "left_out": self.left_out,
             "begun": self.begun,
+            "initial": self.initial,
         }
         atomic_write_json(self.folder / RECORD_FILE, record)
 
-    def recipe(self, run: RunConfig, model: ModelConfig) -> Tuple[ModelConfig, ExtractionConfig]:
-        """How photos and queries are extracted: ``model`` with this index's network, and its settings and PCA.
+    def recipe(self, run: RunConfig, model: ModelConfig) -> Tuple[RunConfig, ModelConfig, ExtractionConfig]:
+        """How photos and queries are extracted: the two with this index's network, and its settings and PCA.
 
         ``checkpoint_path`` of ``model`` says where the checkpoint is now, '' = where it was last.
 
@@ -87,11 +90,13 @@ class PhotoIndex:
         if not Path(path).is_file():
             raise UserError(f"{path}: gone, the checkpoint of {self.folder}; give `checkpoint_path` where it is now")
         encoder, settings = self.provenance.encoder, dict(self.provenance.settings)
-        model = model.replace(checkpoint_path=path, **{name: encoder[name] for name in _NETWORK})
+        initial = dict(self.initial)
+        run = run.replace(seed=initial.pop("seed", run.seed))
+        model = model.replace(checkpoint_path=path, **{name: encoder[name] for name in _NETWORK}, **initial)
         if weights_identity(run, model) != self.provenance.weights:
             raise UserError(f"{path}: not the checkpoint that {self.folder} was made with; give that one")
         del settings["index_type"]
-        return model, ExtractionConfig(**settings, pca_path=self.pca_path)
+        return run, model, ExtractionConfig(**settings, pca_path=self.pca_path)
 
 
 def load_photo_index(folder: PathLike) -> PhotoIndex:
@@ -109,6 +114,7 @@ def load_photo_index(folder: PathLike) -> PhotoIndex:
             Path(record["checkpoint_path"]),
             record["left_out"],
             record["begun"],
+            record.get("initial", {}),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"not a photo index ({path.name}: {error})"
@@ -147,6 +153,7 @@ def build_photo_index(
         steps.describe(index_type),
         Path(images_path).absolute(),
         Path(model.checkpoint_path).absolute(),
+        initial={"seed": run.seed, **{name: getattr(model, name) for name in INITIAL_KEYS}},
     )
     made = _open(wanted, run.overwrite)
     steps.provide_pca(made, photos)
@@ -222,7 +229,7 @@ class _Steps:
         if number > 1 and not any(map(_can_be_read, photos)):  # there is nothing to make a file of
             return set()
         output = made.folder / f"features-{number:04d}.h5"
-        sections = (self.run, *made.recipe(self.run, self.model))
+        sections = made.recipe(self.run, self.model)
         extract_to_file(photos, output, *sections, devices=self.devices, load_network=self.load_network)
         return _names_in(output)
 

@@ -89,9 +89,9 @@ class PhotoSearch:
         retrieval: RetrievalConfig,
         load_network: Optional[LoadNetwork] = None,
     ) -> None:
-        model, extraction = photo_index.recipe(run, model)
+        own_recipe = photo_index.recipe(run, model)
         self.index: DescriptorIndex = load_index(photo_index.index)
-        self._encoder = load_encoder(run, model, extraction, load_network=load_network)
+        self._encoder = load_encoder(*own_recipe, load_network=load_network)
         self._stack = ExitStack()
         self._search = self._stack.enter_context(open_search(self.index, retrieval, matching, run.seed))
 

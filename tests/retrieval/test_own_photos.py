@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from src.artifacts import sha256_of
+from src.commands.build_photo_index import COMMAND as BUILD
 from src.commands.build_photo_index import main as build_command
 from src.commands.search_images import main as search_command
 from src.config import Config
@@ -225,6 +226,28 @@ def test_the_command_prints_json(place, fake_engine, capsys):
     assert answer["results"] == [{"rank": 1, "photo": "0.png", "inliers": 60, "correspondences": 60,
                                   "score": pytest.approx(60.98, abs=0.01)}]  # fmt: skip
     assert sorted(path.name for path in place.iterdir()) == ["made", "model", "photos"]
+
+
+def test_an_index_of_imagenet_weights_is_searched_with_the_network_it_was_made_with(place):
+    """Their attention is untrained: it follows from the seed and more, which a search need not name again."""
+    (place / "model" / "net.ckpt").write_bytes(b"\x89HDF\r\n\x1a\n, by its first bytes")
+    made = build(place, seed=1, load_stem=False, attention_init="normal")
+    run, model, _ = load_photo_index(made.folder).recipe(Config().run, Config().model)
+    assert (run.seed, model.load_stem, model.attention_init) == (1, False, "normal")
+    (found,) = found_in(load_photo_index(made.folder), place / "photos" / "0.png")
+    assert found.results[0].name == "0.png"
+    with pytest.raises(UserError, match=r"other settings \(weights\)"):
+        build(place, seed=2, load_stem=False, attention_init="normal")
+
+
+@pytest.mark.parametrize(
+    ("recipe_text", "options", "expected"),
+    [("seed: 1", [], 1024), ("seed: 1", ["--max_image_size=-1"], -1), ("max_image_size: -1", [], -1)],
+)
+def test_photos_are_shrunk_unless_the_size_is_given(tmp_path, recipe_text, options, expected):
+    (tmp_path / "recipe.yaml").write_text(recipe_text)
+    config, _ = BUILD.parse(["--images_path=a", "--output=b", f"--config={tmp_path}/recipe.yaml", *options])
+    assert config.extraction.max_image_size == expected and config.run.seed == ("seed" in recipe_text)
 
 
 def test_wrong_input_is_one_sentence(place, fake_engine):
