@@ -64,7 +64,7 @@ split_arguments() {
         shift
     done
     options=("$@")
-    [[ ${1:-} != -h && ${1:-} != --help ]] || { show_usage "$0"; exit 0; }
+    [[ ${1:-} != -h && ${1:-} != --help && ${1:-} != --help_all ]] || { show_usage "$0"; exit 0; }
 }
 
 # stage_options: takes `stage` and the checkpoint from `positional` and adds them to `options`.

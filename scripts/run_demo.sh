@@ -2,18 +2,21 @@
 # The whole road on a fresh machine, on a CPU: environment, drawn data set, MindRecord shards, both training stages,
 # PCA, matching, retrieval, mAP.txt and report; ends with the table of random, untrained and trained mAP.
 #
-#   bash scripts/run_demo.sh [WORK_DIR] [--seed N] [--small]
+#   bash scripts/run_demo.sh [WORK_DIR] [--seed N] [--small] [--imagenet_checkpoint FILE]
 #
 # WORK_DIR (default: demo in the current folder) receives every file. Run again, finished steps are skipped.
+# --imagenet_checkpoint starts stage tuning from ImageNet weights (.h5) instead of random ones.
 # --small does all of it on a tenth of the data, to check an installation in a few minutes: its mAPs mean nothing.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-work=demo seed=0 small=0
+work=demo seed=0 small=0 imagenet=''
 while (($#)); do
     case $1 in
         --seed) seed=${2:?--seed needs a number}; shift ;;
         --seed=*) seed=${1#*=} ;;
         --small) small=1 ;;
+        --imagenet_checkpoint) imagenet=${2:?--imagenet_checkpoint needs a file}; shift ;;
+        --imagenet_checkpoint=*) imagenet=${1#*=} ;;
         -h | --help) show_usage "$0"; exit 0 ;;
         --*) fail "unknown option $1: see --help" ;;
         *) work=$1 ;;
@@ -29,7 +32,8 @@ if ((small)); then
     attn_steps=4 pca_photos=40
 fi
 mkdir -p "$work/logs"
-settings="seed $seed, small $small"
+settings="seed $seed, small $small${imagenet:+, ImageNet weights}"
+[[ -z "$imagenet" || -f "$imagenet" ]] || fail "$imagenet: no such file (--imagenet_checkpoint)"
 [[ ! -f "$work/settings" || $(<"$work/settings") == "$settings" ]] ||
     fail "$work: holds the demo of $(<"$work/settings"): give another WORK_DIR for $settings, or delete it"
 echo "$settings" >"$work/settings"
@@ -57,7 +61,7 @@ step shards "$python" "$root/build_image_dataset.py" --train_csv_path="$data/gld
     --output_directory="$shards" --num_shards=4 --validation_split_size=0.1 --seed="$seed"
 
 step tuning bash "$root/scripts/run_1p_train.sh" tuning "${recipe[@]}" "${train_options[@]}" \
-    --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/tuning"
+    ${imagenet:+--imagenet_checkpoint "$imagenet"} --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/tuning"
 step attn bash "$root/scripts/run_1p_train.sh" attn "$(newest "$work/tuning")" "${recipe[@]}" \
     "${train_options[@]}" --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/trained" \
     --max_iters "$attn_steps" --initial_lr 0.1
