@@ -1,1 +1,1 @@
-"""From photos to local features: pyramid, keypoints, PCA, extractor, feature file."""
+"""From photos to features: encoders and their pipeline, PCA, score threshold, feature files and their pictures."""

@@ -29,6 +29,7 @@ from .pyramid import (
     receptive_boxes,
     require_affordable,
     resize_image,
+    resized_sides,
 )
 
 logger = logging.getLogger(__name__)
@@ -118,21 +119,18 @@ class DelfEncoder(Encoder):
         """Cut out, resize, normalise, and make the pyramid; a photo decoded reduced must come without a box."""
         image, (width, height), settings = photo.pixels, photo.size, self.extraction
         left, top, right, bottom = (0, 0, width, height) if box is None else clip_box(box, width, height)
-        resized, (scale_y, scale_x) = resize_image(
-            image if box is None else image[top:bottom, left:right],
-            settings.max_image_size,
-            settings.min_image_size,
-            settings.resize_factor,
-            settings.use_square_images,
-            (bottom - top, right - left),
-        )
-        levels = []
-        if min(resized.shape[:2]) >= MIN_IMAGE_SIDE:
-            require_affordable(*resized.shape[:2], settings.image_scales)
+        sides, longest, factor = (bottom - top, right - left), max(bottom - top, right - left), settings.resize_factor
+        limits = settings.max_image_size, settings.min_image_size, factor, settings.use_square_images
+        wanted, levels = resized_sides(*sides, *limits), []
+        if min(wanted) >= MIN_IMAGE_SIDE:  # checked before the photo is enlarged
+            require_affordable(*wanted, settings.image_scales, longest, factor)
+        cut = image if box is None else image[top:bottom, left:right]
+        resized, (scale_y, scale_x) = resize_image(cut, *limits, sides)
+        if min(wanted) >= MIN_IMAGE_SIDE:
             normalised = normalise(resized, self.architecture.pixel_offset, self.architecture.pixel_scale)
             levels = list(pyramid_levels(normalised, settings.image_scales))
-        factor = max(resized.shape[:2]) / max(bottom - top, right - left)
-        return Prepared(levels, Frame((width, height), (left, top), (scale_x, scale_y), factor))
+        frame = Frame((width, height), (left, top), (scale_x, scale_y), max(wanted) / longest)
+        return Prepared(levels, frame)
 
     def infer(self, prepared: Prepared) -> Inferred:
         """Run the network on each level."""

@@ -25,6 +25,8 @@ from ..errors import UserError
 from ..images import LoadedPhoto, load_photo, photo_of_array, photo_of_image
 from ..records import GlobalDescriptor, LocalFeatures, Photo, Provenance
 
+logger = logging.getLogger(__name__)
+
 # A function of a module, as it is pickled to worker processes: run, model, device id, threads -> network
 LoadNetwork = Callable[[RunConfig, ModelConfig, int, int], Network]
 ImageOrPath = Union[PathLike, Image.Image, np.ndarray]
@@ -32,6 +34,7 @@ Box = Tuple[float, float, float, float]  # left, top, right, bottom
 
 # Name of an encoder -> module of this folder that has its ``make_encoder``, imported when it is asked for
 _ENCODERS = {"delf": "delf_encoder"}
+_DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +143,6 @@ def load_encoder(
 ) -> Encoder:
     """An encoder ready to be used; arguments and errors as of ``make_encoder`` and ``Encoder.load``."""
     return make_encoder(run, model, extraction, load_network).load(device_id, threads)
-
-
-logger = logging.getLogger(__name__)
-
-_DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,11 +42,28 @@ def resize_image(
     Raises:
         ValueError: a negative resize_factor, or not three channels.
     """
-    if resize_factor < 0:
-        raise ValueError(f"resize_factor is {resize_factor}; it must not be negative")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image is {image.shape}, not [H, W, 3]")
     height, width = photo_sides or image.shape[:2]
+    new_height, new_width = resized_sides(
+        height, width, max_image_size, min_image_size, resize_factor, use_square_images
+    )
+    if (new_height, new_width) != image.shape[:2]:
+        image = np.array(Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR))
+    return image, (new_height / height, new_width / width)
+
+
+def resized_sides(
+    height: int,
+    width: int,
+    max_image_size: float = -1,
+    min_image_size: float = -1,
+    resize_factor: float = 1.0,
+    use_square_images: bool = False,
+) -> Tuple[int, int]:
+    """(height, width) that ``resize_image`` gives a photo; arguments and errors are its own."""
+    if resize_factor < 0:
+        raise ValueError(f"resize_factor is {resize_factor}; it must not be negative")
     longest = max(height, width)
     maximum, minimum = max_image_size * resize_factor, min_image_size * resize_factor
     scale = 1.0
@@ -56,9 +73,7 @@ def resize_image(
         scale = minimum / longest
     sides = (longest, longest) if use_square_images else (height, width)
     new_height, new_width = (max(round(side * scale), 1) for side in sides)  # Python rounds halves to even
-    if (new_height, new_width) != image.shape[:2]:
-        image = np.array(Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR))
-    return image, (new_height / height, new_width / width)
+    return new_height, new_width
 
 
 def normalise(image: np.ndarray, offset: PerChannel, scale: PerChannel) -> np.ndarray:
@@ -74,15 +89,25 @@ def level_size(side: int, scale: float) -> int:
     return int(np.rint(np.float32(side) * np.float32(scale)))
 
 
-def require_affordable(height: int, width: int, scales: Sequence[float]) -> None:
-    """UserError when the largest pyramid level of a photo has more than MAX_LEVEL_PIXELS pixels."""
+def require_affordable(
+    height: int, width: int, scales: Sequence[float], photo_side: int = 0, resize_factor: float = 1.0
+) -> None:
+    """UserError when the largest pyramid level of a photo has more than MAX_LEVEL_PIXELS pixels.
+
+    Args:
+        height, width: of the resized photo.
+        scales: of the pyramid.
+        photo_side: longer side of the photo before it was resized, 0 = it was not.
+        resize_factor: factor on the limit that the error proposes.
+    """
     scale = max(scales)
     level = level_size(width, scale), level_size(height, scale)
     if level[0] * level[1] > MAX_LEVEL_PIXELS:
         side = int(0.99 * max(height, width) * (MAX_LEVEL_PIXELS / (level[0] * level[1])) ** 0.5)
+        limit = "min_image_size" if 0 < photo_side <= side else "max_image_size"  # what made it too large
         raise UserError(
             f"its pyramid level of scale {scale:g} has {level[0]} x {level[1]} pixels, for which the network needs too "
-            f"much memory; give `max_image_size` {side} or less"
+            f"much memory; give `{limit}` {max(int(side / resize_factor), 1)} or less"
         )
 
 

@@ -87,6 +87,13 @@ def test_photo_too_large_for_the_network_says_what_to_do(monkeypatch):
     assert len(_encoder(max_image_size=198).encode(_photo()).local) == 40
 
 
+def test_a_photo_is_not_enlarged_beyond_what_the_network_takes():
+    """0.99 * 4096 * (201 / 150) ** 0.5 / 2; the photo itself would have 2.2 TB."""
+    with pytest.raises(UserError, match="scale 2 has 2000000 x 1492538 pixels, .* give `min_image_size` 23.. or less"):
+        _encoder(min_image_size=1000000).encode(_photo())
+    assert len(_encoder(image_scales=(0.1, 1.0), min_image_size=300).encode(_photo()).local) == 40
+
+
 def test_every_level_too_small_for_the_network():
     assert len(_encoder(image_scales=(0.25,)).encode(_photo(12, 12)).local) == 0
 

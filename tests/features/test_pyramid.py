@@ -53,6 +53,17 @@ def test_largest_level_has_a_limit(height, width):
     require_affordable(round(height * ratio), round(width * ratio), (0.5, 2.5))
 
 
+@pytest.mark.parametrize(
+    ("photo_side", "factor", "advice"),
+    [(0, 1.0, "max_image_size` 2027"), (1000, 1.0, "min_image_size` 2027"), (3000, 1.0, "max_image_size` 2027"),
+     (1000, 2.0, "min_image_size` 1013")],
+)  # fmt: skip
+def test_the_limit_that_makes_a_photo_small_enough_is_named(photo_side, factor, advice):
+    """0.99 * 4096 / 2 = 2027.5: a photo below that was enlarged, and only min_image_size keeps it smaller."""
+    with pytest.raises(UserError, match=f"has 8000 x 8000 pixels.*give `{advice} or less"):
+        require_affordable(4000, 4000, (2.0,), photo_side, factor)
+
+
 def test_untouched_photo_keeps_its_pixels():
     image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     assert np.array_equal(resize_image(image)[0], image)
