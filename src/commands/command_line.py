@@ -117,6 +117,12 @@ def refuse_options(argv: Optional[Sequence[str]], names: Sequence[str], why: str
             raise UserError(f"--{name} {why}")
 
 
+def refuse_unused_tests(argv: Optional[Sequence[str]], correspondences: str) -> None:
+    """UserError for options that only exact correspondences have."""
+    if correspondences != "exact":
+        refuse_options(argv, ("match_ratio", "mutual_check"), "has no effect without --correspondences exact")
+
+
 def _add_key(parser: argparse.ArgumentParser, name: str, defaults: Mapping[str, Any]) -> None:
     definition = definition_of(name)
     choices, default = definition.metadata["choices"], defaults.get(name, definition.default)

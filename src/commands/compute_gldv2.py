@@ -6,7 +6,7 @@ Recognition is judged by GAP, retrieval by mAP@100.
 import argparse
 from typing import Optional, Sequence
 
-from .command_line import Command
+from .command_line import Command, refuse_options
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,8 @@ COMMAND = Command(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse, judge, write and print."""
     config, arguments = COMMAND.parse(argv)
+    if not arguments.output:
+        refuse_options(argv, ("overwrite",), "has no effect without --output: leave it out")
     from ..evaluation.gldv2 import evaluate_gldv2, save_figures  # imports pandas
 
     figures = evaluate_gldv2(arguments.task, arguments.predictions, arguments.solution)

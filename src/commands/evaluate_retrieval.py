@@ -1,7 +1,7 @@
 """From photos and their ground truth to mAP.txt: extract, index, retrieve, evaluate, report.
 
-The PCA is --pca_path, else pca.npz beside the checkpoint, else one fitted on up to 200 of the photos. Finished steps
-are skipped when the command runs again.
+The PCA is --pca_path, else the one that an export carries, else pca.npz beside the checkpoint if it was fitted on it,
+else one fitted on up to 200 of the photos. Finished steps are skipped when the command runs again.
 """
 
 import argparse
@@ -12,8 +12,7 @@ from typing import List, Optional, Sequence
 from ..artifacts import PathLike
 from ..config import Config, ExtractionConfig, MatchingConfig, RetrievalConfig, keys_of
 from ..evaluation.protocols import PROTOCOLS
-from .command_line import NETWORK_KEYS, Command
-from .perform_retrieval import refuse_unused_tests
+from .command_line import NETWORK_KEYS, Command, refuse_unused_tests
 
 logger = logging.getLogger(__name__)
 
@@ -109,20 +108,16 @@ def evaluate_retrieval(
 
 
 def _provide_pca(images_path: Path, config: Config, files: Path, devices: Sequence[int]) -> PathLike:
-    """The PCA asked for, else the checkpoint's own or the one beside it, else one fitted on some of the photos.
-
-    '' is the checkpoint's own, which extraction finds by itself.
-    """
+    """The PCA of ``pca_for``, else one fitted on some of the photos."""
+    from ..engines import weights_identity
     from ..features.extraction import extract_to_file, photos_of_folder
     from ..features.learn_pca import learn_pca
-    from ..features.pca import carried_pca
+    from ..features.pca import pca_for
 
-    if config.extraction.pca_path or carried_pca(config.model.checkpoint_path) is not None:
-        return config.extraction.pca_path
-    beside = Path(config.model.checkpoint_path).parent / "pca.npz"
-    if beside.is_file():
-        logger.info("%s: this PCA is used", beside)
-        return beside
+    weights = weights_identity(config.run, config.model)
+    found = pca_for(config.extraction, config.model.checkpoint_path, weights)
+    if found is not None:
+        return found
     sample, fitted = files / "pca_sample.h5", files / "pca.npz"
     photos = photos_of_folder(images_path, PCA_PHOTOS, config.run.seed)
     extract_to_file(photos, sample, config.run, config.model, config.extraction, devices=devices)

@@ -4,7 +4,7 @@ import argparse
 from typing import Optional, Sequence
 
 from ..config import MatchingConfig, RetrievalConfig, keys_of
-from .command_line import Command, refuse_options
+from .command_line import Command, refuse_unused_tests
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +22,6 @@ COMMAND = Command(
     ),
     add_arguments=_arguments,
 )  # fmt: skip
-
-
-def refuse_unused_tests(argv: Optional[Sequence[str]], correspondences: str) -> None:
-    """UserError for options that only exact correspondences have."""
-    if correspondences != "exact":
-        refuse_options(argv, ("match_ratio", "mutual_check"), "has no effect without --correspondences exact")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -7,8 +7,7 @@ from typing import Any, Optional, Sequence
 
 from ..config import MatchingConfig, RetrievalConfig, keys_of
 from ..errors import UserError
-from .command_line import Command
-from .perform_retrieval import refuse_unused_tests
+from .command_line import Command, refuse_unused_tests
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,15 +40,17 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     refuse_unused_tests(argv, config.retrieval.correspondences)
     if arguments.top_k < 1:
         raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
+    from ..artifacts import require_folder
     from ..report.search_page import SearchPage
     from ..retrieval import photo_search
     from ..retrieval.photo_index import load_photo_index
 
+    moved = require_folder(arguments.images_path, "images_path") if arguments.images_path else None
     photo_index, queries = load_photo_index(arguments.index), photo_search.query_photos(arguments.query)
     sections = (config.run, config.model, config.matching, config.retrieval)
     answers = []
     with photo_search.PhotoSearch(photo_index, *sections) as search:
-        page = SearchPage(search.index, arguments.images_path or photo_index.images_path)
+        page = SearchPage(search.index, moved or photo_index.images_path)
         for found in search.find_all(queries, arguments.top_k):
             results = [result.as_row() for result in found.results]
             answers.append({"query": found.query.name, "features": len(found.features), "results": results})

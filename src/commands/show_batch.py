@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Optional, Sequence
 
 from ..errors import UserError
-from .command_line import Command
+from .command_line import Command, refuse_options
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation", action="store_true", help="a batch of the validation set instead")
 
 
+_OF_TRAINING = ("use_augmentation", "min_crop_area", "overfit_batches", "seed")
 COMMAND = Command(
     __doc__, "--traindata_path=mindrecord/train.mindrecord000 --output_image=batch.png",
     keys=(
@@ -30,6 +31,8 @@ COMMAND = Command(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Draw the batch."""
     config, arguments = COMMAND.parse(argv)
+    without, unused = ("with", _OF_TRAINING) if arguments.validation else ("without", ("eval_photos",))
+    refuse_options(argv, unused, f"has no effect {without} --validation: leave it out")
     from ..data.augmentation import draw_images
     from ..data.reader import TrainingStream, validation_batches
     from ..data.summary import dataset_info

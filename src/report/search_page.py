@@ -7,7 +7,6 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 import numpy as np
 
 from ..artifacts import PathLike, atomic_write_text
-from ..records import Matches
 from ..retrieval.index import DescriptorIndex
 from ..retrieval.photo_search import Found
 from ..retrieval.ranking_file import PairMatches
@@ -54,7 +53,7 @@ class SearchPage:
                 result.rank,
                 result.name,
                 str(self._images_path / result.name),
-                _as_pair(result.matches, self._keypoints(result.number), found.features.keypoints),
+                PairMatches.of(result.matches, found.features.keypoints, self._keypoints(result.number)),
             )
             for result in found.results
         ]
@@ -78,15 +77,6 @@ class SearchPage:
         page = render_page("search.html", title=title, counts=counts, queries=queries, thumbnail_rules=rules)
         atomic_write_text(path, page)
         logger.info("%s: %d queries, photos of %s, %.1f MB", path, len(queries), size, len(page) / 1e6)
-
-
-def _as_pair(matches: Matches, photo: np.ndarray, query: np.ndarray) -> PairMatches:
-    """Matches of an index photo (A) and the query (B), with the keypoints [N, 2] of each, as they are drawn."""
-    if matches.inliers is None:
-        return PairMatches(np.zeros((0, 4)), len(matches), verified=False)
-    rows = matches.indices[matches.inliers]
-    points = np.concatenate([query[rows[:, 1]], photo[rows[:, 0]]], axis=1)
-    return PairMatches(points, len(matches), verified=True)
 
 
 def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -> Dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The honest baseline: what retrieval scores when it knows nothing."""
+"""The random baseline: what retrieval scores when chance orders the photos."""
 
 from pathlib import Path
 from typing import Sequence

@@ -1,4 +1,4 @@
-"""Build an index folder from feature files, or add photos to one."""
+"""Build an index folder from feature files, or add photos to one; the type of a faiss index, chosen by size."""
 
 import dataclasses
 import logging
@@ -26,6 +26,14 @@ from .verbs import Searcher
 from .votes import VoteSearcher, default_nprobe, faiss_errors, graph_of
 
 _ADD_BYTES = 2**26  # of descriptors added at a time
+_FLAT_LIMIT = 1_000_000  # descriptors; an exact search of 1000 through them takes about 5 s on two cores
+_RAW_LIMIT = 50_000_000  # descriptors kept as floats; product quantisation above
+_MOST_LISTS = 16_384  # finding the nearest of more costs more, when adding, than it saves when searching
+_MOST_CODE_BYTES = 19  # with faiss's 8 bytes of id below 28 bytes a descriptor
+_TRAINING_POINTS_PER_LIST = 40  # faiss wants 39 at least; time grows with it
+_LEAST_TRAINING_POINTS = 65_536  # 256 for each of the 256 centroids of a product quantiser
+_TRAINING_BYTES = 2**30
+_EF_CONSTRUCTION, _EF_SEARCH = 100, 128  # candidates that a graph (HNSW) keeps; faiss's 40 and 16 miss neighbours
 
 FeaturePaths = Union[PathLike, Sequence[PathLike]]
 
@@ -161,16 +169,6 @@ def _require_fitting(photos: FeatureSet, index: Provenance, dimension: int, outp
         )
 
 
-_FLAT_LIMIT = 1_000_000  # descriptors; an exact search of 1000 through them takes about 5 s on two cores
-_RAW_LIMIT = 50_000_000  # descriptors kept as floats; product quantisation above
-_MOST_LISTS = 16_384  # finding the nearest of more costs more, when adding, than it saves when searching
-_MOST_CODE_BYTES = 19  # with faiss's 8 bytes of id below 28 bytes a descriptor
-_TRAINING_POINTS_PER_LIST = 40  # faiss wants 39 at least; time grows with it
-_LEAST_TRAINING_POINTS = 65_536  # 256 for each of the 256 centroids of a product quantiser
-_TRAINING_BYTES = 2**30
-_EF_CONSTRUCTION, _EF_SEARCH = 100, 128  # candidates that a graph (HNSW) keeps; faiss's 40 and 16 miss neighbours
-
-
 def choose_index_type(num_descriptors: int, dimension: int) -> str:
     """Factory string by size: exact below a million descriptors, then inverted lists, then lists of short codes."""
     if num_descriptors < _FLAT_LIMIT:
@@ -196,9 +194,11 @@ def make_index(index_type: str, dimension: int) -> faiss.Index:
     with faiss_errors(index_type):
         index = faiss.index_factory(dimension, index_type)
     if index.metric_type != faiss.METRIC_L2:
-        raise UserError(f"index_type {index_type}: its distance is not L2; give another type")
+        raise UserError(f"`index_type` {index_type}: its distance is not L2; give another type")
     lists = faiss.try_extract_index_ivf(index)
     if lists is not None:
+        if lists.nlist < 1:
+            raise UserError(f"`index_type` {index_type}: {lists.nlist} inverted lists; give IVF1 or more")
         lists.nprobe = default_nprobe(lists.nlist)
     graph = graph_of(index)
     if graph is not None:

@@ -22,7 +22,7 @@ from ..names import bare_name
 from ..records import LocalFeatures, Provenance
 
 FORMAT_VERSION = 3
-FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, SOURCES_FILE, MANIFEST_FILE = (
+FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, SOURCES_FILE, MANIFEST_FILE = _FILES = (
     "index.faiss",
     "image_names.json",
     "starts.npy",
@@ -30,6 +30,7 @@ FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, SOURCES_FILE, MANIFEST_FILE
     "sources.json",
     "index.json",
 )
+INDEX_FOLDER = "index"  # of a photo index
 _AGAIN = "make it again with the command build_index and `overwrite`"
 
 # Tables that faiss would make for inverted lists of short codes take 0.3 GB for 16384 lists and save no time.
@@ -211,6 +212,11 @@ class Manifest(NamedTuple):
 def read_manifest(folder: PathLike) -> Manifest:
     """The manifest of an index folder; UserError when the folder is not a finished index."""
     path = require_folder(folder, "index") / MANIFEST_FILE
+    inner = Path(folder) / INDEX_FOLDER
+    if not path.is_file():
+        if (inner / MANIFEST_FILE).is_file():
+            raise UserError(f"{folder}: a photo index; give {inner}")
+        raise UserError(f"{folder}: not an index folder: no {path.name} in it; make one with the command build_index")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         version = manifest.pop("format_version")
@@ -218,8 +224,7 @@ def read_manifest(folder: PathLike) -> Manifest:
             raise UserError(f"{folder}: an index of format {version}, this program reads {FORMAT_VERSION}; {_AGAIN}")
         return Manifest(**{**manifest, "provenance": Provenance.from_json(manifest["provenance"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"not an index folder ({path.name}: {error})"
-        raise UserError(f"{folder}: {reason}; make one with the command build_index") from error
+        raise UserError(f"{folder}: not an index folder: its {path.name} is damaged; {_AGAIN}") from error
 
 
 def save_index(folder: Path, index: DescriptorIndex) -> None:
@@ -253,7 +258,9 @@ def load_index(folder: PathLike) -> DescriptorIndex:
             sources=FeatureSources(folder, json.loads((folder / SOURCES_FILE).read_text(encoding="utf-8"))),
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: damaged index ({str(error).splitlines()[0]}); {_AGAIN}") from error
+        missing = [name for name in _FILES if not (folder / name).is_file()]
+        fact = f"no {missing[0]} in it" if missing else "one of its files is cut short or another one"
+        raise UserError(f"{folder}: damaged index: {fact}; {_AGAIN}") from error
     counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), manifest.num_descriptors}
     images = {len(index), len(index.image_ids.starts) - 1, manifest.num_images}
     if len(counts) > 1 or len(images) > 1:

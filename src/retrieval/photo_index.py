@@ -16,12 +16,13 @@ from ..features.encoder import LoadNetwork, make_encoder
 from ..features.extraction import extract_to_file, photos_of_folder
 from ..features.feature_file import FeatureFile
 from ..features.learn_pca import learn_pca_from_photos
-from ..features.pca import carried_pca, load_pca, save_pca
+from ..features.pca import PCA_FILE, carried_pca, load_pca, pca_for, save_pca
 from ..images import load_image
 from ..records import Photo, Provenance
 from .build import add_to_index, build_index
+from .index import INDEX_FOLDER
 
-RECORD_FILE, PCA_FILE, INDEX_FOLDER = "settings.json", "pca.npz", "index"
+RECORD_FILE = "settings.json"
 FORMAT_VERSION = 2
 _PCA_PHOTOS = 300  # a PCA is fitted on; some 300,000 descriptors
 _NETWORK = ("architecture", "weights_style", "precision")  # of the encoder, keys of ModelConfig too
@@ -102,11 +103,14 @@ class PhotoIndex:
 def load_photo_index(folder: PathLike) -> PhotoIndex:
     """Open a photo index; UserError when the folder is none."""
     path = require_folder(folder, "index") / RECORD_FILE
+    if not path.is_file():
+        fact = f"not a photo index: no {path.name} in it"
+        raise UserError(f"{folder}: {fact}; make one with the command build_photo_index")
     try:
         record: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if record["format_version"] != FORMAT_VERSION:
             reason = f"format {record['format_version']}, this program reads {FORMAT_VERSION}"
-            raise UserError(f"{folder}: {reason}; make it again, `overwrite`")
+            raise UserError(f"{folder}: {reason}; make it again with the command build_photo_index, `overwrite`")
         return PhotoIndex(
             Path(folder),
             Provenance.from_json(record["provenance"]),
@@ -117,8 +121,8 @@ def load_photo_index(folder: PathLike) -> PhotoIndex:
             record.get("initial", {}),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"not a photo index ({path.name}: {error})"
-        raise UserError(f"{folder}: {reason}; make one with the command build_photo_index") from error
+        fact = f"not a photo index: its {path.name} is damaged"
+        raise UserError(f"{folder}: {fact}; make it again with the command build_photo_index, `overwrite`") from error
 
 
 def build_photo_index(
@@ -185,17 +189,13 @@ class _Steps:
         return Provenance(encoder.weights, {"pca": "", **meaning}, settings)
 
     def provide_pca(self, made: PhotoIndex, photos: Sequence[Photo]) -> None:
-        """The PCA given, else that of the checkpoint, else one fitted on the photos; it is copied into the folder."""
+        """The PCA of ``pca_for``, else one fitted on the photos; it is copied into the folder."""
         if made.pca_path.exists():
             return
-        given, dim = self.extraction.pca_path, self.extraction.pca_dim
-        pca = load_pca(given) if given else carried_pca(self.model.checkpoint_path)
-        beside = made.checkpoint_path.parent / PCA_FILE
-        if pca is None and beside.exists() and load_pca(beside).provenance.weights == made.provenance.weights:
-            pca = load_pca(beside)
-            logger.info("%s: this PCA is used", beside)
-        if pca is not None:
-            save_pca(made.pca_path, pca)
+        dim, path = self.extraction.pca_dim, self.model.checkpoint_path
+        found = pca_for(self.extraction, path, made.provenance.weights)
+        if found is not None:
+            save_pca(made.pca_path, load_pca(found) if found else carried_pca(path))
             return
         sample = photos_of_folder(made.images_path, _PCA_PHOTOS, self.run.seed)
         logger.info("fitting a PCA on %d of the %d photos", len(sample), len(photos))
@@ -243,7 +243,7 @@ def _open(wanted: PhotoIndex, overwrite: bool) -> PhotoIndex:
             raise UserError(f"{folder}: stands there and is no photo index; give another `output`")
         return Provenance() if overwrite else load_photo_index(folder).provenance
 
-    if is_made(folder, wanted.provenance, read, overwrite):
+    if is_made(folder, wanted.provenance, read, overwrite, folder=True):
         old = load_photo_index(folder)
         return dataclasses.replace(wanted, left_out=old.left_out, begun=old.begun)
     for path in folder.glob("features-*.h5.parts"):

@@ -5,6 +5,7 @@ Other programs may write one too: ``query_names``, ``index_names``, ``ranks`` an
 
 import json
 import zipfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,10 @@ import numpy as np
 
 from ..artifacts import PathLike, atomic_path, require_file
 from ..errors import UserError
-from ..records import Provenance, Ranking
+from ..records import Matches, Provenance, Ranking
 
 _ARRAYS = ("query_names", "index_names", "ranks", "scores")
+_AGAIN = "make it again with the command perform_retrieval"
 _MATCH_TYPES = {
     "queries": np.int32,
     "photos": np.int32,
@@ -42,6 +44,13 @@ class PairMatches:
     points: np.ndarray
     correspondences: int
     verified: bool
+
+    @classmethod
+    def of(cls, matches: Matches, query: np.ndarray, photo: np.ndarray) -> "PairMatches":
+        """From matches of an index photo (A) and the query (B), with the keypoints [N, 2] of each."""
+        rows = matches.indices[matches.inliers if matches.inliers is not None else slice(0)]
+        points = np.concatenate([query[rows[:, 1]], photo[rows[:, 0]]], axis=1)
+        return cls(points, len(matches), matches.inliers is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +194,9 @@ def _open(path: PathLike) -> Iterator[np.lib.npyio.NpzFile]:
         with np.load(require_file(path, "ranks"), allow_pickle=False) as arrays:
             yield arrays
     except KeyError as error:
-        raise UserError(f"{path}: not a ranking ({error.args[0]}); it must hold {', '.join(_ARRAYS)}") from error
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        fix = "make it again with the command perform_retrieval"
-        raise UserError(f"{path}: not a ranking: {error}; {fix}") from error
+        lacking = str(error.args[0]).split()[0]  # NumPy's sentence begins with the name
+        raise UserError(f"{path}: not a ranking: no {lacking} in it; it must hold {', '.join(_ARRAYS)}") from error
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        is_ours = type(error) is ValueError and "pickle" not in str(error)
+        fact = str(error) if is_ours else "no .npz file of arrays, or cut short"
+        raise UserError(f"{path}: not a ranking: {fact}; {_AGAIN}") from error

@@ -1,4 +1,7 @@
-"""Rank the photos of an index for each query: search, then re-ranking of the best, shard by shard."""
+"""Rank the photos of an index for each query: search, then re-ranking of the best, shard by shard.
+
+``Search`` does so for the features of one query, ``perform_retrieval`` from files to a ranking file.
+"""
 
 import logging
 import time
@@ -95,11 +98,9 @@ class Search:
     def pair(self, query: LocalFeatures, candidates: Candidates, photo: int) -> PairMatches:
         """The matches of one of the candidates with the query, as points of both photos."""
         matches = candidates.matches(photo)
-        rows = matches.indices[matches.inliers if matches.inliers is not None else slice(0)]
         shard = self._shard_of(photo)
         theirs = self._shards[shard].keypoints(photo - int(self._starts[shard]))
-        points = np.concatenate([query.keypoints[rows[:, 1]], theirs[rows[:, 0]]], axis=1)
-        return PairMatches(points, len(matches), matches.inliers is not None)
+        return PairMatches.of(matches, query.keypoints, theirs)
 
     def _shard_of(self, photo: int) -> int:
         return int(np.searchsorted(self._starts, photo, "right")) - 1
@@ -159,9 +160,6 @@ def rank_queries(
     shape = (len(names), len(search.names))
     ranking = Ranking(names, search.names, np.reshape(ranks, shape), np.reshape(scores, shape))
     return ranking, RankedMatches.from_pairs(pairs) if keep_matches else None
-
-
-logger = logging.getLogger(__name__)
 
 
 def perform_retrieval(

@@ -175,8 +175,8 @@ def faiss_errors(index_type: str) -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).split(": ", 1)[-1].splitlines()[0]
         raise UserError(
-            f"index_type {index_type}: faiss cannot make it of these descriptors ({reason}); give another, or none for "
-            "the one chosen by size"
+            f"`index_type` {index_type}: faiss cannot make it of these descriptors ({reason}); give another, or none "
+            "for the one chosen by size"
         ) from error
 
 

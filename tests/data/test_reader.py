@@ -186,6 +186,19 @@ def test_show_batch_draws_a_grid(folder, tmp_path, options):
         show_batch([f"--traindata_path={folder}", "--validation", "--step=99", f"--output_image={path}"])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--eval_photos=3"]]
+    + [
+        [option, "--validation"]
+        for option in ("--use_augmentation=false", "--min_crop_area=0.5", "--overfit_batches=1")
+    ],
+)
+def test_show_batch_refuses_what_does_nothing(folder, options):
+    with pytest.raises(UserError, match=f"{options[0].split('=')[0]} has no effect with"):
+        show_batch([f"--traindata_path={folder}", *options])
+
+
 def area_weights(old, new):
     """[new, old]: the share of each old pixel in the stretch of the line that a new pixel covers."""
     weights = np.zeros((new, old))

@@ -95,6 +95,8 @@ def test_compute_gldv2(tmp_path, capsys):
     assert said[0] == ["Public"] and ["mAP@100", "0.250000"] in said and ["queries", "2"] in said
     assert json.loads((tmp_path / "figures.json").read_text())["figures"]["Public"]["mAP@100"] == 0.25
     compute_gldv2(command)  # the same again is fine
+    with pytest.raises(UserError, match="--overwrite has no effect without --output"):
+        compute_gldv2([*command[:-2], "--overwrite"])
     (tmp_path / "p.csv").write_text("id,images\na,x\n")
     with pytest.raises(UserError, match="`overwrite`"):
         compute_gldv2(command)

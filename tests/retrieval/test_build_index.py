@@ -116,10 +116,11 @@ def test_photos_that_differ_by_extension_are_refused(tmp_path, photos):
         build_index(tmp_path / "features.h5", tmp_path / "index")
 
 
-@pytest.mark.parametrize("index_type", ["Nonsense", "IVF5000,Flat", "PQ7", "PQ64", "NSG8,Flat"])
+@pytest.mark.parametrize("index_type", ["Nonsense", "IVF0,Flat", "IVF5000,Flat", "PQ7", "PQ64", "NSG8,Flat"])
 def test_unusable_index_type_is_one_sentence(tmp_path, features, index_type, monkeypatch):
     monkeypatch.setattr(build, "_ADD_BYTES", 45 * 4 * DIMENSION)  # NSG takes one chunk only
-    with pytest.raises(UserError, match=f"index_type {index_type}: faiss cannot"):
+    fact = "0 inverted lists; give IVF1" if index_type == "IVF0,Flat" else "faiss cannot"
+    with pytest.raises(UserError, match=f"`index_type` {index_type}: {fact}"):
         build_index(features, tmp_path / "index", index_type=index_type)
     assert [path.name for path in tmp_path.iterdir()] == ["features.h5"]
 
@@ -132,7 +133,7 @@ def test_no_photos_and_no_descriptors(tmp_path):
     index = load_index(build_index(tmp_path / "blank.h5", tmp_path / "index"))
     assert len(index) == 1 and index.faiss_index.d == DIMENSION and index.keypoints.shape == (0, 2)
     assert index.descriptors(0).shape == (0, DIMENSION)
-    with pytest.raises(UserError, match="index_type IVF4,Flat"):
+    with pytest.raises(UserError, match="`index_type` IVF4,Flat"):
         build_index(tmp_path / "blank.h5", tmp_path / "other", "IVF4,Flat")
 
 
@@ -195,7 +196,10 @@ def test_damaged_index_is_one_sentence(tmp_path, features, damage):
     folder = build_index(features, tmp_path / "index")
     data = (folder / damage).read_bytes()
     (folder / damage).write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"the command build_index"):
+    with pytest.raises(UserError, match=r"damaged.*the command build_index"):
+        load_index(folder)
+    (folder / damage).unlink()
+    with pytest.raises(UserError, match=rf": no {damage} in it; make .* with the command build_index"):
         load_index(folder)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from src.artifacts import sha256_of
 from src.commands.build_photo_index import COMMAND as BUILD
 from src.commands.build_photo_index import main as build_command
+from src.commands.perform_retrieval import main as rank_command
 from src.commands.search_images import main as search_command
 from src.config import Config
 from src.errors import UserError
@@ -252,7 +253,11 @@ def test_photos_are_shrunk_unless_the_size_is_given(tmp_path, recipe_text, optio
 
 def test_wrong_input_is_one_sentence(place, fake_engine):
     build(place)
-    with pytest.raises(UserError, match="not a photo index"):
+    with pytest.raises(UserError, match=r"made: a photo index; give .*made/index$"):
+        rank_command([f"--index={place}/made", "--query_features=queries.h5"])
+    with pytest.raises(UserError, match=r"nope: no such folder \(`images_path`\)"):
+        search_command([f"--index={place}/made", f"--query={place}/photos/0.png", f"--images_path={place}/nope"])
+    with pytest.raises(UserError, match=r"not a photo index: no settings\.json in it; make one"):
         search_command([f"--index={place}/photos", f"--query={place}/photos/0.png"])
     with pytest.raises(UserError, match=r"nowhere\.jpg: no such photo"):
         search_command([f"--index={place}/made", f"--query={place}/nowhere.jpg"])

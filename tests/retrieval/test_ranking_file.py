@@ -110,13 +110,14 @@ def test_not_a_ranking(tmp_path, write):
     path = tmp_path / "ranks.npz"
     if write:
         write(path)
-    with pytest.raises(UserError, match=r"ranks\.npz"):
+    said = r"not a ranking: no \.npz file of arrays, or cut short; make it again" if write else "no such file"
+    with pytest.raises(UserError, match=rf"ranks\.npz: {said}"):
         load_ranking(path)
 
 
 def test_bad_content(tmp_path, ranking):
     np.savez(tmp_path / "lacking.npz", query_names=["q"], index_names=["a"], ranks=[[0]])
-    with pytest.raises(UserError, match="scores"):
+    with pytest.raises(UserError, match="no scores in it; it must hold query_names"):
         load_ranking(tmp_path / "lacking.npz")
     arrays = {"query_names": ["q"], "index_names": ["a", "b"], "ranks": [[1, 1]], "scores": [[1, 0]]}
     np.savez(tmp_path / "twice.npz", **arrays)
@@ -124,7 +125,7 @@ def test_bad_content(tmp_path, ranking):
         load_ranking(tmp_path / "twice.npz")
     arrays["query_names"] = np.array([{"q": 1}], dtype=object)  # would need a pickle
     np.savez(tmp_path / "object.npz", **arrays)
-    with pytest.raises(UserError, match="not a ranking"):
+    with pytest.raises(UserError, match=r"not a ranking: no \.npz file of arrays"):
         load_ranking(tmp_path / "object.npz")
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(UserError, match="not a ranking"):
