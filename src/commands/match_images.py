@@ -1,18 +1,18 @@
 """Match two photos: print the counts and draw the inliers.
 
 The photos are two paths, or two names in --images_path: --image_a and --image_b, or the lines of --list_images_path.
-Their features are extracted with --checkpoint_path, or read from --features.
+Their features are extracted with --checkpoint_path, or read from --features. The PCA is --pca_path, else the one that an
+export carries, else pca.npz beside the checkpoint if it was fitted on it, else none.
 """
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
-from ..artifacts import require_file, require_folder
+from ..artifacts import require_folder
 from ..config import Config, ExtractionConfig, MatchingConfig, keys_of
 from ..device import parse_devices
 from ..errors import UserError
@@ -57,13 +57,19 @@ COMMAND = Command(
 def _choose_photos(arguments: argparse.Namespace) -> List[Path]:
     """The two photos' paths, relative to --images_path where that is given."""
     if arguments.photos:
-        ways = [name for name in ("images_path", "list_images_path", "image_a", "features") if getattr(arguments, name)]
-        if len(arguments.photos) != 2 or ways:
-            fact = f"not together with --{ways[0]}" if ways else f"not {len(arguments.photos)}"
-            raise UserError(f"give two photos as paths, {fact}")
+        if arguments.features:
+            fact = "--features holds photos by their names in a folder"
+            raise UserError(f"{fact}: give --images_path, --image_a and --image_b instead of paths")
+        for name in ("images_path", "list_images_path", "image_a", "image_b"):
+            if getattr(arguments, name):
+                raise UserError(f"--{name} has no effect on photos given as paths: leave it out")
+        if len(arguments.photos) != 2:
+            raise UserError(f"the number of photos given as paths is {len(arguments.photos)}: give two")
         return [Path(path) for path in arguments.photos]
     if not arguments.images_path:
         raise UserError("give two photos as paths, or --images_path")
+    if arguments.list_images_path and (arguments.image_a or arguments.image_b):
+        raise UserError("--list_images_path and --image_a both choose the photos: give one of them")
     if arguments.image_a and arguments.image_b:
         return [Path(arguments.image_a), Path(arguments.image_b)]
     if arguments.image_a or arguments.image_b:
@@ -81,8 +87,10 @@ def _listed(images_path: str, list_path: str) -> List[str]:
             raise UserError(f"{images_path}: holds a single photo; two are matched")
         logger.info("no %s: matching the first two photos of %s, %s and %s", _LIST, images_path, *names)
         return names
-    path = require_file(list_path or found[0], "list_images_path")
-    names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    from ..features.extraction import read_list
+
+    path = list_path or found[0]
+    names = read_list(path)
     if len(names) != 2:
         raise UserError(f"{path}: {len(names)} lines; it must name two photos, one a line")
     return names
@@ -96,14 +104,12 @@ def _read_features(path: str, names: Sequence[Path]) -> Tuple[Any, Any]:
 
 
 def _extract_features(config: Config, paths: Sequence[Path], device_id: int) -> Tuple[Any, Any]:
-    """Both photos' features; the PCA is --pca_path, else pca.npz beside the checkpoint, else what that carries."""
+    from ..engines import weights_identity
     from ..features.encoder import load_encoder
+    from ..features.pca import pca_for
 
-    extraction, beside = config.extraction, Path(config.model.checkpoint_path).parent / "pca.npz"
-    if not extraction.pca_path and beside.is_file():
-        logger.info("PCA %s, beside the checkpoint", beside)
-        extraction = dataclasses.replace(extraction, pca_path=str(beside))
-    encoder = load_encoder(config.run, config.model, extraction, device_id)
+    found = pca_for(config.extraction, config.model.checkpoint_path, weights_identity(config.run, config.model))
+    encoder = load_encoder(config.run, config.model, config.extraction.replace(pca_path=found), device_id)
     return tuple(encoder.encode(path).local for path in paths)
 
 

@@ -220,11 +220,7 @@ def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
         UserError: the list cannot be read or is empty, or names a photo that is not in the folder.
     """
     root = require_folder(images_path, "images_path")
-    try:
-        text = require_file(list_path, "list_images_path").read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{list_path}: not a text file; list one photo a line") from error
-    names = sorted({str(PurePosixPath(line.strip())) for line in text.splitlines() if line.strip()})
+    names = sorted({str(PurePosixPath(line)) for line in read_list(list_path)})
     if not names:
         raise UserError(f"{list_path}: lists no photo; list one a line, relative to `images_path`")
     for name in names:
@@ -232,6 +228,15 @@ def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
         if not inside or not (root / name).is_file():
             raise UserError(f"{list_path}: {name} is not a photo in {images_path}; list paths relative to that folder")
     return [Photo(name, os.path.join(images_path, name)) for name in names]
+
+
+def read_list(list_path: PathLike) -> List[str]:
+    """The lines of a text file without spaces around them, empty ones left out; UserError when it cannot be read."""
+    try:
+        text = require_file(list_path, "list_images_path").read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{list_path}: not a text file; list one photo a line (`list_images_path`)") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def with_prefix(photos: Sequence[Photo], prefix: str) -> List[Photo]:

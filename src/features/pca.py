@@ -20,6 +20,7 @@ from .delf_format import parse_datum
 
 logger = logging.getLogger(__name__)
 
+PCA_FILE = "pca.npz"  # beside a checkpoint
 EPSILON = 1e-12  # of the squared norm, as tf.math.l2_normalize
 _FOLDER_FILES = ("mean", "pca_proj_mat", "pca_variances")  # .npy: model zoo; .datum: TF DELF
 _ARRAYS = ("mean", "components", "variances")
@@ -208,6 +209,35 @@ def carried_pca(checkpoint_path: PathLike) -> Optional[Pca]:
         return None if text is None else pca_from_text(text)
     except ValueError as error:
         raise UserError(f"{checkpoint_path}: its PCA is damaged ({error}); export it again") from error
+
+
+def pca_for(extraction: ExtractionConfig, checkpoint_path: PathLike, weights: str) -> Optional[str]:
+    """Which PCA a command uses where it may choose: the ``pca_path`` for its extraction.
+
+    It is the one given; else '' where the network's export carries one, which extraction finds; else ``pca.npz`` beside
+    the checkpoint, if it was fitted on this checkpoint.
+
+    Args:
+        extraction: its pca_path is used.
+        checkpoint_path: the network's file.
+        weights: SHA-256 of its weights, hex.
+
+    Returns:
+        None where there is no such PCA.
+
+    Raises:
+        UserError: no such network, a damaged export, or a file beside the checkpoint that is no PCA.
+    """
+    if extraction.pca_path or carried_pca(checkpoint_path) is not None:
+        return extraction.pca_path
+    beside = Path(checkpoint_path).parent / PCA_FILE
+    if not beside.is_file():
+        return None
+    if load_pca(beside).provenance.weights != weights:
+        logger.info("%s: left aside, as it was not fitted on this checkpoint", beside)
+        return None
+    logger.info("%s: this PCA is used", beside)
+    return str(beside)
 
 
 def fitting_pca(extraction: ExtractionConfig, checkpoint_path: PathLike, weights: str, dimension: int) -> Optional[Pca]:

@@ -186,21 +186,29 @@ def test_the_pca_is_the_one_given_then_the_one_beside_the_checkpoint(network, fo
     rows = np.linalg.qr(np.random.default_rng(0).normal(size=(1024, 4)))[0].T
     save_pca(folder / "pca.npz", Pca(np.zeros(1024), rows, np.ones(4), Provenance(sha256_of("delf.ckpt"))))
     main(["a.png", "b.png", *network, "--pca_dim=4"])
-    assert "PCA pca.npz, beside the checkpoint" in caplog.text
+    assert "pca.npz: this PCA is used" in caplog.text
     beside = capsys.readouterr().out
     (folder / "pca.npz").rename(folder / "mine.npz")
     main(["a.png", "b.png", *network, "--pca_path=mine.npz", "--pca_dim=4"])
     assert capsys.readouterr().out == beside
     main(["a.png", "b.png", *network])
-    assert capsys.readouterr().out != beside
+    without = capsys.readouterr().out
+    assert without != beside
+    save_pca(folder / "pca.npz", Pca(np.zeros(1024), rows, np.ones(4), Provenance("ab" * 32)))
+    main(["a.png", "b.png", *network])
+    assert capsys.readouterr().out == without
+    assert "pca.npz: left aside, as it was not fitted on this checkpoint" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a.png"], "give two photos as paths, not 1"),
-        (["a.png", "b.png", "--images_path=."], "not together with --images_path"),
-        (["a.png", "b.png", "--features=f.h5"], "not together with --features"),
+        (["a.png"], "the number of photos given as paths is 1: give two"),
+        (["a.png", "b.png", "--images_path=."], "--images_path has no effect on photos given as paths"),
+        (["a.png", "b.png", "--image_b=c.png"], "--image_b has no effect on photos given as paths"),
+        (["a.png", "b.png", "--features=f.h5"], "by their names in a folder: give --images_path, --image_a and"),
+        (["--images_path=.", "--image_a=a", "--image_b=b", "--list_images_path=l"], "both choose the photos"),
+        (["--images_path=.", "--list_images_path=a.png"], "a.png: not a text file; list one photo a line"),
         (["a.png", "b.png"], "give --checkpoint_path to extract the features, or --features"),
         ([], "give two photos as paths, or --images_path"),
         (["--images_path=.", "--image_a=a.png"], "--image_a and --image_b go together"),
@@ -208,6 +216,7 @@ def test_the_pca_is_the_one_given_then_the_one_beside_the_checkpoint(network, fo
          "--checkpoint_path has no effect together with --features"),
     ],
 )  # fmt: skip
-def test_refuses(folder, arguments, message):
+def test_refuses(folder, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
     with pytest.raises(UserError, match=message):
         main(arguments)
