@@ -1,13 +1,20 @@
 """Propose the attention score that keeps so many features a photo, and draw the histogram of a model's scores."""
 
 import argparse
+import sys
 from typing import Any, Optional, Sequence
 
 from ..config import Config, ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import NETWORK_KEYS, Command
+from .command_line import NETWORK_KEYS, Command, refuse_options
 
 _NOT_ALL = ("pca_path", "force_pca", "pca_dim", "use_whitening", "half", "score_threshold")
+# what extraction alone uses, and how the network is run; which network it is matters to --save too
+_EXTRACTION_KEYS = (
+    *keys_of(ExtractionConfig, but=(*_NOT_ALL, "max_feature_num")), "num_workers", "engine", "precision",
+    "device_target",
+)  # fmt: skip
+_IDENTITY_KEYS = tuple(name for name in NETWORK_KEYS if name not in (*_EXTRACTION_KEYS, "seed"))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +71,7 @@ def _save(config: Config, arguments: argparse.Namespace, sample: Any, threshold:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse, sample, draw, print and save."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     config, arguments = COMMAND.parse(argv)
     if bool(arguments.features) == bool(arguments.images_path):
         raise UserError("give one of --features, a feature file, and --images_path, a folder of photos")
@@ -71,6 +79,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         raise UserError("--num_images is 0 or more, --features_per_photo above 0 and at most --max_feature_num")
     if arguments.save and not config.model.checkpoint_path:
         raise UserError("--save needs the checkpoint that the threshold is for: give --checkpoint_path")
+    if arguments.features:
+        refuse_options(argv, _EXTRACTION_KEYS, "has no effect together with --features: leave it out")
+    if not arguments.save:
+        refuse_options(argv, ("overwrite",), "has no effect without --save: leave it out")
+        if arguments.features:
+            refuse_options(argv, _IDENTITY_KEYS, "has no effect together with --features, without --save: leave it out")
     from ..features.drawing import draw_scores
 
     sample = _sample(config, arguments)

@@ -35,6 +35,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse and fit."""
     argv = list(sys.argv[1:] if argv is None else argv)
     config, arguments = COMMAND.parse(argv)
+    if arguments.dim is not None:
+        refuse_options(argv, ("pca_dim",), "and --dim both say how many dimensions to keep: give one of them")
     dim = config.extraction.pca_dim if arguments.dim is None else arguments.dim
     if dim < 1:
         raise UserError(f"--dim is {dim}; it must be above 0")

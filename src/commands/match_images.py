@@ -1,8 +1,8 @@
 """Match two photos: print the counts and draw the inliers.
 
 The photos are two paths, or two names in --images_path: --image_a and --image_b, or the lines of --list_images_path.
-Their features are extracted with --checkpoint_path, or read from --features. The PCA is --pca_path, else the one that an
-export carries, else pca.npz beside the checkpoint if it was fitted on it, else none.
+Their features are extracted with --checkpoint_path, or read from --features. The PCA is --pca_path, else the one that
+an export carries, else pca.npz beside the checkpoint if it was fitted on it, else none.
 """
 
 import argparse

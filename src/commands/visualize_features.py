@@ -1,11 +1,14 @@
 """Draw the keypoints and the attention of photos, one PNG each."""
 
 import argparse
+import sys
 from typing import Optional, Sequence
 
 from ..config import ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import NETWORK_KEYS, Command
+from .command_line import NETWORK_KEYS, Command, refuse_options
+
+_EXTRACTION_KEYS = (*(name for name in NETWORK_KEYS if name != "seed"), *keys_of(ExtractionConfig, but=("half",)))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +21,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     __doc__, "--images_path photos --checkpoint_path net.ckpt --output pictures --num_images 20",
-    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, but=("half",))),
+    keys=(*_EXTRACTION_KEYS, "seed"),
     shown=(
         "images_path", "features", "output", "num_images", "num_shown", "checkpoint_path", "pca_path", "image_scales",
         "max_image_size", "max_feature_num",
@@ -29,9 +32,13 @@ COMMAND = Command(
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse and draw."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     config, arguments = COMMAND.parse(argv)
     if not (arguments.features or config.model.checkpoint_path):
         raise UserError("give --checkpoint_path to extract the features, or --features to draw those of a file")
+    if not config.model.checkpoint_path:
+        why = "has no effect together with --features, without --checkpoint_path: leave it out"
+        refuse_options(argv, _EXTRACTION_KEYS, why)
     if arguments.num_images < 0 or arguments.num_shown < 0:
         raise UserError("--num_images and --num_shown are 0 or more")
     from ..features.visualize import visualize

@@ -16,8 +16,6 @@ from ..protobuf import message_classes, parse
 from ..records import LocalFeatures
 
 SUFFIX = ".delf"
-_FLOATS = (np.float16, np.float32, np.float64)
-_UNSIGNED = (np.uint8, np.uint16, np.uint32, np.uint64)
 _NUMBERS = ("x", "y", "scale", "orientation", "strength")
 _MESSAGES = message_classes(
     "delf",
@@ -53,17 +51,6 @@ class DelfArrays(NamedTuple):
     orientations: np.ndarray
 
 
-def serialise_datum(array: np.ndarray) -> bytes:
-    """A `.datum` file: an array of floats (stored as float32) or unsigned integers (stored as uint32), any shape.
-
-    Raises:
-        ValueError: another type, or an integer that uint32 does not hold.
-    """
-    datum = _MESSAGES["Datum"]()
-    _fill_datum(datum, np.asarray(array))
-    return datum.SerializeToString()
-
-
 def parse_datum(data: bytes) -> np.ndarray:
     """The array of a Datum: float32, or uint32; ValueError when ``data`` is none."""
     return _array_of(parse(_MESSAGES["Datum"], data))
@@ -86,7 +73,9 @@ def serialise_delf(
     message = _MESSAGES["Features"]()
     for row, numbers in zip(rows, np.stack([x, y, scales, orientations, attention], axis=1).tolist()):
         feature = message.feature.add(**dict(zip(_NUMBERS, numbers)))
-        _fill_datum(feature.descriptor, row)
+        feature.descriptor.shape.dim.extend(row.shape)
+        feature.descriptor.float_list.SetInParent()  # written even when it has no numbers
+        feature.descriptor.float_list.value.extend(row.tolist())
     return message.SerializeToString()
 
 
@@ -132,21 +121,6 @@ def read_delf(path: PathLike, image_size: Tuple[int, int]) -> LocalFeatures:
         )
     except ValueError as error:
         raise UserError(f"{path}: its features cannot be used ({error}); extract them again") from error
-
-
-def _fill_datum(datum: Any, array: np.ndarray) -> None:
-    datum.shape.SetInParent()  # written even when it has no dimensions, as the list when it has no numbers
-    datum.shape.dim.extend(array.shape)
-    if array.dtype.type in _FLOATS:
-        numbers = datum.float_list
-    elif array.dtype.type in _UNSIGNED:
-        numbers = datum.uint32_list
-        if array.size and int(array.max()) > np.iinfo(np.uint32).max:
-            raise ValueError(f"{array.max()} is too large for uint32")
-    else:
-        raise ValueError(f"Unsupported array type {array.dtype}: give floats or unsigned integers")
-    numbers.SetInParent()
-    numbers.value.extend(array.reshape(-1).tolist())
 
 
 def _array_of(datum: Any) -> np.ndarray:

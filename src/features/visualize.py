@@ -3,6 +3,7 @@
 import logging
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, Mapping
 
 from tqdm import tqdm
 
@@ -47,9 +48,10 @@ def visualize(
         UserError: unusable checkpoint or feature file, or no picture at all.
     """
     photos = photos_of_folder(images_path, num_images, run.seed)
-    stride, count = architecture_of(model).receptive_field.stride, 0
+    count = 0
     with ExitStack() as stack:
         source = stack.enter_context(FeatureFile(features, "features")) if str(features) else None
+        stride = _stride(model, source.provenance.encoder if source is not None else {})
         with_network = bool(model.checkpoint_path)
         encoder = make_encoder(run, model, extraction, load_network).load() if with_network else None
         for photo in tqdm(photos, desc="draw", unit="photo", disable=None):
@@ -73,3 +75,9 @@ def visualize(
     if not count:
         raise UserError(f"{images_path}: none of its {len(photos)} photos is readable and, if given, in `features`")
     return count
+
+
+def _stride(model: ModelConfig, encoder: Mapping[str, Any]) -> int:
+    """Pixels between cells of the network that ``encoder`` of a provenance names, of ``model`` where it names none."""
+    known = {name: encoder[name] for name in ("architecture", "weights_style") if name in encoder}
+    return architecture_of(model.replace(**known)).receptive_field.stride

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from src.features.feature_file import write_group, write_provenance
+from src.protobuf import message_classes
 from src.records import LocalFeatures, Provenance
 
 ENCODER = {"name": "delf", "pca": "", "precision": "float32"}
@@ -55,6 +56,28 @@ def make_photos(folder, names, size=(64, 48)):
         pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / name)
     return folder
+
+
+_DATUM = message_classes(
+    "written",
+    {
+        "Shape": {"dim": (1, "repeated int64")},
+        "Floats": {"value": (1, "repeated float")},
+        "Integers": {"value": (1, "repeated uint32")},
+        "Datum": {"shape": (1, "Shape"), "float_list": (2, "Floats"), "uint32_list": (3, "Integers")},
+    },
+)["Datum"]
+
+
+def serialise_datum(array):
+    """The bytes of one of the reference's `.datum` files, which this project only reads: floats, or unsigned ones."""
+    datum = _DATUM()
+    numbers = datum.uint32_list if array.dtype.kind == "u" else datum.float_list
+    for part in (datum.shape, numbers):  # written even when empty
+        part.SetInParent()
+    datum.shape.dim.extend(array.shape)
+    numbers.value.extend(array.reshape(-1).tolist())
+    return datum.SerializeToString()
 
 
 def contents(path):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.features.delf_format import serialise_datum
 from src.features.pca import (
     Pca,
     PcaFit,
@@ -17,6 +16,7 @@ from src.features.pca import (
     save_pca,
 )
 from src.records import Provenance
+from tests.features.made_up import serialise_datum
 
 DATA = np.array([[1.0, 2.0, -2.0], [-5.0, 0.0, 3.0], [-1.0, 2.0, 0.0], [0.0, 4.0, -1.0]])
 MATRIX = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 1.0], [-1.0, 1.0, 3.0]])

@@ -3,6 +3,7 @@
 import dataclasses
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from matplotlib import colormaps
@@ -10,10 +11,11 @@ from matplotlib import colormaps
 from src.config import Config
 from src.errors import UserError
 from src.features.drawing import draw_features, shown_size
+from src.features.feature_file import write_provenance
 from src.features.visualize import visualize
 from src.records import LocalFeatures
 from tests.features.fake_network import load_fake_network, sections
-from tests.features.made_up import make_file, make_photos
+from tests.features.made_up import PROVENANCE, make_file, make_photos
 
 MARGIN, TOP, GAP = 22, 74, 26  # of the photo in the picture
 
@@ -98,6 +100,16 @@ def test_pictures_of_a_network_show_attention_too(tmp_path, monkeypatch):
     assert visualize(photos, tmp_path / "out", *sections(config), num_images=1) == 1
     (path,) = (tmp_path / "out").iterdir()
     assert cv2.imread(str(path)).shape[0] > 2 * 430  # two pictures of a wide photo, one above the other
+
+
+@pytest.mark.parametrize(("named", "stride"), [({"weights_style": "torchvision"}, 16), ({}, 32)])
+def test_circles_are_cells_of_the_network_of_the_feature_file(tmp_path, monkeypatch, named, stride):
+    photos, drawn = make_photos(tmp_path / "photos", ["a.jpg"]), []
+    with h5py.File(make_file(tmp_path / "f.h5", ["a.jpg"]), "r+") as file:
+        write_provenance(file, dataclasses.replace(PROVENANCE, encoder={**PROVENANCE.encoder, **named}))
+    monkeypatch.setattr("src.features.visualize.draw_features", lambda *given: drawn.append(given[-1]))
+    visualize(photos, tmp_path / "out", *sections(Config()), tmp_path / "f.h5")
+    assert drawn == [stride]
 
 
 def test_circles_are_cells_of_the_resized_photo(tmp_path):
