@@ -148,7 +148,10 @@ class ExtractionConfig(Section):
     use_square_images: bool = key(False, "stretch photos to squares of their longer side")
     resize_factor: float = key(1.0, "factor of max_image_size and min_image_size", above=0, most=1000)
     half: bool = key(False, "store descriptors and scores as float16")
-    pca_path: str = key("", "PCA file (.npz) or the model zoo's folder; '' = that of an export, else the command's own")
+    pca_path: str = key(
+        "",
+        "PCA file (.npz) or the model zoo's folder; '' = an export's own, else none or the command's choice (see its help)",
+    )
     force_pca: bool = key(False, "use a PCA that was fitted on another checkpoint")
     pca_dim: int = key(40, "descriptor dimensions kept by the PCA", above=0)
     use_whitening: bool = key(False, "divide by the square root of the PCA's variances")

@@ -5,7 +5,6 @@ else one fitted on up to 200 of the photos. Finished steps are skipped when the 
 """
 
 import argparse
-import logging
 from pathlib import Path
 from typing import List, Optional, Sequence
 
@@ -13,8 +12,6 @@ from ..artifacts import PathLike
 from ..config import Config, ExtractionConfig, MatchingConfig, RetrievalConfig, keys_of
 from ..evaluation.protocols import PROTOCOLS
 from .command_line import NETWORK_KEYS, Command, refuse_unused_tests
-
-logger = logging.getLogger(__name__)
 
 PCA_PHOTOS = 200
 

@@ -1,6 +1,7 @@
 """Fitting a PCA straight from photos, and which PCA an extraction accepts."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from src.config import Config
 from src.errors import UserError
 from src.features.extraction import extract_to_file, photos_of_folder
 from src.features.learn_pca import learn_pca, learn_pca_from_photos
-from src.features.pca import Pca, fitting_pca, load_pca, pca_as_text, require_same_weights, save_pca
+from src.features.pca import Pca, fitting_pca, load_pca, pca_as_text, pca_for, require_same_weights, save_pca
 from src.records import Provenance
 from tests.features.fake_network import load_fake_network, sections
 from tests.features.made_up import make_photos
@@ -119,10 +120,30 @@ def test_a_pca_of_unknown_origin_is_taken_with_a_warning(config, tmp_path, caplo
     assert "does not say which checkpoint" in caplog.text
 
 
+def _chosen(config, **keys):
+    return pca_for(config.replace(**keys).extraction, config.model.checkpoint_path, CHECKPOINT)
+
+
+def test_the_pca_beside_a_checkpoint_is_taken_if_it_was_fitted_on_it(config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    assert _chosen(config) is None and not caplog.records
+    for weights in ("cd" * 32, ""):
+        save_pca(tmp_path / "pca.npz", _pca(weights))
+        assert _chosen(config) is None
+    assert [record.message.split(": ")[1] for record in caplog.records] == [
+        "left aside, as it was not fitted on this checkpoint"
+    ] * 2
+    save_pca(tmp_path / "pca.npz", _pca(CHECKPOINT))
+    assert _chosen(config) == str(tmp_path / "pca.npz")
+    assert _chosen(config, pca_path="given.npz") == "given.npz"
+
+
 def test_a_pca_carried_by_an_export(config, monkeypatch):
     texts = {"pca": pca_as_text(_pca(CHECKPOINT))}
     monkeypatch.setattr("src.features.pca.export_texts", lambda path: texts)
     assert _fitting(config).identity == _pca().identity
+    save_pca(Path(config.model.checkpoint_path).parent / "pca.npz", _pca(CHECKPOINT))
+    assert _chosen(config) == ""  # extraction finds the carried one
     texts["pca"] = "{}"
     with pytest.raises(UserError, match="delf.ckpt: its PCA is damaged"):
         _fitting(config)
