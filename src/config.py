@@ -150,7 +150,7 @@ class ExtractionConfig(Section):
     half: bool = key(False, "store descriptors and scores as float16")
     pca_path: str = key(
         "",
-        "PCA file (.npz) or the model zoo's folder; '' = an export's own, else none or the command's choice (see its help)",
+        "PCA file (.npz) or the model zoo's folder; '' = an export's own, else none or what the command chooses",
     )
     force_pca: bool = key(False, "use a PCA that was fitted on another checkpoint")
     pca_dim: int = key(40, "descriptor dimensions kept by the PCA", above=0)
