@@ -245,10 +245,10 @@ def good(tmp_path_factory):
 def test_a_damaged_archive_is_said_to_be_damaged(tmp_path, good, kind):
     archive = tmp_path / "images_000.tar"
     archive.write_bytes(damaged(good)[kind])
-    start = time.monotonic()
+    start = time.process_time()  # of this process, however busy the machine is
     with pytest.raises(DamagedArchive, match=r"images_000.tar: damaged \(.+\)$") as caught:
         unpack([archive], tmp_path / "train", LAYOUTS["gldv2"])
-    assert time.monotonic() - start < 10 and str(caught.value).isprintable() and not (tmp_path / "train").exists()
+    assert time.process_time() - start < 10 and str(caught.value).isprintable() and not (tmp_path / "train").exists()
 
 
 def test_the_damaged_one_of_two_archives_is_named(tmp_path):
@@ -338,8 +338,10 @@ def test_killed_while_unpacking(tmp_path, kill):
     while not (hidden / "0/20").exists():
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.001)
+    process.send_signal(signal.SIGSTOP)  # it must not end before the other one begins
     assert "another process is unpacking it" in finish(start("gldv2", train, archive), 2)[1]
     process.send_signal(kill)
+    process.send_signal(signal.SIGCONT)
     if kill == signal.SIGKILL:
         finish(process, -kill)
         assert os.listdir(train) == [hidden.name]  # no photo of an archive that is half unpacked
