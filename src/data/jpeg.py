@@ -93,7 +93,7 @@ def check_jpeg(data: bytes, header: JpegHeader) -> None:
         raise UnusablePhoto("truncated")
     if end.group() != END:
         raise UnusablePhoto(f"corrupt: marker {end.group().hex()} inside the picture")
-    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS takes its place, as in src.images
+    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS takes its place, as in images.py
     try:
         with Image.open(io.BytesIO(_first_rows(data, header) if one_scan else data), formats=("JPEG",)) as image:
             image.draft("L", (1, 1))
@@ -114,11 +114,11 @@ def _kind(image: Image.Image, size: int) -> str:
 
 def _convert(path: str, data: bytes, least_side: int) -> Tuple[bytes, str]:
     """An upright RGB JPEG of another kind of photo, and the kind."""
-    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS takes its place, as in src.images
+    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS takes its place, as in images.py
     try:
         with Image.open(io.BytesIO(data), formats=OTHER_FORMATS) as image:
             _check_sides(image.width, image.height, least_side)
-            image.load()  # load_image forgives truncation, this does not
+            image.load()  # load_image takes truncated photos, this does not
             kind = _kind(image, len(data))
         buffer = io.BytesIO()
         Image.fromarray(load_image(path)).save(buffer, "JPEG", quality=CONVERSION_QUALITY)

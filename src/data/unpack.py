@@ -174,7 +174,7 @@ def _plain(name: str) -> str:
 
 
 def _fault(member: tarfile.TarInfo, layout: Layout) -> str:
-    """Why a member is refused; '' for one that is welcome."""
+    """Why a member is refused; '' for one that is unpacked."""
     if member.issym() or member.islnk():
         return "is a link"
     if member.isdev():

@@ -54,7 +54,9 @@ def export_model(
             ``TOLERANCE``, in which case nothing is written.
     """
     if output.suffix.lower() != SUFFIX_OF_FORMAT[file_format]:
-        raise UserError(f"`output` {output}: the name of a {file_format} file ends in {SUFFIX_OF_FORMAT[file_format]}")
+        raise UserError(
+            f"`output` {output}: the name of the {file_format} file ends in {SUFFIX_OF_FORMAT[file_format]}"
+        )
     if is_export(model.checkpoint_path):
         raise UserError(f"{model.checkpoint_path}: an export already; give the checkpoint it was made from")
     all_texts = {**describe_export(weights_identity(run, model), architecture_of(model)), **texts}
@@ -104,7 +106,9 @@ def _check(path: Path, model: ModelConfig, trained: BatchedNetwork) -> List[Diff
                 differences.append(Difference(engine, batch, height, width, *relative))
     for found in differences:
         if not (found.feature_map <= TOLERANCE and found.attention <= TOLERANCE):
-            raise UserError(f"{path.name} differs from the checkpoint by more than {TOLERANCE}: {found}; do not use it")
+            figures = f"{found.feature_map:.1e} and {found.attention:.1e} in {found.engine}"
+            fact = f"its export differs from the checkpoint by more than {TOLERANCE} ({figures})"
+            raise UserError(f"{model.checkpoint_path}: {fact}; use the other `format`")
     return differences
 
 

@@ -32,7 +32,7 @@ def build_onnx(weights: Mapping[str, np.ndarray], architecture: Architecture) ->
     rows, columns] and ``attention`` [batch, 1, rows, columns] after its softplus.
 
     Args:
-        weights: of ``src.model.architectures.fold``.
+        weights: of ``model.architectures.fold``.
         architecture: of the weights before they were folded.
     """
     from onnx import TensorProto, helper, numpy_helper

@@ -1,1 +1,1 @@
-"""Ground truth, protocols, metrics, result files, report."""
+"""Ground truth, protocols, metrics, result files, comparison of two."""

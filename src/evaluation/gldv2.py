@@ -17,7 +17,6 @@ from ..records import Provenance
 from ..tables import read_table
 
 COLUMNS = {"recognition": "landmarks", "retrieval": "images"}
-TASKS = tuple(COLUMNS)
 USAGES = ("Public", "Private", "Ignored")
 MAX_RETRIEVED = 100
 PR_RANKS = (1, 5, 10, 50, 100)
@@ -187,7 +186,8 @@ def evaluate_gldv2(task: str, predictions_path: PathLike, solution_path: PathLik
     known = ignored.union(*solution.values())
     unknown = sorted(set(predictions) - known)
     if unknown:
-        raise UserError(f"{predictions_path}: query {unknown[0]} is not in {solution_path} ({len(unknown)} are not)")
+        fact = f"query {unknown[0]} is not in {solution_path} ({len(unknown)} are not)"
+        raise UserError(f"{predictions_path}: {fact}; give the solution of the same photos")
     judge = _judge_recognition if task == "recognition" else _judge_retrieval
     figures = {}
     for usage, part in solution.items():
@@ -199,7 +199,7 @@ def evaluate_gldv2(task: str, predictions_path: PathLike, solution_path: PathLik
         judged = {name: None if math.isnan(value) else value for name, value in judge(chosen, part).items()}
         figures[usage] = {"queries": len(part), "predictions": len(chosen), **judged}
     if not figures:
-        raise UserError(f"{solution_path}: no query with Usage Public or Private")
+        raise UserError(f"{solution_path}: no query with Usage Public or Private; give the solution of a challenge")
     return figures
 
 

@@ -55,7 +55,8 @@ def _read_lines(file: Path) -> Sequence[str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as text ({error}); a query needs this file") from error
+        fact = "cannot be read as text" if file.is_file() else "no such file"
+        raise UserError(f"{file}: {fact}; a query needs it") from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -79,12 +80,16 @@ def _read_name_list(file: Path) -> Tuple[str, ...]:
     return tuple(bare_name(line) for line in lines)
 
 
+class _Forbidden(pickle.UnpicklingError):
+    """A pickle names what it may not."""
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Loads plain containers, numbers, text and NumPy arrays; a pickle can name nothing else, so it can run nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no ground truth needs")
+            raise _Forbidden(f"it asks for {module}.{name}, which no ground truth needs")
         return _ALLOWED[module, name]
 
 
@@ -102,7 +107,7 @@ def read_pickle(file: Path) -> GroundTruth:
     except UserError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{file}: not a ground truth (a dict of imlist, qimlist and gnd): {error!r}") from error
+        raise UserError(f"{file}: not a ground truth: {_fault(error)}; give a dict of imlist, qimlist, gnd") from error
 
 
 def read_mat(file: Path) -> GroundTruth:
@@ -134,7 +139,14 @@ def read_mat(file: Path) -> GroundTruth:
             f"{file}: a MATLAB 7.3 file; save it with MATLAB's save(..., '-v7'), or give the .pkl"
         ) from error
     except Exception as error:  # a damaged file may raise anything
-        raise UserError(f"{file}: not a ground truth in MATLAB's format: {error!r}") from error
+        raise UserError(f"{file}: not a ground truth: {_fault(error)}; give a .mat of imlist, qimlist, gnd") from error
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a file that reading answered so."""
+    if isinstance(error, KeyError):
+        return f"no {error.args[0]} in it"
+    return str(error) if isinstance(error, _Forbidden) else "damaged, or of another form"
 
 
 def _cell_names(cells: np.ndarray) -> List[str]:

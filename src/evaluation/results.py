@@ -178,9 +178,8 @@ def read_results(path: PathLike) -> Dict[str, Any]:
             for name, setting in results["metrics"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not a results.json of the command compute_map ({error!r}); judge the ranking again"
-        ) from error
+        fact = f"no {error.args[0]} in it" if isinstance(error, KeyError) else "no JSON, or of another form"
+        raise UserError(f"{path}: not a results.json: {fact}; make it with the command compute_map") from error
     return content
 
 

@@ -74,13 +74,13 @@ def _read_list(path: PathLike, names: List[str]) -> Dict[int, int]:
     try:
         lines = require_file(path, "list_path").read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file") from error
+        raise UserError(f"{path}: not a text file; give `list_path` a list of names and degrees") from error
     for line in filter(str.strip, lines):
         name, _, degrees = line.strip().rpartition(" ")
         if degrees not in _QUARTER_TURNS or not name:
             raise UserError(f"{path}: {line.strip()!r}: expected a photo's name and 90, 180 or 270")
         number = table.find(name.strip())
         if number is None:
-            raise UserError(f"{path}: {name.strip()} is not a photo of the folder")
+            raise UserError(f"{path}: {name.strip()} is not a photo of `images_path`; leave it out")
         turns[number] = _QUARTER_TURNS[degrees]
     return turns

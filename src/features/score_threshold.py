@@ -1,6 +1,6 @@
 """The attention score below which a model's features are left out: proposed from a sample, saved beside its checkpoint.
 
-The scale of the scores is a property of a trained model, so a threshold never travels from one checkpoint to another.
+The scale of the scores is a property of a trained model, so each checkpoint needs a threshold of its own.
 """
 
 from dataclasses import dataclass

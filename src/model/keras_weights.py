@@ -51,7 +51,7 @@ def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
     except (OSError, RuntimeError) as error:  # RuntimeError: damaged past its header
-        raise UserError(f"{path}: not a readable .h5 file ({error}); download it again") from error
+        raise UserError(f"{path}: not a readable .h5 file, or cut short; download it again") from error
     if "backbone.conv1.weight" in tensors:
         _convert_stem(tensors)
     return tensors

@@ -91,7 +91,9 @@ def _read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
     try:
         stored = ms.load_checkpoint(str(path))
     except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: neither a MindSpore checkpoint, nor a Keras .h5 file, nor safetensors") from error
+        raise UserError(
+            f"{path}: neither a MindSpore checkpoint, nor a Keras .h5 file, nor safetensors, or damaged; give one whole"
+        ) from error
     return {name: parameter.asnumpy() for name, parameter in stored.items()}
 
 
@@ -107,7 +109,9 @@ def _read_safetensors(path: Path) -> Dict[str, np.ndarray]:
     try:
         return load_file(str(path))
     except (SafetensorError, TypeError, AttributeError, KeyError) as error:  # the last three: types NumPy lacks
-        raise UserError(f"{path}: cannot be read ({error}); give an undamaged file of float32 or float16") from error
+        raise UserError(
+            f"{path}: cannot be read, damaged or of other numbers; give a whole file of float32 or float16"
+        ) from error
 
 
 def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_stem: bool = True) -> None:
@@ -142,7 +146,7 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_st
             raise UserError(f"{path}: holds no {part}; {_advice(part)}")
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} parameters are missing, {missing[0]} first; was it made by this project?"
+            f"{path}: {len(missing)} parameters are missing, {missing[0]} first; give a checkpoint of the command train"
         )
     _set(wanted, stored, wanted, path)
     logger.info("loaded %d tensors of %s from %s", len(wanted), " and ".join(parts), path.name)
@@ -175,9 +179,11 @@ def _set(
 ) -> None:
     """Set the parameters of these names, or, when a shape differs, none and raise a UserError."""
     for name in names:
-        if tuple(parameters[name].shape) != stored[name].shape:
-            shape = tuple(parameters[name].shape)
-            raise UserError(f"{path}: {name} is {stored[name].shape}, this network's is {shape}")
+        needed, found = tuple(parameters[name].shape), stored[name].shape
+        if needed != found:
+            shapes = [" x ".join(map(str, shape)) or "one number" for shape in (found, needed)]
+            fact = f"{name} is {shapes[0]}, this network's is {shapes[1]}"
+            raise UserError(f"{path}: {fact}; give a file of the same network")
     for name in names:
         parameters[name].set_data(Tensor(stored[name].astype(np.float32)))
 

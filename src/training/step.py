@@ -132,7 +132,7 @@ def save_state(step_cell: TrainStep, steps_done: int, path: PathLike) -> None:
     """Write the state after ``steps_done`` steps atomically, as a file that ``mindspore.load_checkpoint`` reads.
 
     The weights, the moving statistics, the momentum and the optimizer's step are parameters of the cell. The data
-    position and all random numbers follow from the number of steps (see ``src.data.reader.TrainingStream``); the
+    position and all random numbers follow from the number of steps (see ``data.reader.TrainingStream``); the
     network draws none.
     """
     save_weights(step_cell, path, {"steps_done": steps_done})

@@ -60,8 +60,8 @@ def test_pickle_cannot_run_code(tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        ([1, 2], "not a ground truth"),
-        ({"imlist": []}, "not a ground truth.*qimlist"),
+        ([1, 2], "not a ground truth: damaged, or of another form; give a dict of imlist, qimlist, gnd$"),
+        ({"imlist": []}, "not a ground truth: no qimlist in it; give"),
         ({"imlist": ["a"], "qimlist": ["q", "r"], "gnd": [{}]}, "names 2 queries but gnd describes 1"),
         ({"imlist": ["a"], "qimlist": ["q"], "gnd": [{"easy": [0], "junk": []}]}, "q has no 'hard' list"),
         ({"imlist": ["a"], "qimlist": ["q"], "gnd": [{"ok": [0]}]}, "q has no 'junk' list"),
