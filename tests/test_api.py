@@ -90,7 +90,10 @@ def test_unknown_keywords_are_type_errors_that_name_the_nearest(folder):
 def test_wrong_values_and_files_are_one_sentence(folder):
     for call, said in (
         (lambda: delf.load_encoder(folder / "none.ckpt"), "none.ckpt: no such file"),
-        (lambda: delf.load_encoder(folder / "net.ckpt", max_feature_num=0), "`max_feature_num` is 0; it must be above 0"),
+        (
+            lambda: delf.load_encoder(folder / "net.ckpt", max_feature_num=0),
+            "`max_feature_num` is 0; it must be above 0",
+        ),
         (lambda: delf.load_encoder(folder / "a.jpg"), "a.jpg: "),
         (lambda: delf.open_index(folder / "photos"), "not a photo index"),
         (lambda: delf.evaluate(folder / "a.jpg", folder / "gt_files"), "a.jpg: not a ranking"),
