@@ -118,7 +118,7 @@ class TrainingConfig(Section):
     resume: bool = key(True, "go on where a stopped run of the same settings was; false = from step 0")
     eval_steps: int = key(5000, "steps between two validations", above=0)
     eval_photos: int = key(5000, "validation photos looked at each time, at most; 0 = no validation", least=0)
-    tensorboard: bool = key(False, "write TensorBoard events too (requirements-extras.txt)")
+    tensorboard: bool = key(False, "write TensorBoard events too (needs tensorboardX)")
     amp_level: str = key("O0", "precision: float32, or float16 convolutions (Ascend, GPU)", choices=("O0", "O2"))
     overfit_batches: int = key(0, "learn these first batches over and over, a sanity check; 0 = off", least=0)
     batch_size: int = key(32, "photos a step on each device", above=0)

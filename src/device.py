@@ -10,7 +10,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from .errors import UserError
+from .errors import UserError, install_command
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def _version(package: str) -> Tuple[int, ...]:
     try:
         text = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError as error:
-        raise UserError(f"{package} is not installed: run 'pip install -r requirements.txt'") from error
+        raise UserError(f"{package} is not installed: run {install_command()}") from error
     return tuple(int(part) for part in text.split(".")[:2])
 
 
@@ -46,9 +46,7 @@ def check_versions() -> None:
     if _version("numpy") >= (2, 0):
         raise UserError("NumPy 2 breaks MindSpore's tensor arithmetic: run 'pip install \"numpy<2\"'")
     if not (2, 7) <= _version("mindspore") <= (2, 10):
-        raise UserError(
-            "this MindSpore is not supported: run 'pip install -r requirements.txt' (2.8 is the tested one)"
-        )
+        raise UserError(f"this MindSpore is not supported: run {install_command()} (2.8 is the tested one)")
 
 
 def choose_target(requested: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src import device
+from src import device, errors
 from src.errors import UserError
 
 
@@ -58,3 +58,11 @@ def test_each_digit_or_number_between_commas_is_a_device_id(text, ids):
 def test_what_is_no_device_id_is_refused(text):
     with pytest.raises(UserError, match="`devices` is .*; give digits such as 0, 01 or 03"):
         device.parse_devices(text)
+
+
+def test_the_command_to_install_is_that_of_a_checkout_or_of_a_package(monkeypatch, tmp_path):
+    assert errors.install_command() == "pip install -r requirements.txt"
+    assert errors.install_command("engines") == "pip install -r requirements-engines.txt"
+    monkeypatch.setattr(errors, "_ROOT", tmp_path)
+    assert errors.install_command() == "pip install delf-mindspore"
+    assert errors.install_command("engines") == "pip install 'delf-mindspore[engines]'"

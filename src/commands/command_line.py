@@ -10,7 +10,7 @@ from typing import Any, Callable, List, Mapping, NoReturn, Optional, Sequence, T
 
 from ..config import KEYS, Config, definition_of, load_yaml, nearest
 from ..device import prepare_process
-from ..errors import Interrupted, UserError
+from ..errors import Interrupted, UserError, install_command
 
 # What the network of an extraction follows from; the last five matter for ImageNet weights (.h5), whose attention is
 # untrained
@@ -18,6 +18,7 @@ NETWORK_KEYS = (
     "checkpoint_path", "architecture", "weights_style", "engine", "precision", "device_target", "load_stem",
     "kernel_init", "kernel_init_gain", "attention_init", "seed",
 )  # fmt: skip
+PCA_KEYS = ("pca_path", "force_pca", "pca_dim", "use_whitening")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -167,7 +168,7 @@ def run_command(main: Callable[[], Any]) -> NoReturn:
     except ModuleNotFoundError as error:
         if (error.name or "src").split(".")[0] in ("src", __package__.split(".")[0]):
             raise
-        print(f"error: {error.name} is not installed: run 'pip install -r requirements.txt'", file=sys.stderr)
+        print(f"error: {error.name} is not installed: run {install_command()}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a full disk, a folder without rights, a name too long
         where = f"{error.filename}: " if error.filename else ""

@@ -6,10 +6,9 @@ from typing import Optional, Sequence
 
 from ..config import ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import NETWORK_KEYS, Command, refuse_options
+from .command_line import NETWORK_KEYS, PCA_KEYS, Command, refuse_options
 
-_PCA_AND_FILE = ("pca_path", "force_pca", "pca_dim", "use_whitening", "half")
-_EXTRACTION_KEYS = (*NETWORK_KEYS, "num_workers", *keys_of(ExtractionConfig, but=_PCA_AND_FILE))
+_EXTRACTION_KEYS = (*NETWORK_KEYS, "num_workers", *keys_of(ExtractionConfig, but=(*PCA_KEYS, "half")))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,12 @@ from typing import Optional, Sequence
 
 from ..config import ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import NETWORK_KEYS, Command, refuse_options
+from .command_line import NETWORK_KEYS, PCA_KEYS, Command, refuse_options
 
-_EXTRACTION_KEYS = (*(name for name in NETWORK_KEYS if name != "seed"), *keys_of(ExtractionConfig, but=("half",)))
+_SELECTION_KEYS = ("max_feature_num", "score_threshold", "iou_threshold")
+_EXTRACTION_KEYS = (
+    *(name for name in NETWORK_KEYS if name != "seed"), *keys_of(ExtractionConfig, but=(*PCA_KEYS, "half")),
+)  # fmt: skip
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +26,7 @@ COMMAND = Command(
     __doc__, "--images_path photos --checkpoint_path net.ckpt --output pictures --num_images 20",
     keys=(*_EXTRACTION_KEYS, "seed"),
     shown=(
-        "images_path", "features", "output", "num_images", "num_shown", "checkpoint_path", "pca_path", "image_scales",
+        "images_path", "features", "output", "num_images", "num_shown", "checkpoint_path", "image_scales",
         "max_image_size", "max_feature_num",
     ),
     add_arguments=_arguments,
@@ -39,6 +42,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if not config.model.checkpoint_path:
         why = "has no effect together with --features, without --checkpoint_path: leave it out"
         refuse_options(argv, _EXTRACTION_KEYS, why)
+    if arguments.features:
+        refuse_options(argv, _SELECTION_KEYS, "has no effect together with --features: leave it out")
     if arguments.num_images < 0 or arguments.num_shown < 0:
         raise UserError("--num_images and --num_shown are 0 or more")
     from ..features.visualize import visualize

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..artifacts import require_file
 from ..config import ModelConfig, RunConfig
-from ..errors import UserError
+from ..errors import UserError, install_command
 from .identity import export_texts, is_export
 from .network import BatchedNetwork, Network
 from .onnx_graph import cached_onnx
@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 NAMES = {"mindspore": "MindSpore", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 CPU_ENGINES = ("openvino", "onnxruntime", "mindspore")  # fastest first
 _READERS: Dict[str, Tuple[str, ...]] = {".onnx": ("openvino", "onnxruntime"), ".mindir": ("mindspore",)}
-_INSTALL = {"mindspore": "pip install -r requirements.txt"}
-_INSTALL_EXTRAS = "pip install -r requirements-engines.txt"
 
 
 def resolve_engine(run: RunConfig, model: ModelConfig) -> ModelConfig:
@@ -40,7 +38,7 @@ def resolve_engine(run: RunConfig, model: ModelConfig) -> ModelConfig:
         _require_able(run, model, (able or _READERS[_suffix(model)])[0])
     engine = installed[0]
     left = [NAMES[name] for name in able[: able.index(engine)]]
-    faster = f"; {' and '.join(left)} would be faster: {_INSTALL_EXTRAS}" if left else ""
+    faster = f"; {' and '.join(left)} would be faster: {install_command('engines')}" if left else ""
     logger.info("engine %s, %s, on %s%s", NAMES[engine], model.precision, device, faster)
     return model.replace(engine=engine)
 
@@ -145,7 +143,7 @@ def _require_able(run: RunConfig, model: ModelConfig, engine: str) -> None:
     if model.precision not in _precisions(engine, _device(run, model), model):
         raise UserError(
             f"{NAMES[engine]} runs {Path(model.checkpoint_path).name} in float32 only here; use `precision` float32, "
-            f"or a .ckpt or .onnx file with `engine` openvino ({_INSTALL_EXTRAS})"
+            f"or a .ckpt or .onnx file with `engine` openvino ({install_command('engines')})"
         )
     if engine != "mindspore" and run.device_target not in ("auto", "CPU"):
         raise UserError(f"`engine` {engine} runs on a CPU; `device_target` {run.device_target} needs mindspore")
@@ -154,7 +152,8 @@ def _require_able(run: RunConfig, model: ModelConfig, engine: str) -> None:
 
 
 def _not_installed(engine: str, wish: str) -> str:
-    return f"{wish} needs {NAMES[engine]}, which is not installed: run '{_INSTALL.get(engine, _INSTALL_EXTRAS)}'"
+    command = install_command("" if engine == "mindspore" else "engines")
+    return f"{wish} needs {NAMES[engine]}, which is not installed: run {command}"
 
 
 def of_one_image(network: BatchedNetwork) -> Network:

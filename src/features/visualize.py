@@ -62,13 +62,11 @@ def visualize(
             except UserError as error:
                 logger.warning("left out: %s", error)
                 continue
-            found, attention = None, None
+            found, attention = (None if source is None else source.read(photo.name)), None
             if encoder is not None:
                 inferred = encoder.infer(encoder.prepare(loaded))
-                found = encoder.select(inferred).local
+                found = encoder.select(inferred).local if source is None else found
                 attention = encoder.attention_map(inferred, shown_size(loaded.pixels))
-            if source is not None:
-                found = source.read(photo.name)
             path = Path(output) / f"{photo.name}.png"
             draw_features(loaded.pixels, found, attention, photo.name, path, num_shown, stride)
             count += 1

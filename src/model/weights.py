@@ -13,7 +13,7 @@ from mindspore import Parameter, Tensor, nn
 
 from ..artifacts import PathLike, atomic_path, is_hdf5, is_made, require_file
 from ..config import ModelConfig
-from ..errors import UserError
+from ..errors import UserError, install_command
 from ..records import Provenance
 from .architectures import Architecture, all_architectures
 from .keras_weights import read_keras_weights
@@ -103,8 +103,7 @@ def _read_safetensors(path: Path) -> Dict[str, np.ndarray]:
         from safetensors.numpy import load_file
     except ImportError as error:
         raise UserError(
-            f"{path}: safetensors files need a library that is not installed: "
-            "run 'pip install -r requirements-extras.txt'"
+            f"{path}: safetensors files need a library that is not installed: run {install_command('extras')}"
         ) from error
     try:
         return load_file(str(path))

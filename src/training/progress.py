@@ -11,7 +11,7 @@ import numpy as np
 
 from ..artifacts import PathLike, atomic_path
 from ..data.reader import Batch
-from ..errors import UserError
+from ..errors import UserError, install_command
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def open_events(folder: PathLike, purge_step: int = 0) -> Events:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise UserError(
-            "TensorBoard events need tensorboardX, which is not installed: run 'pip install -r requirements-extras.txt'"
+            f"TensorBoard events need tensorboardX, which is not installed: run {install_command('extras')}"
         ) from error
     first_step = purge_step + 1 if purge_step else 0
     # The suffix keeps two files of the same second apart, as tensorboardX names them by the second.

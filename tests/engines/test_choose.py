@@ -61,7 +61,7 @@ def test_auto_says_what_it_took_and_what_would_be_faster(installed, caplog):
 @pytest.mark.parametrize(
     "packages,keys,sentence",
     [
-        (("mindspore",), {"engine": "openvino"}, f"OpenVINO, which is not installed: run '{INSTALL}'"),
+        (("mindspore",), {"engine": "openvino"}, f"OpenVINO, which is not installed: run {INSTALL}"),
         (("mindspore", "onnxruntime"), {"engine": "onnxruntime"}, INSTALL),
         (("mindspore",), {"precision": "bfloat16"}, INSTALL),
         (("mindspore",), {"checkpoint_path": "a.onnx"}, INSTALL),

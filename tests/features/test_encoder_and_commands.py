@@ -46,5 +46,5 @@ def test_a_program_gets_what_the_command_gives(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("(160, 120) 20\n") and done.stdout.endswith("(20, 8)\n")
-    run("tools/visualize_features.py", *common, *options, "--num_images", 1, "--output", "pictures", cwd=tmp_path)
+    run("tools/visualize_features.py", *common, *options[-2:], "--num_images", 1, "--output", "pictures", cwd=tmp_path)
     assert len(list((tmp_path / "pictures").iterdir())) == 1

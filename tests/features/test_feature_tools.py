@@ -55,9 +55,15 @@ def _run(tool, *arguments, status=0):
         ),
         (
             "visualize_features",
-            ["--images_path", "none", "--features", "a.h5", "--pca_dim", "9"],
-            "--pca_dim has no effect together with --features, without --checkpoint_path",
+            ["--images_path", "none", "--features", "a.h5", "--engine", "openvino"],
+            "--engine has no effect together with --features, without --checkpoint_path",
         ),
+        (
+            "visualize_features",
+            ["--images_path", "none", "--features", "a.h5", "--checkpoint_path", "b", "--max_feature_num", "9"],
+            "--max_feature_num has no effect together with --features",
+        ),
+        ("visualize_features", ["--images_path", "none", "--pca_dim", "9"], "--pca_dim has no effect on"),
         ("visualize_features", ["--images_path", "none"], "give --checkpoint_path to extract"),
         ("visualize_features", ["--images_path", "none", "--features", "a.h5"], "none: no such folder"),
     ],

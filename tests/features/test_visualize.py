@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from src.config import Config
 from src.errors import UserError
 from src.features.drawing import draw_features, shown_size
-from src.features.feature_file import write_provenance
+from src.features.feature_file import FeatureFile, write_provenance
 from src.features.visualize import visualize
 from src.records import LocalFeatures
 from tests.features.fake_network import load_fake_network, sections
@@ -100,6 +100,19 @@ def test_pictures_of_a_network_show_attention_too(tmp_path, monkeypatch):
     assert visualize(photos, tmp_path / "out", *sections(config), num_images=1) == 1
     (path,) = (tmp_path / "out").iterdir()
     assert cv2.imread(str(path)).shape[0] > 2 * 430  # two pictures of a wide photo, one above the other
+
+
+def test_keypoints_of_a_file_on_the_attention_of_a_network(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.features.visualize.load_network", load_fake_network)
+    photos, drawn = make_photos(tmp_path / "photos", ["a.jpg"], (200, 100)), []
+    (tmp_path / "delf.ckpt").write_bytes(b"weights")
+    features = make_file(tmp_path / "f.h5", ["a.jpg"])
+    monkeypatch.setattr("src.features.visualize.draw_features", lambda *given: drawn.append(given))
+    visualize(photos, tmp_path / "out", *sections(Config(checkpoint_path=str(tmp_path / "delf.ckpt"))), features)
+    ((_, found, attention, *_),) = drawn
+    with FeatureFile(features) as file:
+        assert np.array_equal(found.keypoints, file.read("a.jpg").keypoints)
+    assert attention.max() > 0
 
 
 @pytest.mark.parametrize(("named", "stride"), [({"weights_style": "torchvision"}, 16), ({}, 32)])
