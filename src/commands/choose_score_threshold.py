@@ -6,9 +6,9 @@ from typing import Any, Optional, Sequence
 
 from ..config import Config, ExtractionConfig, keys_of
 from ..errors import UserError
-from .command_line import NETWORK_KEYS, Command, refuse_options
+from .command_line import NETWORK_KEYS, PCA_KEYS, Command, refuse_options
 
-_NOT_ALL = ("pca_path", "force_pca", "pca_dim", "use_whitening", "half", "score_threshold")
+_NOT_ALL = (*PCA_KEYS, "half", "score_threshold")
 # what extraction alone uses, and how the network is run; which network it is matters to --save too
 _EXTRACTION_KEYS = (
     *keys_of(ExtractionConfig, but=(*_NOT_ALL, "max_feature_num")), "num_workers", "engine", "precision",

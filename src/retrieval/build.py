@@ -22,7 +22,7 @@ from .index import (
     read_manifest,
     save_index,
 )
-from .verbs import Searcher
+from .interfaces import Searcher
 from .votes import VoteSearcher, default_nprobe, faiss_errors, graph_of
 
 _ADD_BYTES = 2**26  # of descriptors added at a time

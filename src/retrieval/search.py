@@ -19,9 +19,9 @@ from ..errors import UserError
 from ..features.feature_file import FeatureFile
 from ..records import Candidates, LocalFeatures, Matches, Provenance, Ranking
 from .index import DescriptorIndex, Manifest, load_index, order_of, read_manifest
+from .interfaces import Executor, Reranker, Searcher, Shard
 from .ranking_file import PairMatches, RankedMatches, load_ranking, require_ranking_name, save_ranking
 from .ransac import Ransac
-from .verbs import Executor, Reranker, Searcher, Shard
 from .votes import VoteSearcher, search_pool
 
 _SETTINGS = ("num_neighbors", "search_distance", "nprobe", "num_rerank", "correspondences", "keep_matches")

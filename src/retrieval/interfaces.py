@@ -1,4 +1,4 @@
-"""The verbs of retrieval: a new way to search or re-rank is a new class with these methods, and no caller changes."""
+"""The interfaces of retrieval: another way to search or re-rank is a class with these methods; no caller changes."""
 
 from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
 
