@@ -1,6 +1,9 @@
 """The exceptions that a person sees as a sentence instead of a traceback."""
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator, Union
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -15,6 +18,38 @@ class Interrupted(Exception):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters, and what is no valid Unicode, as escapes; names from outside hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+@contextmanager
+def reading(path: Union[str, Path], fix: str = "give a whole file") -> Iterator[None]:
+    """Around the reading of bytes from outside: whatever it raises becomes one sentence about ``path``.
+
+    Libraries answer damaged files with any exception. A UserError passes as it is.
+
+    Args:
+        path: the file, for the message.
+        fix: what to do about a damaged file.
+
+    Raises:
+        UserError: '<path>: damaged (<what>); <fix>', or '<path>: <what the system says>' when the bytes could not be
+            reached (no rights, another program has locked it), which is no damage.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"{path}: {os.strerror(error.errno)}") from error
+        what = " ".join(str(error).split()) or type(error).__name__
+        what = f"no {error.args[0]} in it" if isinstance(error, KeyError) and error.args else what
+        what = what if len(what) <= 200 else what[:200] + " ..."
+        raise UserError(f"{path}: damaged ({what}); {fix}") from error
 
 
 def install_command(extra: str = "") -> str:

@@ -12,10 +12,10 @@ from PIL import Image, ImageFile
 
 from .artifacts import PathLike, require_folder
 from .errors import UserError
+from .names import PHOTO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB as RGB
 HUGE_PIXELS = 50_000_000  # above this a photo may be decoded reduced
 _ORIENTATION = 0x0112  # EXIF tag
@@ -165,7 +165,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def list_images(folder: PathLike) -> List[str]:
-    """Photos (.jpg, .jpeg, .png, .webp in any case) in ``folder`` and below, hidden ones left out.
+    """Photos, by their names (PHOTO_SUFFIXES in any case), in ``folder`` and below, hidden ones left out.
 
     Returns:
         Sorted paths relative to ``folder``, with '/' between folders.
@@ -178,10 +178,10 @@ def list_images(folder: PathLike) -> List[str]:
     for parent, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
-            if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith("."):
+            if file.lower().endswith(PHOTO_SUFFIXES) and not file.startswith("."):
                 names.append((Path(parent) / file).relative_to(root).as_posix())
     if not names:
-        raise UserError(f"{folder}: no photo in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
+        raise UserError(f"{folder}: no photo in this folder (looked for {', '.join(PHOTO_SUFFIXES)})")
     return sorted(names)
 
 

@@ -1,18 +1,35 @@
 """Image names as different files write them: with or without folder and extension."""
 
+import re
+import unicodedata
 from typing import Dict, Iterable, List, Optional
 
-from .errors import UserError
+from .errors import UserError, printable
 
-# Longer than the list of images.py: a ground truth may name files of formats that are not read here.
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# Of the formats that are read: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM. The one list: a name ends so, or is no photo's.
+PHOTO_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm",
+)  # fmt: skip
 DISTRACTORS = "distractors"
 
 
 def bare_name(name: str) -> str:
     """``name`` with '/' between folders and without the extension of an image (other dots belong to the name)."""
     name = name.replace("\\", "/")
-    return name[: name.rindex(".")] if name.lower().endswith(_SUFFIXES) else name
+    return name[: name.rindex(".")] if name.lower().endswith(PHOTO_SUFFIXES) else name
+
+
+def require_inside(name: str, source: object) -> str:
+    """``name`` as a file from outside gives it, if it stays within whatever folder it is put into.
+
+    Raises:
+        UserError: it is empty, absolute, holds a part '', '.' or '..', a backslash, a drive or a zero byte.
+    """
+    parts = name.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts) or "\\" in name or "\0" in name or re.match("[A-Za-z]:", name):
+        fix = "a photo's name is its path within a folder, such as a/b.jpg: rename it"
+        raise UserError(f"{source}: unusable name '{printable(name)}'; {fix}")
+    return name
 
 
 def is_distractor(name: str) -> bool:
@@ -26,6 +43,7 @@ class NameTable:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = [bare_name(name) for name in names]
         self._exact = {name: number for number, name in enumerate(self._names)}
+        self._composed: Optional["NameTable"] = None
         self._by_last_part: Dict[str, List[int]] = {}
         for number, name in enumerate(self._names):
             if "/" in name and not is_distractor(name):
@@ -35,12 +53,21 @@ class NameTable:
         """Position of ``name`` in the list, or None.
 
         The same path wins; otherwise one path must be the tail of the other: 'x' finds 'jpg/x', 'a/x' not 'b/x'. A
-        photo of a folder 'distractors' is found by its whole path alone: 'x' does not find 'distractors/x'.
+        photo of a folder 'distractors' is found by its whole path alone: 'x' does not find 'distractors/x'. A name
+        that is not there as it is written is sought in Unicode's composed form (NFC), as file systems differ in it.
 
         Raises:
             UserError: several names fit, such as 'a/x' and 'b/x' for 'x'.
         """
         wanted = bare_name(name)
+        found = self._find(wanted)
+        if found is None and not wanted.isascii():
+            if self._composed is None:
+                self._composed = NameTable(unicodedata.normalize("NFC", each) for each in self._names)
+            found = self._composed._find(unicodedata.normalize("NFC", wanted))
+        return found
+
+    def _find(self, wanted: str) -> Optional[int]:
         if wanted in self._exact:
             return self._exact[wanted]
         last, tail = wanted.rsplit("/", 1)[-1], "/" + wanted
@@ -53,7 +80,7 @@ class NameTable:
             fitting.append(self._exact[last])
         if len(fitting) > 1:
             raise UserError(
-                f"{name}: fits both {self._names[fitting[0]]} and {self._names[fitting[1]]}; give every image its own "
+                f"{wanted}: fits both {self._names[fitting[0]]} and {self._names[fitting[1]]}; give every image its own "
                 f"file name, name the folder in the ground truth, or put distractors into a folder {DISTRACTORS!r}"
             )
         return fitting[0] if fitting else None

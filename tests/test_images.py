@@ -178,7 +178,7 @@ def test_list_images(tmp_path):
     for name in ("b.JPG", "a.png", "sub/c.jpeg", "sub/deep/d.WebP", "notes.txt", "._a.png", ".cache/e.jpg", "a.gif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert list_images(tmp_path) == ["a.png", "b.JPG", "sub/c.jpeg", "sub/deep/d.WebP"]
+    assert list_images(tmp_path) == ["a.gif", "a.png", "b.JPG", "sub/c.jpeg", "sub/deep/d.WebP"]
     assert list_images(os.path.join(tmp_path, "sub")) == ["c.jpeg", "deep/d.WebP"]
 
 

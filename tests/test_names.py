@@ -1,7 +1,7 @@
 import pytest
 
 from src.errors import UserError
-from src.names import NameTable, bare_name
+from src.names import NameTable, bare_name, require_inside
 
 
 def test_bare_name():
@@ -33,3 +33,21 @@ def test_a_distractor_is_no_benchmark_photo():
 def test_names_as_other_programs_write_them():
     assert NameTable(["all_souls_000013.jpg"]).find("oxbuild\\all_souls_000013") == 0
     assert bare_name("x.tar") == "x.tar" and bare_name(".jpg") == "" and bare_name("a.jpg.png") == "a.jpg"
+
+
+def test_a_name_is_found_in_either_unicode_form():
+    composed, decomposed = "caf\u00e9/a.jpg", "cafe\u0301/a.jpg"
+    assert NameTable([decomposed]).find(composed) == 0 and NameTable([composed]).find(decomposed) == 0
+    assert NameTable([decomposed, composed]).find(composed) == 1  # as it is written wins
+    assert NameTable(["x/" + decomposed]).find("caf\u00e9/a") == 0
+
+
+@pytest.mark.parametrize("name", ["", "/a", "a//b", "../a", "a/..", "./a", "a\\b", "C:/a", "a\0b"])
+def test_names_that_leave_their_folder_are_refused(name):
+    with pytest.raises(UserError, match="unusable name"):
+        require_inside(name, "features.h5")
+
+
+def test_usual_names_stay():
+    for name in ("a.jpg", "a/b c.jpg", "...", "a..b", "é"):
+        assert require_inside(name, "features.h5") == name
