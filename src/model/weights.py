@@ -11,11 +11,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from ..artifacts import PathLike, atomic_path, is_hdf5, is_made, require_file
+from ..artifacts import PathLike, atomic_path, is_hdf5, is_made
 from ..config import ModelConfig
-from ..errors import UserError, install_command
+from ..errors import UserError, install_command, printable, reading
 from ..records import Provenance
 from .architectures import Architecture, all_architectures
+from .checkpoint_file import read_checkpoint, require_weights
 from .keras_weights import read_keras_weights
 from .networks import DelfNet
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 _HEADS = ("descriptor_head", "attention_head")
 _STEM = ("backbone.conv1.", "backbone.bn1.")
 _TRAINING_STATE = ("moments.", "global_step", "learning_rate")  # what a checkpoint holds for resuming
+_LARGEST = 1e9  # of a sound network's numbers; the largest, the variances of the first layer, are near 1e5
+_LARGEST_HEADER = 2**24  # bytes of a safetensors file's list of tensors, some 100 a tensor
 
 
 def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int]] = None) -> None:
@@ -36,7 +39,7 @@ def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int
     """
     parameters = [{"name": name, "data": parameter} for name, parameter in network.parameters_and_names()]
     with atomic_path(path) as temporary:
-        ms.save_checkpoint(parameters, str(temporary), append_dict=extra)
+        ms.save_checkpoint(parameters, str(temporary), append_dict=extra, crc_check=True)
         os.chmod(temporary, 0o644)  # MindSpore leaves it unreadable for others, and read-only
 
 
@@ -73,44 +76,49 @@ def read_weights(path: PathLike, load_stem: bool = True) -> Dict[str, np.ndarray
         load_stem: False leaves conv1 out of an .h5 file, as the reference does.
 
     Raises:
-        UserError: none of the three, or damaged.
+        UserError: none of the three, damaged, or with numbers that no sound network has.
     """
-    path = Path(path)
+    path = require_weights(path, "checkpoint_path")
     if is_hdf5(path):
         stored = read_keras_weights(path)
-        return {name: value for name, value in stored.items() if load_stem or not name.startswith(_STEM)}
-    with open(path, "rb") as stream:
-        start = stream.read(9)
-    # safetensors: the length of a JSON header as a little-endian 64-bit number, then the header.
-    is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
-    stored = _read_safetensors(path) if is_safetensors else _read_checkpoint(path)
-    return {name: value for name, value in stored.items() if not name.startswith(_TRAINING_STATE)}
+        stored = {name: value for name, value in stored.items() if load_stem or not name.startswith(_STEM)}
+    else:
+        with open(path, "rb") as stream:
+            start = stream.read(9)
+        # safetensors: the length of a JSON header as a little-endian 64-bit number, then the header.
+        is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+        stored = _read_safetensors(path) if is_safetensors else read_checkpoint(path)
+        stored = {name: value for name, value in stored.items() if not name.startswith(_TRAINING_STATE)}
+    for name, value in stored.items():
+        _require_sound(path, name, value)
+    return stored
 
 
-def _read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
-    try:
-        stored = ms.load_checkpoint(str(path))
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"{path}: neither a MindSpore checkpoint, nor a Keras .h5 file, nor safetensors, or damaged; give one whole"
-        ) from error
-    return {name: parameter.asnumpy() for name, parameter in stored.items()}
+def _require_sound(path: Path, name: str, value: np.ndarray) -> None:
+    """UserError for numbers that are not finite, or absurdly large, and for variances that are none."""
+    if not value.size or value.dtype.kind not in "fiu":
+        return
+    low, high = float(value.min()), float(value.max())
+    fix = "the file is damaged, or its training went wrong: give another"
+    if not (-_LARGEST < low and high < _LARGEST):  # NaN is on neither side
+        raise UserError(f"{path}: {printable(name)} holds {low if abs(low) > abs(high) else high:g}; {fix}")
+    if name.endswith("moving_variance") and low <= 0:
+        raise UserError(f"{path}: {printable(name)} holds {low:g}, and variances are above 0; {fix}")
 
 
 def _read_safetensors(path: Path) -> Dict[str, np.ndarray]:
     try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors import numpy as safetensors
     except ImportError as error:
         raise UserError(
             f"{path}: safetensors files need a library that is not installed: run {install_command('extras')}"
         ) from error
-    try:
-        return load_file(str(path))
-    except (SafetensorError, TypeError, AttributeError, KeyError) as error:  # the last three: types NumPy lacks
-        raise UserError(
-            f"{path}: cannot be read, damaged or of other numbers; give a whole file of float32 or float16"
-        ) from error
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if length > _LARGEST_HEADER:
+        raise UserError(f"{path}: damaged (a list of tensors of {length} bytes); give a whole file")
+    with reading(path, "give a whole file of float32 or float16"):
+        return safetensors.load_file(str(path))
 
 
 def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_stem: bool = True) -> None:
@@ -125,7 +133,7 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_st
     Raises:
         UserError: unreadable, of another architecture, a parameter is missing, or a shape differs.
     """
-    path = require_file(path, "checkpoint_path")
+    path = require_weights(path, "checkpoint_path")
     stored = read_weights(path, load_stem)
     _require_architecture(path, stored, network.architecture)
     is_imagenet = is_hdf5(path)
@@ -179,6 +187,8 @@ def _set(
     """Set the parameters of these names, or, when a shape differs, none and raise a UserError."""
     for name in names:
         needed, found = tuple(parameters[name].shape), stored[name].shape
+        if stored[name].dtype.kind not in "fiu":
+            raise UserError(f"{path}: {name} is of {stored[name].dtype}, no numbers; give a file of the same network")
         if needed != found:
             shapes = [" x ".join(map(str, shape)) or "one number" for shape in (found, needed)]
             fact = f"{name} is {shapes[0]}, this network's is {shapes[1]}"
@@ -216,7 +226,7 @@ def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) ->
         UserError: no such file, unreadable, of another architecture, nothing in it matches, or a shape differs;
             ``network`` is unchanged then.
     """
-    path = require_file(path, "`imagenet_checkpoint` or `checkpoint_path`")
+    path = require_weights(path, "`imagenet_checkpoint` or `checkpoint_path`")
     stored = read_weights(path, load_stem)
     _require_architecture(path, stored, network.architecture)
     wanted: Dict[str, Parameter] = dict(network.parameters_and_names())
