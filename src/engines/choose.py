@@ -7,9 +7,9 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-from ..artifacts import require_file
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError, install_command
+from ..model.checkpoint_file import require_weights
 from .identity import export_texts, is_export
 from .network import BatchedNetwork, Network
 from .onnx_graph import cached_onnx
@@ -65,21 +65,21 @@ def load_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads
 
 def load_batched_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads: int = 0) -> BatchedNetwork:
     """As ``load_network``, for batches, with the engine resolved."""
-    path = require_file(model.checkpoint_path, "checkpoint_path")
+    path = require_weights(model.checkpoint_path, "checkpoint_path")
     if is_export(path):
         _require_architecture(path, model)
     if model.engine == "mindspore":
         from .mindspore_engine import mindspore_network
 
         return mindspore_network(run, model, device_id)
-    path = path if _suffix(model) == ".onnx" else cached_onnx(run, model)
+    content = path.read_bytes() if _suffix(model) == ".onnx" else cached_onnx(run, model)
     if model.engine == "onnxruntime":
         from .onnxruntime_engine import onnxruntime_network
 
-        return onnxruntime_network(path, threads)
+        return onnxruntime_network(content, path, threads)
     from .openvino_engine import openvino_network
 
-    return openvino_network(path, model.precision, threads)
+    return openvino_network(content, path, model.precision, threads)
 
 
 def _require_architecture(path: Path, model: ModelConfig) -> None:

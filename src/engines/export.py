@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..model.architectures import architecture_of
 from ..records import Provenance
 from .choose import NAMES, installed_engines, load_batched_network, resolve_engine
-from .identity import WEIGHTS_TEXT, describe_export, encode_texts, export_texts, is_export, weights_identity
+from .identity import WEIGHTS_TEXT, describe_export, export_texts, is_export, sealed, weights_identity
 from .network import BatchedNetwork
 from .onnx_graph import build_onnx
 
@@ -68,8 +68,7 @@ def export_model(
         return _check(output, model, trained)
     with atomic_path(output) as temporary:
         _write(run, model, temporary, file_format)
-        with open(temporary, "ab") as stream:
-            stream.write(encode_texts(all_texts))
+        temporary.write_bytes(sealed(temporary.read_bytes(), all_texts))
         return _check(temporary, model, trained)
 
 

@@ -2,22 +2,26 @@
 
 ONNX and MindIR files are protobuf messages that keep texts in a repeated field of (key, value) entries (ONNX's
 `metadata_props`, MindIR's `user_info`), with the same numbers in both. Protobuf allows the fields of a message in any
-order, so entries are appended to a file. So no engine is needed to know what an export was made from.
+order, so entries are appended to a file. So no engine is needed to know what an export was made from. The last entry
+is the SHA-256 of all bytes before it: engines run damaged networks without a word, or crash.
 """
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Mapping
 
 from ..artifacts import PathLike, is_hdf5, require_file, sha256_of
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import Architecture, PerChannel
+from ..model.checkpoint_file import require_weights
 from ..protobuf import message_classes, parse
 
 EXPORT_SUFFIXES = (".onnx", ".mindir")
 WEIGHTS_TEXT = "checkpoint_sha256"
+_CHECKSUM_TEXT = "sha256"
 _MESSAGES = message_classes(
     "export",
     {
@@ -39,7 +43,7 @@ def weights_identity(run: RunConfig, model: ModelConfig) -> str:
     Raises:
         UserError: no such file, or an export that does not say what it was made from.
     """
-    path = require_file(model.checkpoint_path, "checkpoint_path")
+    path = require_weights(model.checkpoint_path, "checkpoint_path")
     if is_export(path):
         origin = export_texts(path).get(WEIGHTS_TEXT)
         if origin is None:
@@ -58,25 +62,49 @@ def is_export(path: PathLike) -> bool:
 
 
 def export_texts(path: PathLike) -> Dict[str, str]:
-    """The texts inside an export; empty for a checkpoint.
+    """The texts inside an export, without its checksum; empty for a checkpoint.
 
     Raises:
-        UserError: no such file, no export, or cut short.
+        UserError: no such file, no export, or damaged.
     """
-    path = require_file(path, "checkpoint_path")
-    if not is_export(path):
+    if not is_export(require_file(path, "checkpoint_path")):
         return {}
+    path = require_weights(path, "checkpoint_path")
+    status = path.stat()
     try:
-        message = parse(_MESSAGES["Export"], path.read_bytes())
-        texts = {entry.key: entry.value for entry in message.texts}
+        return dict(_texts_of_file(path, status.st_ino, status.st_size, status.st_mtime_ns))
     except ValueError as error:
-        raise UserError(f"{path}: not an exported network, or cut short; export it again") from error
+        raise UserError(f"{path}: not an exported network, or damaged ({error}); export it again") from error
+
+
+@lru_cache(maxsize=8)
+def _texts_of_file(path: Path, *_: int) -> Dict[str, str]:
+    """As ``texts_of``; a command asks several times for the texts of a file, whose state is the other arguments."""
+    return texts_of(path.read_bytes())
+
+
+def texts_of(content: bytes) -> Dict[str, str]:
+    """The texts in the bytes of an export, without its checksum; ValueError when they are none, or damaged."""
+    end = len(content) - len(_checksum(b""))
+    if end < 0 or content[end:] != _checksum(content[:end]):
+        raise ValueError("its checksum is missing or another")
+    message = parse(_MESSAGES["Export"], content[:end])
     if not message.HasField("graph"):
-        raise UserError(f"{path}: not an exported network: it holds none; export it again")
-    return texts
+        raise ValueError("it holds no network")
+    return {entry.key: entry.value for entry in message.texts}
 
 
-def encode_texts(texts: Dict[str, str]) -> bytes:
+def sealed(network: bytes, texts: Mapping[str, str]) -> bytes:
+    """The bytes of an export: those of a network, ``texts``, and the checksum of both."""
+    content = network + _encode_texts(texts)
+    return content + _checksum(content)
+
+
+def _checksum(content: bytes) -> bytes:
+    return _encode_texts({_CHECKSUM_TEXT: hashlib.sha256(content).hexdigest()})
+
+
+def _encode_texts(texts: Mapping[str, str]) -> bytes:
     """The bytes that add ``texts`` to an export when they are appended to it."""
     entries = [_MESSAGES["Entry"](key=key, value=text) for key, text in texts.items()]
     return _MESSAGES["Export"](texts=entries).SerializeToString()

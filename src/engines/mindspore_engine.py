@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 from ..artifacts import PathLike
 from ..config import ModelConfig, RunConfig
 from ..device import set_up_device
-from ..errors import UserError
+from ..errors import reading
 from ..model.architectures import Architecture, architecture_of, fold
 from ..model.networks import Attention, Backbone, DelfNet
 from ..model.weights import load_weights
@@ -117,10 +117,8 @@ def trained_network(run: RunConfig, model: ModelConfig) -> BatchedNetwork:
 def load_mindir(path: PathLike) -> nn.Cell:
     """The network of a MindIR file; UserError when it is none."""
     export_texts(path)
-    try:
+    with reading(path, f"export it again for MindSpore {ms.__version__}"):
         return nn.GraphCell(ms.load(str(path)))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: not a MindIR file that MindSpore {ms.__version__} reads; export it again") from error
 
 
 def on_arrays(network: nn.Cell) -> BatchedNetwork:

@@ -6,8 +6,9 @@ exports ONNX for one fixed size only.
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, List, Mapping
+from typing import Any, List, Mapping, Optional
 
 import numpy as np
 
@@ -15,13 +16,13 @@ from ..artifacts import atomic_write_bytes
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import Architecture, Convolution, Unit, architecture_of
-from .identity import describe_export, encode_texts, weights_identity
+from .identity import describe_export, sealed, texts_of, weights_identity
 
 logger = logging.getLogger(__name__)
 
 OPSET = 13  # the least with every operator as used here: old runtimes read it too
 IR_VERSION = 8
-GRAPH_VERSION = 1  # goes up with every change of what is written
+GRAPH_VERSION = 2  # goes up with every change of what is written
 KEPT = 8  # files of about 36 MB in the cache
 
 
@@ -113,21 +114,23 @@ class _Writer:
         self.add("Softplus", [x], output)
 
 
-def cached_onnx(run: RunConfig, model: ModelConfig) -> Path:
-    """The ONNX file of the checkpoint ``model.checkpoint_path`` in the user's cache folder, written where it lacks.
+def cached_onnx(run: RunConfig, model: ModelConfig) -> bytes:
+    """The ONNX file of the checkpoint ``model.checkpoint_path``, from the user's cache folder or written anew.
 
     Several processes may ask at once: each writes a whole file of its own and renames it into place. Only writing
-    needs MindSpore. The files used longest ago are deleted.
+    needs MindSpore. The files used longest ago are deleted. A damaged file is replaced, and where nothing can be kept,
+    nothing is.
 
     Raises:
         UserError: not a checkpoint with an attention.
     """
     identity, architecture = weights_identity(run, model), architecture_of(model)
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "delf"
-    path = folder / f"{identity}-{architecture.name}-{architecture.style.name}-v{GRAPH_VERSION}.onnx"
-    if path.exists():
-        os.utime(path)
-        return path
+    texts = describe_export(identity, architecture)
+    folder = _cache_folder()
+    path = folder and folder / f"{identity}-{architecture.name}-{architecture.style.name}-v{GRAPH_VERSION}.onnx"
+    kept = path and _read_kept(path, texts)
+    if kept is not None:
+        return kept
     try:
         from .mindspore_engine import folded_weights  # imports MindSpore, which must come before onnx
     except ModuleNotFoundError as error:
@@ -135,11 +138,43 @@ def cached_onnx(run: RunConfig, model: ModelConfig) -> Path:
             f"{model.checkpoint_path}: only MindSpore reads checkpoints, and {error.name} is not installed; "
             "export it to ONNX with the command export_model where it is"
         ) from error
-    texts = encode_texts(describe_export(identity, architecture))
-    atomic_write_bytes(path, build_onnx(folded_weights(run, model), architecture) + texts)
-    logger.info("wrote %s", path)
-    _delete_old(folder)
-    return path
+    content = sealed(build_onnx(folded_weights(run, model), architecture), texts)
+    if path:
+        _keep(path, content)
+    return content
+
+
+def _cache_folder() -> Optional[Path]:
+    """The user's; None for a user without a home."""
+    given = os.environ.get("XDG_CACHE_HOME", "")  # to be ignored unless absolute, as its specification asks
+    folder = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
+    return Path(folder) / "delf" if os.path.isabs(folder) else None
+
+
+def _read_kept(path: Path, texts: Mapping[str, str]) -> Optional[bytes]:
+    """The file at ``path`` if it is whole and has these texts, else None; one line says why what is there is no use."""
+    try:
+        if not path.is_file():
+            return None
+        content = path.read_bytes()
+        if texts_of(content) != texts:
+            raise ValueError("of another network")
+    except (OSError, ValueError) as error:
+        logger.warning("%s: not used, and made again (%s)", path, error)
+        return None
+    with suppress(OSError):  # another user's
+        os.utime(path)
+    return content
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write ``content``; one line says so, or why it is not kept."""
+    try:
+        atomic_write_bytes(path, content)
+        _delete_old(path.parent)
+        logger.info("wrote %s", path)
+    except (OSError, UserError) as error:
+        logger.warning("%s: not kept, so each run makes it again (%s)", path, error)
 
 
 def _delete_old(folder: Path) -> None:

@@ -5,22 +5,23 @@ from typing import Tuple
 import numpy as np
 
 from ..artifacts import PathLike
-from ..errors import UserError
+from ..errors import UserError, reading
 from .network import BatchedNetwork
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left to itself, OpenVINO takes bfloat16 where the processor has it
 
 
-def openvino_network(path: PathLike, precision: str, threads: int = 0) -> BatchedNetwork:
+def openvino_network(content: bytes, path: PathLike, precision: str, threads: int = 0) -> BatchedNetwork:
     """The network of an .onnx file.
 
     Args:
-        path: file of the command export_model.
+        content: of a file of the command export_model.
+        path: its name, for messages.
         precision: "float32" or "bfloat16".
         threads: of the network; 0 = one a core.
 
     Raises:
-        UserError: not an ONNX file, or a processor without bfloat16.
+        UserError: nothing that OpenVINO runs, or a processor without bfloat16.
     """
     import openvino
 
@@ -34,11 +35,8 @@ def openvino_network(path: PathLike, precision: str, threads: int = 0) -> Batche
         "ENABLE_CPU_PINNING": False,  # several workers would all be pinned to the first cores
         "CPU_RUNTIME_CACHE_CAPACITY": 0,  # it would grow by a megabyte with each new image size, for no speed
     }
-    try:
-        read = core.read_model(str(path))
-    except RuntimeError as error:
-        raise UserError(f"{path}: not a network that OpenVINO can read; export it again") from error
-    request = core.compile_model(read, "CPU", settings).create_infer_request()
+    with reading(path, "export it again"):
+        request = core.compile_model(core.read_model(content), "CPU", settings).create_infer_request()
 
     def network(images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         outputs = request.infer({"image": images})  # copies, which the next call leaves alone

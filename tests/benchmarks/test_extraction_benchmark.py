@@ -31,7 +31,9 @@ def onnx_file(tmp_path):
     from src.model.weights import write_untrained
 
     write_untrained(ModelConfig(kernel_init="he"), tmp_path / "delf.ckpt")
-    return cached_onnx(RunConfig(), ModelConfig(checkpoint_path=tmp_path / "delf.ckpt"))
+    content = cached_onnx(RunConfig(), ModelConfig(checkpoint_path=tmp_path / "delf.ckpt"))
+    (tmp_path / "delf.onnx").write_bytes(content)
+    return tmp_path / "delf.onnx"
 
 
 def test_the_command_compares_the_engines_installed(onnx_file, tmp_path):

@@ -59,5 +59,5 @@ def onnx_file(checkpoint, cache):
     from src.engines.onnx_graph import cached_onnx
 
     path = checkpoint.with_suffix(".onnx")
-    path.write_bytes(cached_onnx(RunConfig(), ModelConfig(checkpoint_path=str(checkpoint))).read_bytes())
+    path.write_bytes(cached_onnx(RunConfig(), ModelConfig(checkpoint_path=str(checkpoint))))
     return path

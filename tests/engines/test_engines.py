@@ -5,6 +5,7 @@ import pytest
 
 from src.config import Config
 from src.engines.choose import load_batched_network, load_network
+from src.engines.identity import sealed
 from src.engines.mindspore_engine import trained_network
 from src.errors import UserError
 
@@ -78,12 +79,16 @@ def test_bfloat16_is_near_and_float32_is_not_bfloat16(checkpoint, trained):
 
 
 @pytest.mark.parametrize("engine", OTHERS)
-@pytest.mark.parametrize("content", [b"", b"no network", None, b"\x3a\x02\x0a\x00"])  # the last: one empty node
-def test_a_broken_file_is_named(onnx_file, engine, content, tmp_path):
+def test_a_broken_file_is_named(onnx_file, engine, tmp_path):
+    whole = onnx_file.read_bytes()
+    zeroed, cut, empty = whole[:100_000] + bytes(9) + whole[100_009:], whole[:100_000], b""
     broken = tmp_path / "broken.onnx"
-    broken.write_bytes(onnx_file.read_bytes()[:100_000] if content is None else content)
-    reason = "not an exported network" if content is None or content[:1] != b"\x3a" else "not a network that"
-    with pytest.raises(UserError, match=f"broken.onnx: {reason}"):
+    for content in (zeroed, cut, empty, b"no network", whole + b"x"):
+        broken.write_bytes(content)
+        with pytest.raises(UserError, match="broken.onnx: not an exported network, or damaged"):
+            load_batched_network(*recipe(broken, engine))
+    broken.write_bytes(sealed(b"\x3a\x02\x0a\x00", {}))  # a graph of one empty node
+    with pytest.raises(UserError, match="broken.onnx: damaged .*; export it again"):
         load_batched_network(*recipe(broken, engine))
 
 

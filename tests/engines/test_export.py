@@ -1,5 +1,6 @@
 """The command export_model and the cache: what is written, what it says about itself, and what is refused."""
 
+import errno
 import hashlib
 import os
 from multiprocessing import get_context
@@ -12,10 +13,11 @@ from src.commands.export_model import main
 from src.config import ModelConfig, RunConfig
 from src.engines import export, export_texts, onnx_graph, weights_identity
 from src.engines.export import export_model
-from src.engines.identity import encode_texts
+from src.engines.identity import describe_export, sealed
 from src.engines.mindspore_engine import load_mindir, on_arrays
 from src.errors import UserError
 from src.features.pca import Pca, pca_from_text, save_pca
+from src.model.architectures import architecture_of
 from src.records import Provenance
 
 pytest.importorskip("onnx")
@@ -138,10 +140,10 @@ def test_files_that_are_no_exports(tmp_path):
         (tmp_path / "a.onnx").write_bytes(content)
         with pytest.raises(UserError, match="a.onnx: not an exported network"):
             identity(tmp_path / "a.onnx")
-    (tmp_path / "a.onnx").write_bytes(b"\x3a\x00")  # field 7, the graph, empty
+    (tmp_path / "a.onnx").write_bytes(sealed(b"\x3a\x00", {}))  # field 7, the graph, empty
     with pytest.raises(UserError, match="does not say which checkpoint"):
         identity(tmp_path / "a.onnx")
-    (tmp_path / "a.onnx").write_bytes(b"\x3a\x00" + encode_texts({"checkpoint_sha256": "ab"}))
+    (tmp_path / "a.onnx").write_bytes(sealed(b"\x3a\x00", {"checkpoint_sha256": "ab"}))
     assert identity(tmp_path / "a.onnx") == "ab"
     with pytest.raises(UserError, match="missing.onnx: no such file"):
         identity(tmp_path / "missing.onnx")
@@ -149,7 +151,21 @@ def test_files_that_are_no_exports(tmp_path):
 
 def test_bytes_of_texts_by_hand():
     """Field 14 holds entries of a key (field 1) and a value (field 2), each with its length before it."""
-    assert encode_texts({"a": "é", "b": ""}) == b"\x72\x07\x0a\x01a\x12\x02\xc3\xa9" + b"\x72\x05\x0a\x01b\x12\x00"
+    content = b"\x3a\x00" + b"\x72\x07\x0a\x01a\x12\x02\xc3\xa9" + b"\x72\x05\x0a\x01b\x12\x00"
+    checksum = b"\x72\x4a\x0a\x06sha256\x12\x40" + hashlib.sha256(content).hexdigest().encode()
+    assert sealed(b"\x3a\x00", {"a": "é", "b": ""}) == content + checksum
+
+
+@pytest.mark.parametrize("place", ["graph", "checkpoint_sha256", "QUJD", "sha256\x12"])
+def test_a_bit_that_changed_anywhere_in_an_export_is_told(tmp_path, place):
+    """In the network, in whose it is, in the numbers of its PCA, in the checksum itself."""
+    content = bytearray(sealed(b"\x3a\x0b\x12\x09graph abc", {"checkpoint_sha256": "ab" * 32, "pca": "QUJDREVG"}))
+    (tmp_path / "a.onnx").write_bytes(content)
+    assert export_texts(tmp_path / "a.onnx") == {"checkpoint_sha256": "ab" * 32, "pca": "QUJDREVG"}
+    content[content.index(place.encode()) + len(place) + 2] ^= 1
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.onnx: .*checksum is missing or another\); export it again"):
+        export_texts(tmp_path / "a.onnx")
 
 
 def test_identity_of_imagenet_weights_covers_what_the_attention_starts_from(tmp_path):
@@ -169,7 +185,7 @@ def test_identity_of_imagenet_weights_covers_what_the_attention_starts_from(tmp_
 
 
 def _cache(run, model, results):
-    results.put(str(onnx_graph.cached_onnx(run, model)))
+    results.put(hashlib.sha256(onnx_graph.cached_onnx(run, model)).hexdigest())
 
 
 def test_processes_that_race_for_the_cache_agree(checkpoint, tmp_path, monkeypatch):
@@ -179,22 +195,84 @@ def test_processes_that_race_for_the_cache_agree(checkpoint, tmp_path, monkeypat
     processes = [context.Process(target=_cache, args=(*recipe(checkpoint), results)) for _ in range(2)]
     for process in processes:
         process.start()
-    paths = {results.get() for _ in processes}
+    found = {results.get() for _ in processes}
     for process in processes:
         process.join()
     (path,) = (tmp_path / "delf").iterdir()
-    assert paths == {str(path)}
+    assert found == {hashlib.sha256(path.read_bytes()).hexdigest()}
     assert identity(path) == identity(checkpoint)
 
 
-def test_the_cache_is_used_again_and_drops_what_is_old(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = tmp_path / "delf"
-    folder.mkdir()
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A recipe and an empty cache folder; what is built is 'a network' with a number that counts how often."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("src.engines.mindspore_engine.folded_weights", lambda run, model: {})
+    builds = []
+
+    def build(*_):
+        builds.append(0)
+        return b"\x3a\x05\x12\x03" + b"%3d" % len(builds)
+
+    monkeypatch.setattr(onnx_graph, "build_onnx", build)
+    (tmp_path / "net.ckpt").write_bytes(b"weights")
+    return recipe(tmp_path / "net.ckpt"), tmp_path / "cache" / "delf", builds
+
+
+def test_the_cache_is_used_again_and_drops_what_is_old(small):
+    asked, folder, builds = small
+    folder.mkdir(parents=True)
     for age in range(onnx_graph.KEPT):
         (folder / f"{age}.onnx").write_bytes(b"")
     os.utime(folder / "3.onnx", (1, 1))
-    path = onnx_graph.cached_onnx(*recipe(checkpoint))
+    content = onnx_graph.cached_onnx(*asked)
     assert not (folder / "3.onnx").exists() and len(list(folder.iterdir())) == onnx_graph.KEPT
-    monkeypatch.setattr(onnx_graph, "build_onnx", None)
-    assert onnx_graph.cached_onnx(*recipe(checkpoint)) == path
+    assert onnx_graph.cached_onnx(*asked) == content and len(builds) == 1
+
+
+def _damages(content):
+    yield content[:-40]
+    yield b""
+    yield content[:5] + bytes(2) + content[7:]
+    yield sealed(b"\x3a\x00", describe_export("cd" * 32, architecture_of(ModelConfig())))  # another's
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_damaged_file_of_the_cache_is_made_again_with_one_line(small, caplog, number):
+    asked, folder, builds = small
+    content = onnx_graph.cached_onnx(*asked)
+    (path,) = folder.iterdir()
+    path.write_bytes(list(_damages(content))[number])
+    fresh = onnx_graph.cached_onnx(*asked)
+    assert len(builds) == 2 and path.read_bytes() == fresh
+    (line,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"{path}: not used, and made again (")
+    assert onnx_graph.cached_onnx(*asked) == fresh and len(builds) == 2
+
+
+@pytest.mark.parametrize("hindrance", ["a file for the folder", "a folder for the file", "a pipe", "full", "no home"])
+def test_without_a_cache_the_network_is_made_each_time(small, caplog, monkeypatch, hindrance):
+    asked, folder, builds = small
+    path = folder / f"{identity(asked[1].checkpoint_path)}-resnet50-keras-v{onnx_graph.GRAPH_VERSION}.onnx"
+    if hindrance == "a file for the folder":
+        folder.parent.mkdir()
+        folder.write_bytes(b"")
+    elif hindrance == "a folder for the file":
+        path.mkdir(parents=True)
+    elif hindrance == "a pipe":
+        folder.mkdir(parents=True)
+        os.mkfifo(path)
+    elif hindrance == "full":
+        monkeypatch.setattr(onnx_graph, "atomic_write_bytes", _full)
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+        monkeypatch.setattr(os.path, "expanduser", lambda text: text)  # as for a user whom the system does not know
+    contents = [onnx_graph.cached_onnx(*asked) for _ in range(2)]
+    assert len(builds) == (1 if hindrance == "a pipe" else 2) and b"\x12\x03  1" in contents[0]  # a pipe is replaced
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == (0 if hindrance in ("a pipe", "no home") else 2)
+    assert all("not kept, so each run makes it again" in line for line in lines)
+
+
+def _full(path, content):
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
