@@ -6,20 +6,17 @@ zoo does; no name stands in two sections. The defaults are the published recipe 
 
 import dataclasses
 import difflib
-import math
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
-import yaml
-
 from .errors import UserError
+from .values import LARGEST_NUMBER, checked, short
+from .yaml_file import read_mapping
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 WEIGHTS_STYLES = ("keras", "torchvision")
 DELF_SCALES = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)
-_LARGEST_WHOLE_NUMBER = 2**31 - 1  # what OpenCV, NumPy's seeds and the engines take
 _Self = TypeVar("_Self", bound="Section")
 
 
@@ -38,11 +35,11 @@ def key(
         default: value of a recipe that does not name the key.
         help_text: what it is, with its unit.
         choices: the only values, for a text.
-        above, least, most: bounds of a number, or of each number of a list; ``above`` itself is refused. A whole
-            number has a ``most`` of 2**31 - 1 where none is given.
+        above, least, most: bounds of a number, or of each number of a list; ``above`` itself is refused. Where no
+            ``most`` is given it is 2**31 - 1.
         but: a number within the bounds that is refused.
     """
-    most = _LARGEST_WHOLE_NUMBER if most is None and type(default) is int else most
+    most = LARGEST_NUMBER if most is None else most
     limits = {"above": above, "least": least, "most": most, "but": but}
     return field(default=default, metadata={"help": help_text, "choices": choices, **limits})
 
@@ -57,7 +54,7 @@ class Section:
 
     def __post_init__(self) -> None:
         for definition in dataclasses.fields(self):
-            object.__setattr__(self, definition.name, _checked(definition, getattr(self, definition.name)))
+            object.__setattr__(self, definition.name, checked(definition, getattr(self, definition.name)))
 
     def values(self) -> Dict[str, Any]:
         """The keys with their values as JSON has them."""
@@ -127,7 +124,7 @@ class TrainingConfig(Section):
     use_augmentation: bool = key(True, "random crop of the photo; false = the whole photo")
     min_crop_area: float = key(0.08, "least share of the photo in a random crop", above=0, most=1)
     initial_lr: float = key(0.01, "learning rate of step 0; falls linearly to 0", above=0)
-    momentum: float = key(0.9, "momentum of SGD", least=0)
+    momentum: float = key(0.9, "momentum of SGD", least=0, most=1)
     clip_norm: float = key(10.0, "global norm the gradients are clipped to", above=0)
     attention_loss_weight: float = key(1.0, "factor of the attention head's loss", least=0)
     report_steps: int = key(100, "steps between two lines of the log and of metrics.jsonl", above=0)
@@ -242,80 +239,12 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def parse_bool(text: str) -> bool:
-    """'true'/'yes'/'1' and 'false'/'no'/'0' in any case; ValueError otherwise."""
-    values = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in values:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return values[text.lower()]
-
-
-def _coerce(value: Any, kind: Any) -> Any:
-    """``value`` (of Python, YAML or the command line) as the key's type; ValueError when it is not one."""
-    if typing.get_origin(kind) is typing.Union:  # Optional[float]
-        if value is None or str(value).lower() == "none":
-            return None
-        kind = typing.get_args(kind)[0]
-    if typing.get_origin(kind) is tuple:
-        items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        return tuple(_coerce(item, float) for item in items)
-    if kind is bool:
-        return value if isinstance(value, bool) else parse_bool(str(value))
-    if kind is str:
-        if value is not None and not isinstance(value, (str, int, float, Path)):
-            raise ValueError(f"{value!r} is not text")
-        return "" if value is None else str(value)
-    if isinstance(value, bool) or value is None:
-        raise ValueError(f"{value!r} is not a number")
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite number")
-    if kind is int and number != int(number):
-        raise ValueError(f"{value!r} is not a whole number")
-    return int(number) if kind is int else number
-
-
-def _checked(definition: Any, value: Any) -> Any:
-    """The value of a key in its type; UserError where it cannot have it."""
-    name, limits = definition.name, definition.metadata
-    try:
-        value = _coerce(value, definition.type)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"`{name}`: {error}") from error
-    if limits["choices"] and value not in limits["choices"]:
-        raise UserError(f"`{name}` is {value!r}; it must be one of {', '.join(limits['choices'])}")
-    numbers = value if isinstance(value, tuple) else () if value is None or isinstance(value, str) else (value,)
-    within = all(_is_within(number, limits) for number in numbers)
-    if not within or value == ():
-        words = {"above": "above", "least": "at least", "most": "at most", "but": "not"}
-        shown = ",".join(f"{number:g}" if isinstance(number, float) else str(number) for number in numbers) or "empty"
-        ranges = [f"{word} {limits[limit]}" for limit, word in words.items() if limits[limit] is not None]
-        raise UserError(f"`{name}` is {shown}; it must be {' and '.join(ranges)}")
-    return value
-
-
-def _is_within(number: float, limits: Mapping[str, Any]) -> bool:
-    return (
-        (limits["above"] is None or number > limits["above"])
-        and (limits["least"] is None or number >= limits["least"])
-        and (limits["most"] is None or number <= limits["most"])
-        and number != limits["but"]
-    )
-
-
 def load_yaml(path: str) -> Dict[str, Any]:
     """The keys of a recipe file, checked; UserError for a missing file, bad YAML, an unknown key or a bad value."""
-    try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give `config` the path of a recipe") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path}: a recipe is a list of 'key: value' lines")
+    loaded = read_mapping(path, "config")
     for name in loaded:
         if name not in KEYS:
-            raise UserError(f"{path}: unknown key {name!r}{nearest(str(name), KEYS)}")
+            raise UserError(f"{path}: unknown key {short(repr(name))}{nearest(str(name), KEYS)}")
     try:
         Config(**loaded)
     except UserError as error:

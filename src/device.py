@@ -10,7 +10,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from .errors import UserError, install_command
+from .errors import UserError, install_command, printable
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,16 @@ class Device:
 
 def ranks_started() -> int:
     """How many training processes ``msrun`` has started; 1 without it."""
-    return int(os.environ.get("MS_WORKER_NUM", 1))
+    return _number_of_environment("MS_WORKER_NUM", 1, least=1)
+
+
+def _number_of_environment(name: str, default: int, least: int = 0) -> int:
+    """The whole number of an environment variable; UserError when it is none, or below ``least``."""
+    text = os.environ.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < least:
+        fix = f"unset it, or give a whole number of at least {least}"
+        raise UserError(f"the environment variable {name} is {printable(text)!r}: {fix}")
+    return int(text)
 
 
 def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Optional[Device]:
@@ -147,9 +156,10 @@ def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Opt
         The device; None in msrun's scheduler process, once the ranks have ended.
 
     Raises:
-        UserError: as ``set_up_device``, or ``amp_level`` O2 on a CPU.
+        UserError: as ``set_up_device``, ``amp_level`` O2 on a CPU, or no numbers where msrun sets them.
     """
-    target = set_up_device(device_target, seed, int(os.environ.get("DEVICE_ID", 0)))
+    ranks, rank = ranks_started(), _number_of_environment("RANK_ID", 0)
+    target = set_up_device(device_target, seed, _number_of_environment("DEVICE_ID", 0))
     if target == "CPU" and amp_level != "O0":
         raise UserError(
             f"`amp_level` {amp_level} is for Ascend and GPU: on a CPU MindSpore has no dynamic loss scaling, and "
@@ -161,4 +171,4 @@ def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Opt
     from mindspore import communication
 
     communication.init()
-    return None if role == "MS_SCHED" else Device(target, int(os.environ.get("RANK_ID", 0)), ranks_started())
+    return None if role == "MS_SCHED" else Device(target, rank, ranks)

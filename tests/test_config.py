@@ -1,12 +1,14 @@
 """The recipe: defaults, YAML, command line, and what it says to bad input."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from src.commands.command_line import Command
-from src.config import KEYS, Config, MatchingConfig, keys_of, load_yaml
+from src.config import KEYS, Config, MatchingConfig, definition_of, keys_of, load_yaml
 from src.errors import UserError
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
@@ -75,10 +77,61 @@ def test_bad_yaml_is_answered_in_one_sentence(tmp_path, text, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+def _amplified():
+    """Nine lists of ten aliases each: a billion texts in 300 letters."""
+    lists = ["&a0 [" + ",".join("x" * 10) + "]"]
+    lists += [f"&a{level} [" + ",".join([f"*a{level - 1}"] * 10) + "]" for level in range(1, 9)]
+    return "pca_path: [" + ", ".join(lists) + "]"
+
+
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        (_amplified(), r"aliases \(\*a0\) are not read; write the value itself"),
+        ("seed: &a 1\n<<: {batch_size: *a}\n", "aliases"),
+        ("seed: " + "[" * 50_000, "nested deeper than 10 levels"),
+        ("- " * 40_000, "nested deeper than 10 levels"),
+        ("seed: 1\nbatch_size: 3\nseed: 2\n", "seed stands there twice; keep one of them"),
+        ("seed: 1\n" + "#" * 100_000, "longer than 100000 bytes"),
+        ("seed: " + "9" * 90_000, "damaged"),
+        ("seed: 2001-99-99", "damaged"),
+        ("seed: !!timestamp abc", "damaged"),
+        ("seed: !!python/object/apply:os.system [id]", "not valid YAML"),
+        ("seed: 1\n---\nseed: 2\n", "not valid YAML"),
+        ('"\\e[31m": 1', r"unknown key '\\x1b\[31m'"),
+        ('pca_path: "\\ud800"', "holds a character that no path has"),
+        ("seed: \xff".encode("latin-1"), "not valid YAML"),
+        ("seed: 1\n".encode("utf-16"), "not valid YAML"),
+    ],
+)
+def test_a_recipe_made_to_break_readers_is_one_short_sentence(tmp_path, text, said):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes(text if isinstance(text, bytes) else text.encode())
+    started = time.process_time()
+    with pytest.raises(UserError, match=said) as caught:
+        load_yaml(str(recipe))
+    assert time.process_time() - started < 5
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+    assert str(caught.value).startswith(f"{recipe}: ")
+
+
+@pytest.mark.parametrize("target", ["pipe", "zero", "folder"])
+def test_a_recipe_is_a_regular_file(tmp_path, target):
+    recipe = tmp_path / "recipe.yaml"
+    if target == "pipe":
+        os.mkfifo(recipe)
+    elif target == "zero":
+        recipe.symlink_to("/dev/zero")
+    else:
+        recipe.mkdir()
+    with pytest.raises(UserError, match=r"recipe\.yaml: is (no file|a pipe or a device)"):
+        load_yaml(str(recipe))
+
+
 def test_unknown_option_and_missing_recipe():
     with pytest.raises(UserError, match="did you mean --batch_size"):
         parse("--batchsize=8")
-    with pytest.raises(UserError, match="none.yaml: cannot be read"):
+    with pytest.raises(UserError, match="none.yaml: no such file .`config`"):
         parse("--config", "none.yaml")
 
 
@@ -96,6 +149,10 @@ def test_unknown_option_and_missing_recipe():
         ({"ransac_trials": 10**10}, "`ransac_trials` is 10000000000; it must be above 0 and at most 2147483647"),
         ({"max_image_size": 0}, "`max_image_size` is 0; it must be at least -1 and at most 2147483647 and not 0"),
         ({"min_image_size": -2}, "`min_image_size` is -2; it must be at least -1"),
+        ({"initial_lr": 1e10}, "`initial_lr` is 1e\\+10; it must be above 0 and at most 2147483647"),
+        ({"seed": 10**400}, "`seed`: the number is too large"),
+        ({"pca_path": "a\0b"}, "`pca_path`: .* holds a character that no path has"),
+        ({"engine": "x" * 10**6}, "`engine` is 'xxx.* \\.\\.\\.; it must be one of auto"),
         ({"image_scales": "1e30"}, "it must be above 0 and at most 100"),
     ],
 )
@@ -103,6 +160,20 @@ def test_values_are_checked_on_construction(values, said):
     for make in (Config, Config(seed=3).replace):
         with pytest.raises(UserError, match=said):
             make(**values)
+
+
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_no_number_takes_what_is_none(name):
+    if type(Config().values()[name]) is bool:
+        bad = ["nan", "2", "maybe", [True], None]
+    elif definition_of(name).type is str:
+        bad = [[1], {}, "\0", "\ud800"]
+    else:
+        bad = ["nan", "inf", "-inf", "1e999", -(10**12), 10**12, 10**400, "9" * 5000, "abc", "", [[1]], {}, True, "0x3"]
+    for value in bad:
+        with pytest.raises(UserError, match=f"`{name}`") as caught:
+            Config(**{name: value})
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 300
 
 
 def test_keys_stand_in_sections_and_are_given_flat():

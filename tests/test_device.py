@@ -49,6 +49,24 @@ def test_workers_share_the_cores_but_for_mindspore(monkeypatch):
     assert device.network_threads("mindspore", 4) == 0
 
 
+@pytest.mark.parametrize("name", ["DEVICE_ID", "MS_WORKER_NUM", "RANK_ID"])
+@pytest.mark.parametrize("text", ["abc", "", "-1", "nan", "1.5", "9" * 30, "\x1b[31m", "\u0663"])
+def test_what_msrun_should_have_set_is_said(monkeypatch, name, text):
+    monkeypatch.setattr(device, "set_up_device", lambda *_: "CPU")
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UserError, match=f"the environment variable {name} is .*: unset it, or give a whole") as caught:
+        device.set_up_training_device("CPU", 0, "O0")
+    assert str(caught.value).isprintable()
+
+
+def test_ranks_are_counted_from_one(monkeypatch):
+    monkeypatch.setenv("MS_WORKER_NUM", "0")
+    with pytest.raises(UserError, match="MS_WORKER_NUM is '0': .* at least 1"):
+        device.ranks_started()
+    monkeypatch.setenv("MS_WORKER_NUM", "8")
+    assert device.ranks_started() == 8
+
+
 @pytest.mark.parametrize("text,ids", [("0", [0]), ("03", [0, 3]), ("0,10,11", [0, 10, 11]), ("10,", [10])])
 def test_each_digit_or_number_between_commas_is_a_device_id(text, ids):
     assert device.parse_devices(text) == ids

@@ -134,7 +134,7 @@ def test_only_regular_files_of_a_possible_size_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.ckpt")
     (tmp_path / "zero.ckpt").symlink_to("/dev/zero")
     for name in ("pipe.ckpt", "zero.ckpt"):
-        with pytest.raises(UserError, match=f"{name}: is no file"):
+        with pytest.raises(UserError, match=f"{name}: is (no file|a pipe or a device)"):
             read_weights(tmp_path / name)
     with open(tmp_path / "hole.ckpt", "wb") as stream:
         stream.truncate(2**40)
