@@ -36,7 +36,7 @@ def _require_affordable(path: PathLike, archive: zipfile.ZipFile, size: int) -> 
     """UserError for a file of ``size`` bytes that says it unpacks to what no honest one does."""
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > max(_ALWAYS_ALLOWED, _MOST_RATIO * size):
-        raise UserError(f"{path}: {size} bytes that unpack to {unpacked}: not read, as no honest file of arrays does so")
+        raise UserError(f"{path}: {size} bytes that unpack to {unpacked}: a bomb, or damaged; give another file")
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Tuple[str, np.ndarray]:

@@ -164,7 +164,16 @@ class MatchingConfig(Section):
     )
     mutual_check: bool = key(False, "keep a match only if each is the nearest of the other")
     ransac_method: str = key("opencv", "estimator of the affine map", choices=("opencv", "magsac", "skimage"))
-    ransac_residual: float = key(20.0, "distance to the affine map of an inlier, pixels", above=0)
+    ransac_residual: float = key(
+        20.0,
+        "distance to the affine map of an inlier, pixels; the keypoints' grid sets it, not search_distance",
+        above=0,
+    )
+    residual_unit: str = key(
+        "network",
+        "its pixels: those of the photo (a query's) as the network saw it, or as it was given",
+        choices=("network", "original"),
+    )
     ransac_trials: int = key(1000, "RANSAC trials", above=0)
 
 

@@ -181,7 +181,7 @@ def test_keys_stand_in_sections_and_are_given_flat():
     assert config.training.max_iters == 600 and config.extraction.image_scales == (0.5, 1.0)
     assert config.replace(seed=4, match_ratio=None) == Config(max_iters=600, image_scales=[0.5, 1], seed=4)
     assert keys_of(MatchingConfig, but=["match_ratio"]) == (
-        "match_distance", "mutual_check", "ransac_method", "ransac_residual", "ransac_trials",
+        "match_distance", "mutual_check", "ransac_method", "ransac_residual", "residual_unit", "ransac_trials",
     )  # fmt: skip
     with pytest.raises(TypeError, match="'max_itrs' is no key of the recipe; did you mean max_iters"):
         Config(max_itrs=3)

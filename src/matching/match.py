@@ -22,6 +22,7 @@ def match_features(
     mutual_check: bool = False,
     ransac_method: str = "opencv",
     ransac_residual: float = 20.0,
+    residual_unit: str = "network",
     ransac_trials: int = 1000,
     seed: int = 0,
 ) -> Matches:
@@ -30,10 +31,10 @@ def match_features(
     Args:
         a, b: features of photos A and B.
         match_distance, match_ratio, mutual_check: see ``match_rows``; they are the recipe's keys, as those that follow.
-        ransac_method, ransac_residual, ransac_trials, seed: see ``fit_affine``.
+        ransac_method, ransac_residual, residual_unit, ransac_trials, seed: see ``verify``.
     """
     matches = match_descriptors(a, b, match_distance, match_ratio, mutual_check)
-    return verify(matches, a.keypoints, b.keypoints, ransac_method, ransac_residual, ransac_trials, seed)
+    return verify(matches, a.keypoints, b, ransac_method, ransac_residual, ransac_trials, seed, residual_unit)
 
 
 def match_photos(

@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 import cv2
 import numpy as np
 
-from ..records import Matches
+from ..records import LocalFeatures, Matches
 
 MIN_SAMPLES = 3  # correspondences that define an affine map
 _MAX_SCALE_CHANGE = 32.0  # a map that shrinks or enlarges more has collapsed onto a point or a line
@@ -17,26 +17,32 @@ _CONFIDENCE = 0.999  # of having drawn an all-inlier sample; RANSAC stops before
 def verify(
     matches: Matches,
     keypoints_a: np.ndarray,
-    keypoints_b: np.ndarray,
+    photo_b: LocalFeatures,
     method: str = "opencv",
     residual: float = 20.0,
     trials: int = 1000,
     seed: int = 0,
+    unit: str = "network",
 ) -> Matches:
     """Fill ``inliers`` and ``affine`` of putative matches.
 
     Args:
         matches: correspondences of two photos.
         keypoints_a: [N_a, 2], (x, y) pixels of photo A.
-        keypoints_b: [N_b, 2], (x, y) pixels of photo B.
-        method, residual, trials, seed: see ``fit_affine``.
+        photo_b: features of photo B, in which the residual is measured.
+        method, trials, seed: see ``fit_affine``.
+        residual: an inlier lies within this distance of its mapped point, pixels of ``unit``.
+        unit: ``network`` (B as the network saw it: the cells that keypoints stand for have one size there, however
+            much larger the photo is) or ``original`` (B as it was given).
 
     Returns:
         The same matches; when no map was found ``inliers`` is all False and ``affine`` None, which is a valid result.
     """
     rows_a, rows_b = matches.indices.T
-    affine, inliers = fit_affine(keypoints_a[rows_a], keypoints_b[rows_b], method, residual, trials, seed)
-    return dataclasses.replace(matches, inliers=inliers, affine=affine)
+    factor = photo_b.resize_factor if unit == "network" else 1.0
+    points_b = photo_b.keypoints[rows_b].astype(np.float64) * factor
+    affine, inliers = fit_affine(keypoints_a[rows_a], points_b, method, residual, trials, seed)
+    return dataclasses.replace(matches, inliers=inliers, affine=None if affine is None else affine / factor)
 
 
 def fit_affine(

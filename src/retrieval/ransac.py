@@ -64,7 +64,7 @@ class Ransac:
     def _verify(self, query: LocalFeatures, candidates: Candidates, photo: int) -> Matches:
         """Matches of a photo (A) and the query (B); ``inliers`` stays None when they are too few to be verified.
 
-        The map leads from the photo to the query (the direction of reference TF DELF): the residual is in pixels of the
+        The map leads from the photo to the query (the direction of reference TF DELF): the residual is measured in the
         query.
         """
         matches, settings = self._match(query, candidates, photo), self._matching
@@ -73,11 +73,12 @@ class Ransac:
         return verify(
             matches,
             self._index.keypoints[self._index.rows(photo)],
-            query.keypoints,
+            query,
             settings.ransac_method,
             settings.ransac_residual,
             settings.ransac_trials,
             self._seed,
+            settings.residual_unit,
         )
 
     def _match(self, query: LocalFeatures, candidates: Candidates, photo: int) -> Matches:

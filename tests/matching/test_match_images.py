@@ -131,6 +131,20 @@ def test_the_library_function_takes_features_and_plain_values():
     assert len(match_features(a, opposite, match_distance=0.5)) == 0
 
 
+def test_the_residual_follows_the_resize_factor_of_photo_b():
+    generator = np.random.default_rng(3)
+    rows, points = np.eye(40), generator.uniform(0, 300, (40, 2))
+    a = LocalFeatures(points, np.ones(40), np.ones(40), rows, (320, 240))
+    moved = points + generator.uniform(-9, 9, (40, 2))
+    same, large = (
+        LocalFeatures(factor * moved, np.ones(40), np.ones(40), rows, (factor * 320, factor * 240), 1 / factor)
+        for factor in (1, 4)
+    )
+    inliers = match_features(a, same).inliers
+    assert match_features(a, large).inliers.tolist() == inliers.tolist() and inliers.sum() > 30
+    assert match_features(a, large, residual_unit="original").num_inliers < 20
+
+
 @pytest.fixture
 def network(folder, monkeypatch):
     """A made-up network instead of the checkpoint's, and photos that it sees something in."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.matching.verification import fit_affine, verify
-from src.records import Matches
+from src.records import LocalFeatures, Matches
 
 METHODS = ("opencv", "magsac", "skimage")
 AFFINE = np.array([[0.9, 0.2, 40.0], [-0.15, 1.1, -25.0]])
@@ -20,6 +20,11 @@ def planted(num_inliers, num_outliers, noise=1.0, seed=0):
     angles = generator.uniform(0, 2 * np.pi, num_outliers)
     b[num_inliers:] += np.stack([np.cos(angles), np.sin(angles)], 1) * generator.uniform(100, 800, (num_outliers, 1))
     return a, b
+
+
+def photo_at(keypoints, resize_factor=1.0) -> LocalFeatures:
+    count = len(keypoints)
+    return LocalFeatures(keypoints, np.ones(count), np.ones(count), np.ones((count, 1)), (4000, 4000), resize_factor)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -103,12 +108,28 @@ def test_verify_fills_inliers_and_affine_through_the_indices():
     keypoints_a, keypoints_b = np.empty_like(a), np.empty_like(b)
     keypoints_a[order_a], keypoints_b[order_b] = a, b
     matches = Matches(np.stack([order_a, order_b], axis=1), np.zeros(30))
-    verified = verify(matches, keypoints_a, keypoints_b)
+    verified = verify(matches, keypoints_a, photo_at(keypoints_b))
     assert verified.num_inliers == 20 and verified.inliers[:20].all()
     np.testing.assert_allclose(verified.affine[:, :2], AFFINE[:, :2], atol=0.02)
     assert matches.inliers is None
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_larger_photo_b_seen_at_the_same_size_has_the_same_inliers(method):
+    """Its map leads to its own pixels. In those, by name, the residual is a quarter as wide."""
+    a, b = planted(40, 40, noise=8)
+    rows = np.stack([np.arange(80)] * 2, axis=1)
+    small, large, by_name = (
+        verify(Matches(rows, np.zeros(80)), a, photo, method, unit=unit)
+        for photo, unit in (
+            (photo_at(b), "network"), (photo_at(4 * np.float32(b), 0.25), "network"),
+            (photo_at(4 * np.float32(b), 0.25), "original"),
+        )
+    )  # fmt: skip
+    assert large.inliers.tolist() == small.inliers.tolist() and small.num_inliers > 30 > by_name.num_inliers
+    np.testing.assert_array_equal(large.affine, 4 * small.affine)
+
+
 def test_verify_without_matches():
-    verified = verify(Matches(np.zeros((0, 2)), np.zeros(0)), np.zeros((0, 2)), np.zeros((5, 2)))
+    verified = verify(Matches(np.zeros((0, 2)), np.zeros(0)), np.zeros((0, 2)), photo_at(np.zeros((5, 2))))
     assert verified.num_inliers == 0 and verified.affine is None and verified.inliers.shape == (0,)

@@ -155,6 +155,22 @@ def test_the_residual_is_measured_in_the_query():
     assert int(scores[0]) == 40
 
 
+@pytest.mark.parametrize("method", ["opencv", "magsac", "skimage"])
+def test_the_residual_is_measured_in_what_the_network_saw(planted, method):
+    """A query given four times as large, and shrunk to the same size for the network, ranks and counts the same."""
+    photos, query = planted
+    generator = np.random.default_rng(4)
+    photos = [(points + generator.normal(0, 7, points.shape), rows) for points, rows in photos]
+    index, keys = index_of(photos), {"ransac_method": method, "ransac_trials": 200}
+    large = dataclasses.replace(query, keypoints=4 * query.keypoints, image_size=(4000, 4000), resize_factor=0.25)
+    (ranks, scores), (same_ranks, same_scores) = (rank_photos(index, each, **keys) for each in (query, large))
+    assert same_ranks.tolist() == ranks.tolist() and same_scores.tolist() == scores.tolist() and scores[0] > 30
+    by_name = rank_photos(index, large, residual_unit="original", **keys)[1]
+    assert by_name[0] < scores[0] - 5  # 20 px of the query are 5 of what the network saw
+    at_native = rank_photos(index, query, residual_unit="original", **keys)[1]
+    assert at_native.tolist() == scores.tolist()
+
+
 def test_equal_photos_are_ranked_by_name(planted):
     photos, query = planted
     ranks, scores = rank_photos(index_of([photos[8]] * 3 + [photos[10]]), query)
