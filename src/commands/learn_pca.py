@@ -41,8 +41,6 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         raise UserError(f"--dim is {dim}; it must be above 0")
     if bool(arguments.features) == bool(arguments.images_path):
         raise UserError("give one of --features, a feature file, and --images_path, a folder of photos")
-    if arguments.num_images < 0:
-        raise UserError(f"--num_images is {arguments.num_images}; give a number above 0, or 0 for all")
     from ..features.extraction import photos_of_folder
     from ..features.learn_pca import learn_pca, learn_pca_from_photos
 

@@ -4,17 +4,17 @@ import base64
 import hashlib
 import json
 import logging
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Set, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike, atomic_path
+from ..arrays import read_arrays
+from ..artifacts import PathLike, atomic_path, require_file
 from ..config import ExtractionConfig
 from ..engines import export_texts
-from ..errors import UserError
+from ..errors import UserError, reading
 from ..records import Provenance
 from .delf_format import parse_datum
 
@@ -24,6 +24,9 @@ PCA_FILE = "pca.npz"  # beside a checkpoint
 EPSILON = 1e-12  # of the squared norm, as tf.math.l2_normalize
 _FOLDER_FILES = ("mean", "pca_proj_mat", "pca_variances")  # .npy: model zoo; .datum: TF DELF
 _ARRAYS = ("mean", "components", "variances")
+_EXPECTED = f"an .npz made with the command learn_pca, or a folder with {', '.join(f'{n}.npy' for n in _FOLDER_FILES)}"
+_LARGEST_FILE = 2**26  # bytes of an array of a folder; 2048 x 2048 in double precision are half of it
+_LEAST_RATIO = 2  # of different descriptors to the dimensions fitted on them
 _EXPORT_TEXT = "pca"  # name of the text in an exported network that holds its PCA
 
 
@@ -38,7 +41,7 @@ class Pca:
         provenance: what it was fitted on.
 
     Raises:
-        ValueError: shapes disagree or a number is not finite.
+        ValueError: shapes disagree, or an array holds no numbers, or one that is not finite.
     """
 
     mean: np.ndarray
@@ -48,12 +51,25 @@ class Pca:
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
+            if np.asarray(getattr(self, name)).dtype.kind not in "fiu":
+                raise ValueError(f"{name} holds no numbers")
+            with np.errstate(over="ignore"):
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds a number that is not finite")
         shapes = self.mean.shape, self.components.shape, self.variances.shape
         if self.components.ndim != 2 or shapes != (shapes[1][1:], shapes[1], shapes[1][:1]):
             raise ValueError("mean {}, components {}, variances {} are not [C], [D, C], [D]".format(*shapes))
+
+    def require_principal(self) -> None:
+        """ValueError unless the components are orthonormal and their variances fall, as those of every PCA."""
+        products = self.components @ self.components.T
+        if not np.allclose(products, np.eye(len(products)), rtol=0, atol=1e-3):
+            raise ValueError("the rows of its components are not orthonormal")
+        if not len(self.variances) or self.variances[-1] < 0 or self.variances[0] <= 0:
+            raise ValueError("its variances are not above 0")
+        if (np.diff(self.variances) > 1e-5 * self.variances[0]).any():
+            raise ValueError("its variances do not fall")
 
     @property
     def identity(self) -> str:
@@ -99,6 +115,7 @@ class PcaFit:
 
     def __init__(self) -> None:
         self.count, self.batches = 0, 0
+        self._different: Set[int] = set()
         self._origin = self._total = self._products = np.zeros(0)
 
     def add(self, descriptors: np.ndarray) -> None:
@@ -110,6 +127,8 @@ class PcaFit:
         if not self.count:
             self._origin = rows.mean(axis=0)
             self._total, self._products = np.zeros_like(self._origin), np.zeros((rows.shape[1], rows.shape[1]))
+        if len(self._different) < _LEAST_RATIO * rows.shape[1]:
+            self._different.update(hash(row.tobytes()) for row in rows)
         rows -= self._origin
         self.count += len(rows)
         self._total += rows.sum(axis=0)
@@ -119,14 +138,20 @@ class PcaFit:
         """The first ``dim`` components. Each one's number of largest magnitude is positive, so the result is unique.
 
         Raises:
-            UserError: no more than ``dim`` descriptors, or ``dim`` above C.
+            UserError: fewer than twice ``dim`` different descriptors, ``dim`` above C, or descriptors that vary in
+                fewer than ``dim`` directions.
         """
-        if self.count <= dim:
-            raise UserError(f"{self.count} descriptors are too few for a PCA of {dim} dimensions: extract more photos")
+        fix = "extract more photos, or keep fewer dimensions (`pca_dim`)"
+        if len(self._different) < _LEAST_RATIO * dim:
+            numbers = f"{len(self._different)} of them differ, {_LEAST_RATIO * dim} must"
+            raise UserError(f"{self.count} descriptors are too few for a PCA of {dim} dimensions ({numbers}): {fix}")
         if dim > len(self._origin):
-            raise UserError(f"`dim` is {dim}; these descriptors have {len(self._origin)} numbers")
+            raise UserError(f"`pca_dim` is {dim}; these descriptors have {len(self._origin)} numbers")
         shift = self._total / self.count
         values, vectors = np.linalg.eigh(self._products / self.count - np.outer(shift, shift))
+        rank = int((values > values[-1] * len(values) * np.finfo(float).eps).sum())  # the others are rounding
+        if rank < dim:
+            raise UserError(f"the descriptors vary in {rank} directions only, too few for {dim} dimensions: {fix}")
         components = vectors[:, ::-1].T[:dim]
         largest = np.abs(components).argmax(axis=1)
         components = components * np.sign(components[np.arange(dim), largest])[:, None]
@@ -146,23 +171,23 @@ def load_pca(path: PathLike) -> Pca:
     In the folder they are .npy files as the model zoo has them, or .datum files as the reference.
 
     Raises:
-        UserError: nothing there, or not a PCA.
+        UserError: nothing there, or not a PCA, or a damaged one.
     """
-    try:
-        return Pca(*(_load_folder(Path(path)) if Path(path).is_dir() else _load_npz(Path(path))))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        files = ", ".join(f"{name}.npy" for name in _FOLDER_FILES)
-        expected = f"an .npz made with the command learn_pca, or a folder with {files}"
-        raise UserError(f"{path}: not a PCA ({error}); give {expected}") from error
+    path, fix = Path(path), f"give {_EXPECTED}"
+    is_folder = path.is_dir()
+    with reading(path if is_folder else require_file(path, "pca_path"), fix):
+        try:
+            pca = Pca(*(_load_folder(path) if is_folder else _load_npz(path, fix)))
+            pca.require_principal()
+            return pca
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}: not a PCA ({error}); {fix}") from error
 
 
-def _load_npz(path: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Provenance]:
-    stored = np.load(path, allow_pickle=False)
-    if isinstance(stored, np.ndarray):
-        raise ValueError("it holds a single array")
-    with stored:
-        mean, components, variances = (stored[name] for name in _ARRAYS)
-        provenance = json.loads(str(stored["provenance"])) if "provenance" in stored else {}
+def _load_npz(path: Path, fix: str) -> Tuple[np.ndarray, np.ndarray, np.ndarray, Provenance]:
+    stored = read_arrays(path, fix)
+    mean, components, variances = (stored[name] for name in _ARRAYS)
+    provenance = json.loads(str(stored["provenance"])) if "provenance" in stored else {}
     return mean, components, variances, _provenance(provenance)
 
 
@@ -174,11 +199,17 @@ def _provenance(stored: Any) -> Provenance:
 
 
 def _load_folder(folder: Path) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if (folder / f"{_FOLDER_FILES[0]}.datum").exists():
-        mean, components, variances = (parse_datum((folder / f"{name}.datum").read_bytes()) for name in _FOLDER_FILES)
-    else:
-        mean, components, variances = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _FOLDER_FILES)
+    suffix = ".datum" if (folder / f"{_FOLDER_FILES[0]}.datum").exists() else ".npy"
+    mean, components, variances = (_load_array(folder / f"{name}{suffix}") for name in _FOLDER_FILES)
     return mean.reshape(-1), components, variances.reshape(-1)[: len(components)]
+
+
+def _load_array(path: Path) -> np.ndarray:
+    if require_file(path, "pca_path").stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{path.name} is larger than any")
+    if path.suffix == ".datum":
+        return parse_datum(path.read_bytes())
+    return np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: nothing is allocated for a shape that lies
 
 
 def pca_as_text(pca: Pca) -> str:
@@ -193,7 +224,9 @@ def pca_from_text(text: str) -> Pca:
         stored = json.loads(text)
         mean, components, variances = (np.frombuffer(base64.b64decode(stored[name]), "<f4") for name in _ARRAYS)
         components = components.reshape(len(variances), len(mean))
-        return Pca(mean, components, variances, _provenance(stored["provenance"]))
+        pca = Pca(mean, components, variances, _provenance(stored["provenance"]))
+        pca.require_principal()
+        return pca
     except (KeyError, TypeError) as error:
         raise ValueError(f"no PCA ({error})") from error
 

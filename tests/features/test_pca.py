@@ -1,5 +1,7 @@
 """PCA: fit, projection, files."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -21,8 +23,8 @@ from tests.features.made_up import serialise_datum
 DATA = np.array([[1.0, 2.0, -2.0], [-5.0, 0.0, 3.0], [-1.0, 2.0, 0.0], [0.0, 4.0, -1.0]])
 MATRIX = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 1.0], [-1.0, 1.0, 3.0]])
 EXAMPLE = Pca(np.array([1.0, 2.0, 3.0]), MATRIX, np.array([4.0, 0.25, 1.0]))
-
-
+TURNED = np.array([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0], [-0.8, 0.0, 0.6]])
+SAVED = Pca(np.array([1.0, 2.0, 3.0]), TURNED, np.array([4.0, 1.0, 0.25]))  # orthonormal, as what is read must be
 UNKNOWN = Provenance()
 
 
@@ -114,13 +116,29 @@ def test_whitened_training_descriptors_have_unit_variance():
 
 
 def test_fit_refuses_too_few_descriptors_or_dimensions():
-    assert len(fit_pca([_descriptors(4)], 3).components) == 3
-    with pytest.raises(UserError, match="3 descriptors are too few for a PCA of 3"):
-        fit_pca([_descriptors(3)], 3)
-    with pytest.raises(UserError, match="0 descriptors"):
-        fit_pca([], 3)
-    with pytest.raises(UserError, match="`dim` is 7; these descriptors have 6"):
+    assert len(fit_pca([_descriptors(6)], 3).components) == 3
+    with pytest.raises(
+        UserError, match=r"5 descriptors are too few for a PCA of 3 dimensions .5 of them differ, 6 must.: extract more"
+    ):
+        fit_pca([_descriptors(5)], 3)
+    with pytest.raises(UserError, match="0 descriptors .* photos, or keep fewer dimensions .`pca_dim`"):
+        fit_pca([], 1)
+    with pytest.raises(UserError, match="`pca_dim` is 7; these descriptors have 6"):
         fit_pca([_descriptors()], 7)
+
+
+def test_fit_refuses_descriptors_that_do_not_differ_enough():
+    data = _descriptors(120)
+    with pytest.raises(UserError, match="120 descriptors are too few .*1 of them differ, 8 must"):
+        fit_pca([data[:1].repeat(60, axis=0)] * 2, 4)
+    with pytest.raises(UserError, match="120 descriptors are too few .*7 of them differ, 8 must"):
+        fit_pca([np.tile(data[:7], (17, 1)), data[:1]], 4)
+    flat = data[:, :3] @ np.random.default_rng(1).normal(
+        size=(3, 6)
+    )  # unit vectors of 3 dimensions, all of them needed
+    assert len(fit_pca([flat], 3).components) == 3
+    with pytest.raises(UserError, match="vary in 3 directions only, too few for 4 dimensions: .* .`pca_dim`"):
+        fit_pca([flat], 4)
 
 
 def test_projection_refuses_what_does_not_fit():
@@ -141,11 +159,11 @@ def test_file_round_trip(tmp_path):
 
 
 def test_a_file_of_the_first_version_tells_its_checkpoint(tmp_path):
-    arrays = {"mean": EXAMPLE.mean, "components": MATRIX, "variances": EXAMPLE.variances}
+    arrays = {"mean": SAVED.mean, "components": TURNED, "variances": SAVED.variances}
     for text, weights in (('{"checkpoint_sha256": "ab", "photos": "x", "dim": 3}', "ab"), ('{"dim": 3}', "")):
         np.savez(tmp_path / "pca.npz", provenance=np.array(text), **arrays)
         assert load_pca(tmp_path / "pca.npz").provenance == Provenance(weights)
-        assert load_pca(tmp_path / "pca.npz").identity == EXAMPLE.identity
+        assert load_pca(tmp_path / "pca.npz").identity == SAVED.identity
     np.savez(tmp_path / "pca.npz", **arrays)
     assert load_pca(tmp_path / "pca.npz").provenance == Provenance()
 
@@ -161,7 +179,8 @@ def test_text_round_trip():
 
 def test_model_zoo_folder(tmp_path):
     generator = np.random.default_rng(0)
-    mean, matrix, variances = generator.normal(size=(1, 16)), generator.normal(size=(5, 16)), generator.random(16)
+    mean, variances = generator.normal(size=(1, 16)), np.sort(generator.random(16))[::-1]
+    matrix = np.linalg.qr(generator.normal(size=(16, 5)))[0].T
     for name, array in (("mean", mean), ("pca_proj_mat", matrix), ("pca_variances", variances)):
         np.save(tmp_path / f"{name}.npy", array)
     loaded = load_pca(tmp_path)
@@ -171,7 +190,7 @@ def test_model_zoo_folder(tmp_path):
     expected = (_unit(raw) - mean) @ matrix[:3].T / np.sqrt(variances[:3])
     np.testing.assert_allclose(project(raw, loaded, 3, use_whitening=True), _unit(expected), atol=1e-5)
     (tmp_path / "mean.npy").unlink()
-    with pytest.raises(UserError, match="not a PCA.*mean.npy"):
+    with pytest.raises(UserError, match=r"mean\.npy: no such file"):
         load_pca(tmp_path)
     np.save(tmp_path / "mean.npy", mean)
     np.save(tmp_path / "pca_proj_mat.npy", matrix.T)
@@ -180,9 +199,9 @@ def test_model_zoo_folder(tmp_path):
 
 
 def test_reference_folder(tmp_path):
-    for name, array in (("mean", EXAMPLE.mean), ("pca_proj_mat", MATRIX), ("pca_variances", EXAMPLE.variances)):
+    for name, array in (("mean", SAVED.mean), ("pca_proj_mat", TURNED), ("pca_variances", SAVED.variances)):
         (tmp_path / f"{name}.datum").write_bytes(serialise_datum(array))
-    assert load_pca(tmp_path).identity == EXAMPLE.identity
+    assert load_pca(tmp_path).identity == SAVED.identity
     (tmp_path / "mean.datum").write_bytes(b"\x0a\x05ab")
     with pytest.raises(UserError, match="not a PCA .*no Datum message"):
         load_pca(tmp_path)
@@ -195,6 +214,56 @@ def test_what_is_no_pca(tmp_path):
     np.savez(tmp_path / "shapes.npz", mean=np.zeros(3), components=np.zeros((2, 4)), variances=np.zeros(2))
     np.save(tmp_path / "array.npy", np.zeros(3))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for name in ("text.npz", "empty.npz", "other.npz", "shapes.npz", "array.npy", "objects.npy", "missing.npz"):
-        with pytest.raises(UserError, match=f"{name}: not a PCA"):
+    os.mkfifo(tmp_path / "pipe.npz")
+    files = {
+        "text.npz": "damaged", "empty.npz": "damaged", "other.npz": "not a PCA", "shapes.npz": "not a PCA",
+        "array.npy": "a single array", "objects.npy": "a single array", "missing.npz": "no such file", "pipe.npz": "is",
+    }  # fmt: skip
+    for name, said in files.items():
+        with pytest.raises(UserError, match=f"{name}: {said}"):
             load_pca(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "changes,said",
+    [
+        ({"components": MATRIX}, "not orthonormal"),
+        ({"components": 2 * TURNED}, "not orthonormal"),
+        ({"components": TURNED[[0, 0]], "variances": [2, 1]}, "not orthonormal"),
+        ({"variances": [1, 4, 0.25]}, "variances do not fall"),
+        ({"variances": [4, 1, -1]}, "variances are not above 0"),
+        ({"variances": [0, 0, 0]}, "variances are not above 0"),
+        ({"components": np.zeros((0, 3)), "variances": []}, "variances are not above 0"),
+        ({"mean": [1, np.nan, 3]}, "mean holds a number that is not finite"),
+        ({"mean": [1, 1e300, 3]}, "mean holds a number that is not finite"),
+        ({"mean": ["a", "b", "c"]}, "mean holds no numbers"),
+        ({"components": TURNED.astype(complex)}, "components holds no numbers"),
+        ({"provenance": "[" * 5000}, "damaged|not a PCA"),
+    ],
+)
+def test_numbers_that_are_no_pca(tmp_path, changes, said):
+    """A file, and the text in an export, which holds float32 alone."""
+    arrays = {"mean": SAVED.mean, "components": TURNED, "variances": SAVED.variances, **changes}
+    np.savez(tmp_path / "pca.npz", **{name: np.asarray(array) for name, array in arrays.items()})
+    with pytest.raises(UserError, match=f"pca.npz: .*({said})") as caught:
+        load_pca(tmp_path / "pca.npz")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+    if "orthonormal" in said:
+        with pytest.raises(ValueError, match=said):
+            pca_from_text(pca_as_text(Pca(arrays["mean"], arrays["components"], arrays["variances"])))
+
+
+def test_sizes_are_checked_before_memory_is_taken(tmp_path):
+    """Headers and holes that promise 8 TB, and zeros packed a thousand times."""
+    for name in ("mean", "pca_proj_mat", "pca_variances"):
+        with open(tmp_path / f"{name}.npy", "wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    with pytest.raises(UserError, match="not a PCA"):
+        load_pca(tmp_path)
+    for file in tmp_path.iterdir():
+        os.truncate(file, 10**13)
+    with pytest.raises(UserError, match="mean.npy is larger than any"):
+        load_pca(tmp_path)
+    np.savez_compressed(tmp_path / "bomb.npz", mean=np.zeros(2**24), components=TURNED, variances=SAVED.variances)
+    with pytest.raises(UserError, match="bomb.npz: [0-9]+ bytes that unpack to"):
+        load_pca(tmp_path / "bomb.npz")

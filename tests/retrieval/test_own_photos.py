@@ -34,7 +34,7 @@ def picture(seed: int) -> Image.Image:
 def random_pca(sha256: str) -> Pca:
     """To 8 dimensions; fitting one takes most of a test's time."""
     generator = np.random.default_rng(0)
-    return Pca(np.zeros(1024), generator.normal(size=(8, 1024)), np.ones(8), Provenance(sha256))
+    return Pca(np.zeros(1024), np.linalg.qr(generator.normal(size=(1024, 8)))[0].T, np.ones(8), Provenance(sha256))
 
 
 @pytest.fixture
