@@ -1,14 +1,17 @@
 """What lies on disk: atomic files and folders, locks, checksums, required inputs, and "made / refuse / overwrite"."""
 
 import fcntl
+import functools
 import hashlib
 import json
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Union
@@ -21,6 +24,8 @@ logger = logging.getLogger(__name__)
 PathLike = Union[str, Path]
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "faiss-cpu", "scikit-image")
 _REPOSITORY = Path(__file__).resolve().parents[1]
+_HOST = f"{zlib.crc32(os.uname().nodename.encode()):08x}"  # a disk may be shared with other machines' processes
+_TEMPORARY = re.compile(rf"\..*\.([0-9]{{1,7}})-{_HOST}\.tmp(\..*)?", re.DOTALL)  # its process id
 
 
 def is_made(
@@ -46,37 +51,102 @@ def is_made(
         UserError: something else stands there and may not be replaced.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path}: is a pipe or a device; give `{name}` another name")
     if path.exists() and path.is_dir() != folder:
         kinds = ("file", "folder") if folder else ("folder", "file")
         raise UserError(f"{path}: is a {kinds[0]}; give `{name}` the name of a {kinds[1]}")
-    if not path.exists() or (folder and not any(path.iterdir())) or (overwrite and not folder):
-        return False
-    different = wanted.differences(read(path))
-    if overwrite:
-        return False
-    if different:
+    different = []
+    if path.exists() and not (folder and not any(path.iterdir())) and (folder or not overwrite):
+        different = wanted.differences(read(path))
+        if not different and not overwrite:
+            logger.info("%s: already made", path)
+            return True
+    if different and not overwrite:
         reason = ", ".join(different)
         raise UserError(f"{path}: made under other settings ({reason}); give `overwrite`, or another `{name}`")
-    logger.info("%s: already made", path)
-    return True
+    require_place(path, name)
+    return False
+
+
+def require_place(path: PathLike, name: str = "output") -> None:
+    """Find out before long work that nothing can be made at ``path``; a full disk shows only later.
+
+    Raises:
+        UserError: its folder may not be written to. OSError: the name cannot be one.
+    """
+    target = Path(path).absolute()
+    for place in (target, *target.parents):
+        try:
+            place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if place != target:
+            break
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        fact = "no right to write there, or a read-only disk" if place.is_dir() else "no folder"
+        raise UserError(f"{path}: cannot be made in {place}: {fact}; give another `{name}`")
 
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it into place when the block succeeds, delete it when it fails.
 
-    The temporary name keeps the suffix, because some writers choose their format (or add one) by it.
+    The temporary name keeps the suffix, because some writers choose their format (or add one) by it. The file's mode is
+    that of any new file, whatever the writer makes of it. What killed processes left in the folder is deleted.
     """
     target = Path(path)
     if target.is_dir():
         raise UserError(f"{path}: is a folder; give the name of a file")
+    if target.exists() and not target.is_file():
+        raise UserError(f"{path}: is a pipe or a device; give the name of a file")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    _drop_leftovers(target.parent.absolute())
+    begin = f".{target.stem}.{os.getpid()}-{_HOST}.tmp"  # as _TEMPORARY
+    temporary = target.with_name(begin + target.suffix)
     try:
-        yield temporary
-        put_in_place(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with _naming(path, target.with_name(begin)):
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            yield temporary
+            os.chmod(temporary, mode)
+            put_in_place(temporary, target)
+    except BaseException:
+        for entry in os.scandir(target.parent):  # some writers have a temporary file of their own
+            if entry.name.startswith(begin):
+                os.unlink(entry.path)
+        raise
+
+
+@contextmanager
+def _naming(path: PathLike, hidden: Path) -> Iterator[None]:
+    """A full disk is told of ``path``, not of the hidden name under which it is made, or of none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and str(error.filename or hidden).startswith(str(hidden)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
+@functools.cache  # once for each folder: they come from earlier processes
+def _drop_leftovers(folder: Path) -> None:
+    """Delete the temporary files of ``atomic_path`` whose process, on this machine, has ended."""
+    with suppress(OSError):  # they only take room
+        for entry in os.scandir(folder):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found and entry.is_file(follow_symlinks=False) and not _is_running(int(found[1])):
+                os.unlink(entry.path)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def put_in_place(temporary: PathLike, target: PathLike) -> None:
@@ -162,10 +232,10 @@ def build_folder_for(path: PathLike) -> Iterator[Path]:
         UserError: ``path`` is a file, or another process is making it.
     """
     target = Path(path).absolute()
-    if target.is_file():
+    if target.exists() and not target.is_dir():
         raise UserError(f"{path}: is a file; a folder is made there, so give another name")
     temporary, replaced = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
-    with locked_folder(temporary, target):
+    with _naming(path, temporary), locked_folder(temporary, target):
         try:
             clear_folder(temporary)
             shutil.rmtree(replaced, ignore_errors=True)
@@ -209,6 +279,8 @@ def _require(path: PathLike, name: str, kind: str, is_there: Callable[[Path], bo
         raise UserError(f"{given_by} is not set: give the path of a {kind}")
     if not is_there(Path(path)):
         fact = f"is no {kind}" if Path(path).exists() else f"no such {kind}"
+        if kind == "file" and Path(path).exists() and not Path(path).is_dir():
+            fact = "is a pipe or a device; give a file that can be read twice"
         raise UserError(f"{path}: {fact} ({given_by})")
     return Path(path)
 

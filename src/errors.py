@@ -1,9 +1,10 @@
 """The exceptions that a person sees as a sentence instead of a traceback."""
 
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Iterator, Optional, Union
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +24,16 @@ class Interrupted(Exception):
 def printable(text: str) -> str:
     """``text`` with control characters, and what is no valid Unicode, as escapes; names from outside hold anything."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+class LogFormatter(logging.Formatter):
+    """Log lines in which names from outside are printable; a line stays one line."""
+
+    def __init__(self, format: str = "%(asctime)s %(message)s", time: Optional[str] = "%H:%M:%S") -> None:
+        super().__init__(format, time)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
 
 
 @contextmanager

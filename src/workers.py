@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import Interrupted, UserError
+from .errors import Interrupted, LogFormatter, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,9 @@ class Pool:
 
 def _serve(make: Callable[[Any], Stage], argument: Any, connection: Connection) -> None:
     """A worker: it ends when the other end of the pipe is closed, be it by the parent's death."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")  # warnings alone
+    handler = logging.StreamHandler()  # of warnings alone
+    handler.setFormatter(LogFormatter())
+    logging.basicConfig(handlers=[handler])
     try:
         try:
             stage = make(argument)

@@ -1,13 +1,20 @@
 """Atomic writes: the old file or the new one, never a part."""
 
+import errno
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from src import artifacts
 from src.artifacts import (
     atomic_path,
     atomic_write_text,
     is_made,
     require_file,
     require_folder,
+    require_place,
     restore_folder,
     sha256_of,
 )
@@ -74,3 +81,70 @@ def test_a_folder_moved_aside_by_a_killed_run_is_brought_back(tmp_path):
     (tmp_path / ".index.old").mkdir()
     assert restore_folder(tmp_path / "index").is_dir() and not (tmp_path / ".index.old").exists()
     assert restore_folder(tmp_path / "none") == tmp_path / "none" and not (tmp_path / "none").exists()
+
+
+def temporary_of(process):
+    """A file that ``atomic_path`` left in this folder for a.txt when ``process`` was killed in it."""
+    folder = Path.cwd() / f"work{process}"
+    folder.mkdir()
+    with atomic_path(folder / "a.txt") as temporary:
+        name = temporary.name.replace(str(os.getpid()), str(process))
+        assert name != temporary.name
+    (folder / name).write_text("half")
+    artifacts._drop_leftovers.cache_clear()  # as in a new process
+    return folder, name
+
+
+def test_what_a_killed_process_left_is_deleted_and_what_a_living_one_writes_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen(["sleep", "60"]) as living:
+        try:
+            for process, kept in ((living.pid, True), (4194304, False)):  # above the largest id of Linux
+                folder, name = temporary_of(process)
+                others = [".a.tmp.txt", f".b.{process}.tmp.txt", name.replace("-", "-1")]  # nobody's, another machine's
+                for other in others:
+                    (folder / other).write_text("mine")
+                atomic_write_text(folder / "b.txt", "new")
+                assert sorted(os.listdir(folder)) == sorted([*others, "a.txt", "b.txt", *([name] if kept else [])])
+        finally:
+            living.kill()
+
+
+def test_a_writers_own_temporary_file_goes_with_a_failed_write(tmp_path):
+    with pytest.raises(OSError, match="No space.*'.*/a.ckpt'"), atomic_path(tmp_path / "a.ckpt") as temporary:
+        temporary.with_suffix(".tmp").write_text("MindSpore's")
+        raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_modes_follow_the_umask(tmp_path, umask, mode):
+    old = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "a") as temporary:
+            temporary.write_text("x")
+            temporary.chmod(0o400)  # as MindSpore leaves checkpoints
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_places_where_nothing_can_be_made_are_found_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    os.mkfifo(tmp_path / "pipe")
+    require_place(tmp_path / "new/folder/a.txt")
+    require_place("a.txt")
+    with pytest.raises(UserError, match="file/a.txt: cannot be made in .*file: no folder; give another `output`"):
+        require_place(tmp_path / "file/a.txt")
+    with pytest.raises(OSError, match="File name too long"):
+        require_place(tmp_path / ("a" * 300))
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(UserError, match="is a pipe or a device"):
+            is_made(path, Provenance(), lambda _: Provenance(), True)
+        with pytest.raises(UserError, match="is a pipe or a device"), atomic_path(path):
+            pass
+        with pytest.raises(UserError, match="is a pipe or a device; give a file that can be read twice"):
+            require_file(path, "ranks")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(UserError, match="no right to write there, or a read-only disk; give another `report`"):
+        is_made(tmp_path / "a", Provenance(), lambda _: Provenance(), False, "report")

@@ -1,16 +1,19 @@
 """What every command shares: its options and help, logging, one-sentence errors, exit status."""
 
 import argparse
+import io
 import logging
 import os
 import re
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Callable, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from ..config import KEYS, Config, definition_of, load_yaml, nearest
 from ..device import prepare_process
-from ..errors import Interrupted, UserError, install_command
+from ..errors import Interrupted, LogFormatter, UserError, install_command, printable
+from ..values import LARGEST_NUMBER, coerce, short
 
 # What the network of an extraction follows from; the last five matter for ImageNet weights (.h5), whose attention is
 # untrained
@@ -26,6 +29,21 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; --help lists the options")
+
+
+def _number(kind: type, name: str, text: str) -> float:
+    """``text``, given for a command's own argument ``name``, as a count, size or share.
+
+    Raises:
+        UserError: it is no finite number from 0 to what every library takes.
+    """
+    try:
+        number = coerce(text, kind)
+    except ValueError as error:
+        raise UserError(f"`{name}`: {short(error)}") from error
+    if not 0 <= number <= LARGEST_NUMBER:
+        raise UserError(f"`{name}` is {short(text)}; it must be at least 0 and at most {LARGEST_NUMBER}")
+    return number
 
 
 def _no_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +82,7 @@ class Command:
         argv = list(sys.argv[1:] if argv is None else argv)
         parser = self._parser("--help_all" in argv)
         if not {"-h", "--help", "--help_all"}.isdisjoint(argv):  # argparse cannot while options and others are mixed
-            parser.print_help()
+            print(parser.format_help(), end="")  # print_help is silent where nothing can be written
             sys.exit(0)
         self._refuse_strangers(parser, argv)
         arguments = parser.parse_intermixed_args(argv)
@@ -85,6 +103,9 @@ class Command:
         )
         parser.description = f"example: {parser.prog} {self.example}\n\n{self.summary}".replace("%", "%%")
         self.add_arguments(parser)
+        for action in parser._actions:
+            if action.type in (int, float):
+                action.type = partial(_number, action.type, action.dest)
         if self.keys:
             parser.add_argument("--config", metavar="FILE", help="recipe (YAML); options win over it")
         for name in self.keys:
@@ -143,41 +164,84 @@ def with_dashes(message: str) -> str:
     return re.sub(r"`(\w+)`", r"--\1", message)
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(LogFormatter):
     """Log lines name options as errors do."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return with_dashes(super().format(record))
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return with_dashes(super().formatMessage(record))
 
 
 def run_command(main: Callable[[], Any]) -> NoReturn:
     """Run ``main`` as a process: log to stderr, UserError as one sentence, exit 0, 2 (bad input) or 128 + signal."""
+    _open_streams()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    prepare_process()
+    status = 0
     try:
+        _require_current_folder()
+        prepare_process()
         main()
-        sys.stdout.flush()
+    except SystemExit as end:  # of --help
+        status = end.code
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at exit
-        sys.exit(141)
-    except UserError as error:
-        print(f"error: {with_dashes(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if (error.name or "src").split(".")[0] in ("src", __package__.split(".")[0]):
-            raise
-        print(f"error: {error.name} is not installed: run {install_command()}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:  # a full disk, a folder without rights, a name too long
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
+        status = 141
     except Interrupted as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(stopped.status)
+        print(printable(str(stopped)), file=sys.stderr)
+        status = stopped.status
     except KeyboardInterrupt:
         print("interrupted: run the same command again", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        status = 130
+    except Exception as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        status = 2
+    sys.exit(_flush() or status)
+
+
+def _open_streams() -> None:
+    """Closed streams become /dev/null, so that no file takes their number; any name can be printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
+        elif number and isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _require_current_folder() -> None:
+    try:
+        os.getcwd()  # as many libraries ask
+    except FileNotFoundError as error:
+        raise UserError("the current folder has been deleted: change to another one") from error
+
+
+def _flush() -> int:
+    """Write out what was printed; the exit status where that is impossible, else 0."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at exit
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"error: output: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    """What a person is told of bad input, or of what the machine lacks; any other error is raised as it is."""
+    if isinstance(error, UserError):
+        return with_dashes(printable(str(error)))
+    if isinstance(error, ModuleNotFoundError):
+        if (error.name or "src").split(".")[0] not in ("src", __package__.split(".")[0]):
+            return f"{error.name} is not installed: run {install_command()}"
+    elif isinstance(error, OSError):  # a full disk, a folder without rights, a name too long
+        where = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "output"
+        return printable(f"{where}: {error.strerror}" if error.errno else " ".join(str(error).split()))
+    elif isinstance(error, MemoryError):
+        amount = f" ({error})" if str(error) else ""
+        return printable(f"not enough memory{amount}: stop other programs, or ask for less")
+    raise error
