@@ -55,6 +55,9 @@ def fit_affine(
 ) -> Tuple[Optional[np.ndarray], np.ndarray]:
     """Fit the affine map A -> B to corresponding points with outliers; safe for any number and arrangement of points.
 
+    ``skimage`` gives the reference's own answer: the inliers of its best sample. The others count anew under the map
+    that was fitted to the inliers, and refuse maps that collapse.
+
     Args:
         points_a, points_b: [M, 2], (x, y) pixels of each photo.
         method: ``opencv`` (RANSAC), ``magsac`` (OpenCV's MAGSAC++) or ``skimage`` (the reference's library, slow).
@@ -63,12 +66,14 @@ def fit_affine(
         seed: same points and seed, same result.
 
     Returns:
-        The map [2, 3] and the inliers [M] under it; (None, all False) when no map fits three points that span a plane.
+        The map [2, 3] and the inliers [M]; (None, all False) when no map fits three points that span a plane.
     """
     points_a, points_b = np.asarray(points_a, np.float64), np.asarray(points_b, np.float64)
     none = None, np.zeros(len(points_a), bool)
     if len(points_a) < MIN_SAMPLES:
         return none
+    if method == "skimage":
+        return _fit_by_skimage(points_a, points_b, residual, trials, seed)
     affine = _ESTIMATORS[method](points_a, points_b, residual, trials, seed)
     if affine is None or not _is_plausible(affine):
         return none
@@ -118,13 +123,15 @@ def _estimate_magsac(points_a, points_b, residual: float, trials: int, seed: int
     return affine
 
 
-def _estimate_skimage(points_a, points_b, residual: float, trials: int, seed: int) -> Optional[np.ndarray]:
+def _fit_by_skimage(
+    points_a: np.ndarray, points_b: np.ndarray, residual: float, trials: int, seed: int
+) -> Tuple[Optional[np.ndarray], np.ndarray]:
     from skimage.measure import ransac  # heavy, and only this method needs it
     from skimage.transform import AffineTransform
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "no inliers found" is an answer here, not a warning
-        model, _ = ransac(
+        model, inliers = ransac(
             (points_a, points_b),
             AffineTransform,
             min_samples=MIN_SAMPLES,
@@ -132,7 +139,8 @@ def _estimate_skimage(points_a, points_b, residual: float, trials: int, seed: in
             max_trials=trials,
             rng=seed,
         )
-    return None if model is None else model.params[:2]
+    affine = getattr(model, "params", np.full((3, 3), np.nan))[:2]  # the inliers may lie so that no map is fitted
+    return affine if np.isfinite(affine).all() else None, np.zeros(len(points_a), bool) if inliers is None else inliers
 
 
-_ESTIMATORS = {"opencv": _estimate_opencv, "magsac": _estimate_magsac, "skimage": _estimate_skimage}
+_ESTIMATORS = {"opencv": _estimate_opencv, "magsac": _estimate_magsac}
