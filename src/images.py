@@ -1,18 +1,21 @@
-"""A photo from disk to 8-bit RGB, and the part of it inside a box."""
+"""A photo from disk to 8-bit RGB, the part of it inside a box, and the photos of a folder."""
 
+import functools
 import logging
 import os
 import threading
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import List, Sequence, Tuple
+from typing import Iterator, List, Sequence, Set, Tuple
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from .artifacts import PathLike, require_folder
-from .errors import UserError
+from .errors import UserError, printable
 from .names import PHOTO_SUFFIXES
+from .photo_file import FORMATS, Source, decode, tolerance
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +31,7 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored photo upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class _Tolerance(threading.local):
-    """Pillow's switch for truncated photos, which is one for the whole process, as one for each thread."""
-
-    on = False
-
-    def __bool__(self) -> bool:
-        return self.on
-
-
-_tolerance = _Tolerance()
+_SHOWN_KINDS = 5  # of ignored files
 _one_huge_photo = threading.Lock()  # decoded at a time: each may take a GB
 
 
@@ -60,12 +52,12 @@ class LoadedPhoto:
     truncated: bool = False
 
 
-def load_image(path: PathLike) -> np.ndarray:
+def load_image(source: Source) -> np.ndarray:
     """All pixels of a photo, [H, W, 3] uint8 RGB, upright; see ``load_photo``."""
-    return load_photo(path).pixels
+    return load_photo(source).pixels
 
 
-def load_photo(path: PathLike, sufficient_side: int = 0) -> LoadedPhoto:
+def load_photo(source: Source, sufficient_side: int = 0) -> LoadedPhoto:
     """Read a photo.
 
     EXIF orientation is applied, transparency laid on white, 16-bit greys scaled to 8, everything else converted as
@@ -73,34 +65,56 @@ def load_photo(path: PathLike, sufficient_side: int = 0) -> LoadedPhoto:
     is replaced by MAX_PIXELS, checked on the header before any pixel is decoded.
 
     Args:
-        path: the file; its format is told by its content, not by its name.
+        source: the file, or its bytes; the format is told by the content, not by the name.
         sufficient_side: longer side, pixels, that the caller will shrink to anyway; 0 = every pixel is needed. Only
             photos of more than HUGE_PIXELS are then reduced, to at least twice that side: JPEG while decoding, so that
             memory is bounded by ``sufficient_side``, other formats at once after it.
 
     Raises:
-        UserError: the file cannot be read, is no photo, or has more than MAX_PIXELS pixels.
+        UserError: the file cannot be read, is no photo of one of FORMATS, or has more than MAX_PIXELS pixels.
     """
-    try:
+    name = _name_of(source)
+    with _reading(name):
         try:
-            return _decode(path, sufficient_side)
+            return _decode(source, sufficient_side)
         except (OSError, SyntaxError) as error:
             if not _may_be_truncated(error):
                 raise
-        _tolerance.on = True
+        tolerance.on = True
         try:
-            photo = _decode(path, sufficient_side)
+            photo = _decode(source, sufficient_side)
         finally:
-            _tolerance.on = False
-        logger.warning("%s: truncated or damaged; the missing part is blank", path)
+            tolerance.on = False
+        logger.warning("%s: truncated or damaged; the missing part is blank", name)
         return photo
+
+
+def upright_size(path: PathLike) -> Tuple[int, int]:
+    """(width, height) of a photo after its EXIF orientation, from its header; UserError as of ``load_photo``."""
+
+    def size(image: Image.Image) -> Tuple[int, int]:
+        return image.size[::-1] if _orientation(image) >= 5 else image.size
+
+    with _reading(str(path)):
+        return decode(path, size)
+
+
+def _name_of(source: Source) -> str:
+    return "the bytes given" if isinstance(source, bytes) else str(source)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Whatever a decoder raises becomes one sentence about ``name``."""
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error, ...
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         if "cannot identify image file" in reason:
-            reason = "not an image, or an empty file"
-        raise UserError(f"{path}: cannot be read as a photo ({reason})") from error
+            reason = f"not an image of {', '.join(FORMATS)}, or an empty file"
+        raise UserError(f"{name}: cannot be read as a photo ({reason})") from error
 
 
 def photo_of_image(image: Image.Image) -> LoadedPhoto:
@@ -115,18 +129,18 @@ def _may_be_truncated(error: Exception) -> bool:
     return not isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, Image.UnidentifiedImageError))
 
 
-def _decode(path: PathLike, sufficient_side: int) -> LoadedPhoto:
-    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS below takes its place
-    ImageFile.LOAD_TRUNCATED_IMAGES = _tolerance
-    with Image.open(path) as image:
+def _decode(source: Source, sufficient_side: int) -> LoadedPhoto:
+    def use(image: Image.Image) -> LoadedPhoto:
         size = image.size
         if size[0] * size[1] > MAX_PIXELS:
             limit = f"the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
-            raise UserError(f"{path}: {size[0]} x {size[1]} pixels; {limit}, shrink the photo")
+            raise UserError(f"{_name_of(source)}: {size[0]} x {size[1]} pixels; {limit}, shrink the photo")
         if size[0] * size[1] <= HUGE_PIXELS:
             return _finish(image, size, 0)
         with _one_huge_photo:
             return _finish(image, size, 2 * sufficient_side)
+
+    return decode(source, use)
 
 
 def _finish(image: Image.Image, size: Tuple[int, int], least_side: int) -> LoadedPhoto:
@@ -141,7 +155,7 @@ def _finish(image: Image.Image, size: Tuple[int, int], least_side: int) -> Loade
         rgb = rgb.reduce(reduction)
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
-    truncated = bool(_tolerance)
+    truncated = bool(tolerance)
     return LoadedPhoto(np.array(rgb), size[::-1] if orientation >= 5 else size, orientation, truncated)
 
 
@@ -155,7 +169,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip instead of scale
+    if image.mode == "F":
+        image = Image.fromarray(photo_of_array(np.asarray(image)).pixels)
+    elif image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip instead of scale
         grey = np.clip(np.asarray(image), 0, 65535).astype(np.int32)
         image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))  # the nearest to grey / 257
     elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -167,6 +183,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def list_images(folder: PathLike) -> List[str]:
     """Photos, by their names (PHOTO_SUFFIXES in any case), in ``folder`` and below, hidden ones left out.
 
+    Links to folders are followed, into none twice. One log line counts the other files by their kinds.
+
     Returns:
         Sorted paths relative to ``folder``, with '/' between folders.
 
@@ -174,15 +192,63 @@ def list_images(folder: PathLike) -> List[str]:
         UserError: no such folder, or no photo in it.
     """
     root = require_folder(folder, "folder of photos")
-    names = []
-    for parent, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            if file.lower().endswith(PHOTO_SUFFIXES) and not file.startswith("."):
-                names.append((Path(parent) / file).relative_to(root).as_posix())
+    names: List[str] = []
+    ignored: Counter = Counter()
+    for name, kind in _files_below(str(root)):
+        is_photo = not kind and name.lower().endswith(PHOTO_SUFFIXES)
+        if is_photo:
+            names.append(name)
+        else:
+            ignored[kind or os.path.splitext(name)[1].lower() or "without a suffix"] += 1
+    if ignored:
+        kinds = [f"{count} {printable(kind)}" for kind, count in ignored.most_common(_SHOWN_KINDS)]
+        kinds += ["others"] if len(ignored) > _SHOWN_KINDS else []
+        count = sum(ignored.values())
+        _tell_once(f"{folder}: {count} {'file' if count == 1 else 'files'} ignored: {', '.join(kinds)}")
     if not names:
         raise UserError(f"{folder}: no photo in this folder (looked for {', '.join(PHOTO_SUFFIXES)})")
     return sorted(names)
+
+
+def _files_below(root: str) -> Iterator[Tuple[str, str]]:
+    """(name relative to ``root``, '' or what it is instead of a regular file) of all that is not hidden."""
+    seen: Set[Tuple[int, int]] = set()
+    folders, links = [""], []  # linked ones last: what they lead to may be listed by then
+    while folders or links:
+        linked = not folders
+        folder = links.pop(0) if linked else folders.pop()
+        try:
+            found = os.stat(os.path.join(root, folder))
+            if linked and (found.st_dev, found.st_ino) in seen:
+                yield folder, "link to a folder listed already"
+                continue
+            seen.add((found.st_dev, found.st_ino))
+            entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
+        except OSError as error:
+            logger.warning("%s: left out with all that is in it (%s)", os.path.join(root, folder), error.strerror)
+            continue
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink() and os.path.isdir(entry.path):
+                links.append(name)
+            elif entry.is_dir(follow_symlinks=False):
+                (links if linked else folders).append(name)
+            else:
+                yield name, "" if os.path.isfile(entry.path) else "pipe, device or broken link"
+
+
+@functools.cache
+def _tell_once(line: str) -> None:
+    """A command lists a folder several times."""
+    logger.info("%s", line)
+
+
+def leaves_photo(box: Sequence[float], size: Tuple[int, int]) -> bool:
+    """Whether a box, rounded, reaches beyond an upright photo of ``size`` (width, height)."""
+    left, top, right, bottom = (round(float(number)) for number in box)
+    return left < 0 or top < 0 or right > size[0] or bottom > size[1]
 
 
 def clip_box(box: Sequence[float], width: int, height: int) -> Tuple[int, int, int, int]:
@@ -191,8 +257,10 @@ def clip_box(box: Sequence[float], width: int, height: int) -> Tuple[int, int, i
     Right and bottom are exclusive.
 
     Raises:
-        UserError: nothing of the photo is inside.
+        UserError: nothing of the photo is inside, or a side is no number.
     """
+    if not np.isfinite(box).all():
+        raise UserError(f"box {list(box)} holds what is no finite number; give four pixel positions")
     left, top, right, bottom = (round(float(number)) for number in box)
     clipped = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:

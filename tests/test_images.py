@@ -1,8 +1,12 @@
 """Awkward photos on disk, lists of photos, boxes."""
 
+import io
+import logging
 import os
+import socket
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from PIL import Image
 
 from src import images
 from src.errors import UserError
-from src.images import clip_box, list_images, load_image, load_photo
+from src.images import clip_box, leaves_photo, list_images, load_image, load_photo, upright_size
 from tests.deep_png import write_16_bit_png
 
 QUADRANTS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)  # red green / blue white
@@ -45,6 +49,16 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     assert photo.pixels[first].tolist() == [255, 0, 0]
     assert photo.pixels[second].tolist() == [0, 255, 0]
     assert photo.orientation == orientation and not photo.truncated
+
+
+def test_upright_size_is_read_from_the_header(tmp_path):
+    for orientation, size in ((1, (20, 10)), (3, (20, 10)), (6, (10, 20)), (8, (10, 20)), (99, (20, 10))):
+        exif = Image.Exif()
+        exif[274] = orientation
+        assert upright_size(_save(tmp_path / "a.jpg", Image.new("RGB", (20, 10)), exif=exif)) == size
+    (tmp_path / "odd.jpg").write_bytes(b"words")
+    with pytest.raises(UserError, match=r"odd\.jpg: cannot be read as a photo"):
+        upright_size(tmp_path / "odd.jpg")
 
 
 @pytest.mark.parametrize(("orientation", "size", "recorded"), [(3, (20, 10), 3), (6, (10, 20), 6), (99, (20, 10), 1)])
@@ -87,6 +101,47 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
 def test_16_bit_colour(tmp_path):
     write_16_bit_png(tmp_path / "deep.png", np.array([[[0, 32896, 65535]]], np.uint16))
     assert load_image(tmp_path / "deep.png").tolist() == [[[0, 128, 255]]]
+
+
+def test_floats_are_scaled_as_arrays_are(tmp_path):
+    path = _save(tmp_path / "floats.tif", Image.fromarray(np.array([[0, 0.5, 1]], np.float32)))
+    assert load_image(path)[0, :, 0].tolist() == [0, 128, 255]
+    path = _save(tmp_path / "heights.tif", Image.fromarray(np.array([[0, 9000]], np.float32)))
+    with pytest.raises(UserError, match="numbers from 0 to 1 or from 0 to 255"):
+        load_image(path)
+
+
+def _with_chunks(path, *chunks):
+    """A grey PNG of 4 x 3 pixels with (kind, content) before its pixels."""
+    stream = io.BytesIO()
+    Image.new("L", (4, 3), 77).save(stream, "PNG")
+    data, header = stream.getvalue(), 8 + 25
+    coded = [
+        len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+        for kind, content in chunks
+    ]
+    path.write_bytes(data[:header] + b"".join(coded) + data[header:])
+    return path
+
+
+TWO_MB = zlib.compress(bytes(2 << 20))  # more than Pillow takes in one text
+TEXTS = {
+    "large text": [(b"tEXt", b"Comment\0" + bytes(70 << 20))],
+    "large compressed text": [(b"zTXt", b"Comment\0\0" + TWO_MB)],
+    "large international text": [(b"iTXt", b"Comment\0\1\0\0\0" + TWO_MB)],
+    "large profile": [(b"iCCP", b"icc\0\0" + TWO_MB)],
+    "many texts": [(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1 << 20)))] * 70,
+}
+
+
+@pytest.mark.parametrize("chunks", TEXTS.values(), ids=TEXTS)
+def test_the_texts_of_a_png_do_not_cost_the_photo(tmp_path, chunks, caplog):
+    photo = load_photo(_with_chunks(tmp_path / "a.png", *chunks))
+    assert photo.pixels.shape == (3, 4, 3) and (photo.pixels == 77).all()
+    assert not photo.truncated and not caplog.text
+    cut = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(cut[: cut.index(b"IDAT") + 6])
+    assert load_photo(tmp_path / "a.png").truncated
 
 
 def test_cmyk_jpeg(tmp_path):
@@ -158,6 +213,42 @@ def test_what_is_no_photo_is_named(tmp_path, content):
         load_image(tmp_path / "odd.jpg")
 
 
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "TGA", "PCX", "SGI", "DDS", "JPEG2000", "PDF"])
+def test_other_formats_are_refused_whatever_their_names(tmp_path, monkeypatch, kind):
+    """Pillow opens these too, EPS by a program."""
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/was_run\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    Image.new("RGB", (16, 16)).save(tmp_path / "odd.jpg", kind)
+    for read in (load_photo, upright_size):
+        with pytest.raises(UserError, match=r"odd\.jpg: cannot be read as a photo \(not an image of JPEG, PNG"):
+            read(tmp_path / "odd.jpg")
+    assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jfif", "mpo", "png", "webp", "tif", "bmp", "gif", "ppm", "pgm"])
+def test_every_format_of_the_list_is_read(tmp_path, suffix):
+    grey = Image.new("L", (16, 12), 90)
+    pixels = load_image(_save(tmp_path / f"a.{suffix}", grey))
+    assert pixels.shape == (12, 16, 3) and np.abs(pixels.astype(int) - 90).max() <= 2
+
+
+def _special_files(folder):
+    """One of each kind whose reading could take for ever."""
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(folder / "socket.jpg"))
+    return sorted(folder.iterdir())
+
+
+def test_pipes_and_devices_are_refused_unopened(tmp_path):
+    for path in _special_files(tmp_path):
+        with pytest.raises(UserError, match=r"\.jpg: a pipe, a device or a socket, no photo"):
+            load_photo(path)
+
+
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(UserError, match=r"none\.jpg.*No such file"):
         load_image(tmp_path / "none.jpg")
@@ -182,6 +273,61 @@ def test_list_images(tmp_path):
     assert list_images(os.path.join(tmp_path, "sub")) == ["c.jpeg", "deep/d.WebP"]
 
 
+def _touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_one_line_tells_what_was_ignored(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "photos").mkdir()
+    _special_files(tmp_path / "photos")
+    (tmp_path / "photos" / "gone.jpg").symlink_to("nowhere")
+    _touch(tmp_path / "photos", "a.jpg", "1.heic", "sub/2.HEIC", "3.heic", "4.txt", ".hidden.jpg", "README")
+    assert list_images(tmp_path / "photos") == list_images(tmp_path / "photos") == ["a.jpg"]
+    kinds = "4 pipe, device or broken link, 3 .heic, 1 .txt, 1 without a suffix"
+    lines = [line for line in caplog.messages if "ignored" in line]
+    assert [line.split(": ", 1)[1].split(", ", 1)[0] for line in lines] == ["9 files ignored: 4 pipe"]
+    assert sorted(lines[0].split("ignored: ")[1].split(", 1 ")) == sorted(kinds.split(", 1 "))
+    with pytest.raises(UserError, match="no photo"):
+        list_images(tmp_path / "photos" / "sub")
+    assert "sub: 1 file ignored: 1 .heic" in caplog.text
+
+
+def test_names_cannot_write_to_the_log(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    _touch(tmp_path, "a.jpg", "b.\x1b[31m\n")
+    list_images(tmp_path)
+    assert "1 file ignored: 1 .\\x1b[31m\\n" in caplog.text
+
+
+def test_links_to_folders_are_followed_but_never_twice(tmp_path):
+    _touch(tmp_path, "else/where/b.png", "photos/sub/a.png", "photos/sub/deep/c.png")
+    photos = tmp_path / "photos"
+    (photos / "linked").symlink_to("../else")
+    (photos / "sub/itself").symlink_to("itself")
+    (photos / "sub/up").symlink_to("..")  # a loop
+    (photos / "again").symlink_to("sub")  # sorted before it, and yet a second name of it
+    (tmp_path / "else/back").symlink_to(tmp_path)  # around the folder itself
+    (tmp_path / "else/d.png").symlink_to("where/b.png")
+    assert list_images(photos) == ["linked/d.png", "linked/where/b.png", "sub/a.png", "sub/deep/c.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch, caplog):
+    _touch(tmp_path, "a.jpg", "locked/b.jpg")
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list_images(tmp_path) == ["a.jpg"]
+    assert f"{tmp_path}/locked: left out with all that is in it (Permission denied)" in caplog.text
+
+
 def test_list_images_of_nothing(tmp_path):
     with pytest.raises(UserError, match="no photo"):
         list_images(tmp_path)
@@ -195,3 +341,15 @@ def test_boxes_round_half_to_even_and_are_clipped():
     for empty in ((5, 0, 9, 4), (2, 2, 2, 4), (-4, -4, 0, 0)):
         with pytest.raises(UserError, match="holds no pixel of the 5 x 4 photo"):
             clip_box(empty, 5, 4)
+    for box in ((0, 0, np.nan, 3), (0, 0, np.inf, 3)):
+        with pytest.raises(UserError, match="no finite number"):
+            clip_box(box, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("box", "leaves"),
+    [((0, 0, 10, 8), False), ((-0.4, 0, 10.4, 8), False), ((-1, 0, 5, 5), True), ((0, -1, 5, 5), True),
+     ((0, 0, 11, 5), True), ((0, 0, 5, 8.6), True)],
+)  # fmt: skip
+def test_boxes_that_leave_a_photo_of_10_x_8(box, leaves):
+    assert leaves_photo(box, (10, 8)) is leaves

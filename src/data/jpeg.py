@@ -8,10 +8,10 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import UserError
 from ..images import MAX_PIXELS, load_image
+from ..photo_file import decode, refuse_pipe
 
 LARGEST_RECORD = (32 << 20) - 1024  # bytes; a MindRecord page, which a record must fit into
 CONVERSION_QUALITY = 95
-OTHER_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")  # not all of Pillow's: some start programs
 
 JPEG_BEGINS = b"\xff\xd8\xff"
 PROGRESSIVE = 0xC2
@@ -112,16 +112,17 @@ def _kind(image: Image.Image, size: int) -> str:
     return f"transparent {image.format}" if transparent else str(image.format)
 
 
-def _convert(path: str, data: bytes, least_side: int) -> Tuple[bytes, str]:
+def _convert(data: bytes, least_side: int) -> Tuple[bytes, str]:
     """An upright RGB JPEG of another kind of photo, and the kind."""
-    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS takes its place, as in images.py
+
+    def check(image: Image.Image) -> str:
+        _check_sides(image.width, image.height, least_side)
+        image.load()  # load_image takes truncated photos, this does not
+        return _kind(image, len(data))
+
     try:
-        with Image.open(io.BytesIO(data), formats=OTHER_FORMATS) as image:
-            _check_sides(image.width, image.height, least_side)
-            image.load()  # load_image takes truncated photos, this does not
-            kind = _kind(image, len(data))
-        buffer = io.BytesIO()
-        Image.fromarray(load_image(path)).save(buffer, "JPEG", quality=CONVERSION_QUALITY)
+        kind, buffer = decode(data, check), io.BytesIO()
+        Image.fromarray(load_image(data)).save(buffer, "JPEG", quality=CONVERSION_QUALITY)
     except UnusablePhoto:
         raise
     except UnidentifiedImageError as error:
@@ -149,12 +150,15 @@ def read_as_jpeg(path: str, least_side: int) -> Tuple[bytes, str]:
             or too large.
     """
     try:
+        refuse_pipe(path)
         with open(path, "rb", buffering=0) as stream:
             data = stream.read()
     except FileNotFoundError as error:
         raise UnusablePhoto("missing") from error
     except OSError as error:
         raise UnusablePhoto(f"cannot be read: {error.strerror}") from error
+    except UserError as error:
+        raise UnusablePhoto(f"cannot be read: {error}") from error
     except ValueError as error:  # a null byte in the name
         raise UnusablePhoto("cannot be read: no name of a file") from error
     if not data:
@@ -163,7 +167,7 @@ def read_as_jpeg(path: str, least_side: int) -> Tuple[bytes, str]:
     if header is None and data.startswith(JPEG_BEGINS):
         raise UnusablePhoto("truncated: ends before the picture")
     if header is None or header.process not in KEPT_PROCESSES or header.precision != 8 or header.channels not in (1, 3):
-        return _convert(path, data, least_side)
+        return _convert(data, least_side)
     _check_sides(header.width, header.height, least_side)
     check_jpeg(data, header)
-    return (data, "") if len(data) <= LARGEST_RECORD else _convert(path, data, least_side)
+    return (data, "") if len(data) <= LARGEST_RECORD else _convert(data, least_side)

@@ -4,11 +4,9 @@ import dataclasses
 import json
 import logging
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional
 
-import h5py
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from ..artifacts import (
@@ -22,16 +20,16 @@ from ..artifacts import (
     sha256_of,
 )
 from ..errors import UserError
-from ..images import list_images
+from ..images import list_images, upright_size
 from ..names import NameTable, bare_name
 from ..records import LocalFeatures, Provenance
 from .delf_format import SUFFIX, features_as_delf, read_delf
 from .feature_file import FeatureFile, provenance_of, write_group, write_provenance
+from .hdf5_output import Hdf5Output
 
 logger = logging.getLogger(__name__)
 
 _PROVENANCE_FILE = "provenance.json"
-_EXIF_ORIENTATION = 0x0112  # 5 to 8 swap width and height
 _UNIT_TOLERANCE = 1e-3
 
 
@@ -92,13 +90,14 @@ def delf_to_features(
     if is_made(output, provenance, provenance_of, overwrite):
         return
     dimension, off_unit = None, 0
-    with atomic_path(output) as temporary, h5py.File(temporary, "w") as target:
-        write_provenance(target, provenance)
+    with atomic_path(output) as temporary, Hdf5Output(temporary) as target:
+        write_provenance(target.file, provenance)
         for path, name in zip(tqdm(files, desc="convert", unit="photo", disable=None), photos):
-            features = read_delf(path, _upright_size(Path(images_path) / name))
+            features = read_delf(path, upright_size(Path(images_path) / name))
             dimension = _same_dimension(features, dimension, path)
             off_unit += bool((np.abs(np.linalg.norm(features.descriptors, axis=1) - 1) > _UNIT_TOLERANCE).any())
-            write_group(target, name, features)
+            write_group(target.file, name, features)
+            target.check()
     if off_unit:
         logger.warning("%d files hold descriptors whose norm is not 1; match_distance expects that", off_unit)
     logger.info("%s: %d photos", output, len(files))
@@ -135,16 +134,6 @@ def _photos_of(files: List[Path], folder: Path, images_path: PathLike) -> List[s
         if owners.setdefault(number, path) != path:
             raise UserError(f"{path}: belongs to {names[number]}, as {owners[number]} does; remove one of them")
     return [names[number] for number in owners]
-
-
-def _upright_size(path: Path) -> Tuple[int, int]:
-    """(width, height) of a photo after its EXIF orientation, from its header."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a photo ({error}); its size is needed") from error
 
 
 def _same_dimension(features: LocalFeatures, dimension: Optional[int], path: Path) -> Optional[int]:

@@ -1,15 +1,18 @@
 """What becomes of a photo's bytes: kept, converted by kind, or refused with a reason."""
 
 import io
+import os
 
 import cv2
 import numpy as np
 import pytest
 from landmark_sets import encoded, jpeg, picture
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from src.data import jpeg as module
 from src.data.jpeg import UnusablePhoto, check_jpeg, read_as_jpeg, read_header
+from src.images import load_image
 
 
 def with_thumbnail(data):
@@ -180,6 +183,22 @@ def test_reasons_of_refusal(tmp_path, monkeypatch):
         read_as_jpeg(str(tmp_path), 10)
     with pytest.raises(UnusablePhoto, match="cannot be read"):
         read_as_jpeg("null\0byte.jpg", 10)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", "/dev/zero"):
+        with pytest.raises(UnusablePhoto, match="^cannot be read: .*: a pipe, a device or a socket"):
+            read_as_jpeg(str(path), 10)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "TGA", "PCX", "JPEG2000"])
+def test_formats_that_no_reader_of_photos_opens(tmp_path, kind):
+    assert reason(tmp_path, encoded(PHOTO, kind)) == "not an image"
+
+
+def test_a_png_with_a_large_text_is_converted(tmp_path):
+    info = PngInfo()
+    info.add_text("Comment", "x" * (2 << 20), zip=True)
+    converted, kind = use(tmp_path, encoded(PHOTO, "PNG", pnginfo=info))
+    assert kind == "PNG" and load_image(converted).shape == (40, 56, 3)
 
 
 def test_a_jpeg_past_the_size_of_a_record_is_encoded_again(tmp_path, monkeypatch):
