@@ -1,8 +1,9 @@
 """The index folder: a faiss index of every descriptor, and for each descriptor its photo and keypoint.
 
-Photos that were added later stand at the end, whatever their names: ties by name follow ``name_order``.
+Photos that were added later stand at the end, whatever their names: ties follow ``tie_order``.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import faiss
 import numpy as np
@@ -151,11 +152,6 @@ class DescriptorIndex:
         """Names as a Ranking gives them: without extension."""
         return [bare_name(name) for name in self.image_names]
 
-    @cached_property
-    def name_order(self) -> np.ndarray:
-        """[N] int64, place of each photo in the order of ``names``; 0, 1, 2 ... unless photos were added later."""
-        return order_of(self.names)
-
     def rows(self, photo: int) -> slice:
         """Descriptor numbers of one photo."""
         return slice(*self.image_ids.starts[photo : photo + 2].tolist())
@@ -189,14 +185,24 @@ class DescriptorIndex:
             self.faiss_index.add(np.concatenate([item.descriptors for item in items if len(item)]))
         self.image_names = [*self.image_names, *names]
         self.image_ids = ImageIds(np.concatenate([self.image_ids.starts, start + np.cumsum(counts, dtype=np.int64)]))
-        for stale in ("names", "name_order"):
-            self.__dict__.pop(stale, None)
+        self.__dict__.pop("names", None)
 
 
-def order_of(names: Sequence[str]) -> np.ndarray:
-    """[N] int64, place of each name in the order of all."""
+def tie_order(names: Sequence[str], seed: int) -> np.ndarray:
+    """[N] int64, place of each photo among those of equal scores: the one rule of ties, for every query.
+
+    Names often hold the landmark, so an order by name would rank photos of one landmark together, and a search that
+    found nothing would score above chance. A photo's place follows from a checksum of the seed and its name (without
+    extension): two photos stand in the same order however the photos are numbered, divided into shards or added.
+    """
+
+    def key(number: int) -> Tuple[bytes, str]:
+        name = names[number]
+        text = f"{seed}:{name}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, digest_size=8).digest(), name
+
     order = np.empty(len(names), np.int64)
-    order[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    order[sorted(range(len(names)), key=key)] = np.arange(len(names))
     return order
 
 

@@ -17,7 +17,7 @@ class Searcher(Protocol):
         """Add photos by their file names; they are numbered on."""
 
     def search(self, query: LocalFeatures, k: int) -> Candidates:
-        """The ``k`` best photos or fewer; scores are 0 or higher, ties go by name without extension."""
+        """The ``k`` best photos or fewer; scores are 0 or higher, ties as ``tie_order`` says."""
 
 
 class Reranker(Protocol):

@@ -18,7 +18,7 @@ from ..config import MatchingConfig, RetrievalConfig
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
 from ..records import Candidates, LocalFeatures, Matches, Provenance, Ranking
-from .index import DescriptorIndex, Manifest, load_index, order_of, read_manifest
+from .index import DescriptorIndex, Manifest, load_index, read_manifest, tie_order
 from .interfaces import Executor, Reranker, Searcher, Shard
 from .ranking_file import PairMatches, RankedMatches, load_ranking, require_ranking_name, save_ranking
 from .ransac import Ransac
@@ -64,19 +64,20 @@ class Search:
         shards: all photos, each in one of them.
         executor: runs the shards side by side.
         num_rerank: candidates that are verified, of all shards together; 0 = all.
+        seed: of the order of ties; see ``tie_order``.
     """
 
-    def __init__(self, shards: Sequence[Shard], executor: Executor, num_rerank: int) -> None:
+    def __init__(self, shards: Sequence[Shard], executor: Executor, num_rerank: int, seed: int = 0) -> None:
         self._shards, self._executor, self._num_rerank = list(shards), executor, num_rerank
         self.names = [name for shard in shards for name in shard.names]
         self._starts = np.cumsum([0, *(len(shard.names) for shard in shards)])
-        self._name_order = order_of(self.names)
+        self._ties = tie_order(self.names, seed)
 
     def rank(self, query: LocalFeatures) -> Candidates:
         """Rank all N photos for one query.
 
         The ``num_rerank`` photos that the search ranks highest go to the re-ranker. The ones it verifies come first, by
-        inliers then votes; the others follow by votes; remaining ties go by name.
+        inliers then votes; the others follow by votes; remaining ties as ``tie_order`` says.
 
         Returns:
             All photos. Scores are inliers + s for a verified photo and s - 1 for the others, where s = votes / (most
@@ -113,7 +114,7 @@ class Search:
             return parts[self._shard_of(photo)].putative(photo)
 
         photos, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("photos", "scores"))
-        order = np.lexsort((self._name_order[photos], -scores))
+        order = np.lexsort((self._ties[photos], -scores))
         verified = {photo: matches for part in parts for photo, matches in part.verified.items()}
         return Candidates(photos[order], scores[order], putative, verified)
 
@@ -132,8 +133,8 @@ def open_search(
     exact_distance = retrieval.search_distance if retrieval.correspondences == "exact" else None
     with search_pool(retrieval.search_threads) as pool, ThreadPoolExecutor(1) as executor:
         reranker = Ransac(index, matching, seed, pool, exact_distance)
-        shard = IndexShard(index, VoteSearcher(index, retrieval, pool), reranker)
-        yield Search([shard], executor, retrieval.num_rerank)
+        shard = IndexShard(index, VoteSearcher(index, retrieval, pool, seed), reranker)
+        yield Search([shard], executor, retrieval.num_rerank, seed)
 
 
 def rank_queries(
@@ -144,12 +145,13 @@ def rank_queries(
     Returns:
         The ranking, and the matches of each query's best ``keep_matches`` photos; None for 0.
     """
-    names, ranks, scores, pairs = [], [], [], []
+    names, ranks, scores, pairs, voteless = [], [], [], [], 0
     start = time.perf_counter()
     for name, features in tqdm(queries, desc="retrieval", unit="query", disable=None):
         if not len(features):
-            logger.warning("query %s has no features: the index photos are ranked by name", name)
+            logger.warning("query %s has no features", name)
         found = search.rank(features)
+        voteless += found.scores.max(initial=-1) == -1
         for photo in found.photos[:keep_matches].tolist():
             pairs.append((len(names), photo, search.pair(features, found, photo)))
         names.append(name)
@@ -157,6 +159,8 @@ def rank_queries(
         scores.append(found.scores.astype(np.float32))
     seconds = time.perf_counter() - start
     logger.info("%d queries in %.1f s, %.2f s each", len(names), seconds, seconds / max(1, len(names)))
+    if voteless:
+        logger.warning("%d of %d queries have no vote: the photos stand in a random order there", voteless, len(names))
     shape = (len(names), len(search.names))
     ranking = Ranking(names, search.names, np.reshape(ranks, shape), np.reshape(scores, shape))
     return ranking, RankedMatches.from_pairs(pairs) if keep_matches else None
@@ -180,7 +184,7 @@ def perform_retrieval(
         query_features: feature file of the queries.
         output: ranking file.
         retrieval, matching: settings of the search and of verification.
-        seed: of RANSAC.
+        seed: of RANSAC and of the order of ties.
         overwrite: replace another ranking.
 
     Returns:

@@ -12,7 +12,7 @@ import numpy as np
 from ..config import RetrievalConfig
 from ..errors import UserError
 from ..records import Candidates, LocalFeatures, Matches
-from .index import DescriptorIndex
+from .index import DescriptorIndex, tie_order
 
 _PIECE_ROWS = 64  # query descriptors searched at a time
 _LEAST_NPROBE, _MOST_NPROBE = 16, 64
@@ -25,6 +25,7 @@ class VoteSearcher:
         index: photos are added to it.
         settings: the keys of the search are used.
         pool: threads that search; their number changes nothing but the time. None = this thread.
+        seed: of the order of ties; see ``tie_order``.
     """
 
     def __init__(
@@ -32,9 +33,11 @@ class VoteSearcher:
         index: DescriptorIndex,
         settings: Optional[RetrievalConfig] = None,
         pool: Optional[ThreadPoolExecutor] = None,
+        seed: int = 0,
     ) -> None:
         self._index, self._settings, self._pool = index, settings or RetrievalConfig(), pool
         self._index_type = index.provenance.settings.get("index_type", "")
+        self._seed, self._ties = seed, np.zeros(0, np.int64)
         set_nprobe(index.faiss_index, self._settings.nprobe)
 
     def fit(self, sample: np.ndarray) -> None:
@@ -52,7 +55,9 @@ class VoteSearcher:
         settings = self._settings
         votes = cast_votes(self._index, query, settings.num_neighbors, settings.search_distance, self._pool)
         counts = votes.counts
-        photos = np.lexsort((self._index.name_order, -counts))[:k]
+        if len(self._ties) != len(self._index):
+            self._ties = tie_order(self._index.names, self._seed)
+        photos = np.lexsort((self._ties, -counts))[:k]
 
         def putative(photo: int) -> Matches:
             query_rows, index_rows, distances = votes.correspondences(photo)

@@ -30,7 +30,6 @@ def test_index_holds_every_descriptor_with_its_photo_and_keypoint(tmp_path, phot
     monkeypatch.setattr(build, "_ADD_BYTES", 45 * 4 * DIMENSION)  # several chunks
     index = load_index(build_index(features, tmp_path / "index"))
     assert index.names == ["a", "a-1", "b/tower", "blank", "c.d"]  # by name without extension, although '-' < '.'
-    assert index.name_order.tolist() == [0, 1, 2, 3, 4]
     assert index.provenance.settings["index_type"] == "Flat" and index.provenance.weights == "aa"
     assert isinstance(index.keypoints, np.memmap) and index.keypoints.dtype == np.float32
     assert_holds(index, photos)

@@ -37,7 +37,7 @@ def test_retrieval_finds_the_planted_photo(tmp_path, features, queries):
     ranking, provenance = load_ranking(tmp_path / "ranks.npz")
     assert ranking.query_names == ["tower_1", "unknown_1", "zz_blank"]
     assert ranking.index_names[ranking.ranks[0, 0]] == "b/tower" and int(ranking.scores[0, 0]) == 40
-    assert ranking.ranks[2].tolist() == [0, 1, 2, 3, 4]
+    assert sorted(ranking.ranks[2]) == [0, 1, 2, 3, 4]
     assert provenance.weights == "aa" and provenance.sources["query_features"] == sha256_of(queries)
     assert provenance.sources["index"]["sources"] == {"features": [sha256_of(features)]}
     made = (tmp_path / "ranks.npz").stat().st_mtime_ns

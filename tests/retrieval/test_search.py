@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from src.config import Config
+from src.evaluation.metrics import Labels, compute_metrics
 from src.records import Candidates, LocalFeatures, Matches
 from src.retrieval.baseline import random_ranking
-from src.retrieval.index import DescriptorIndex
+from src.retrieval.index import DescriptorIndex, tie_order
 from src.retrieval.ransac import Ransac
 from src.retrieval.search import IndexShard, Search, open_search, rank_queries, search_settings
 from src.retrieval.votes import VoteSearcher, cast_votes, default_nprobe, search_pool
@@ -171,24 +172,64 @@ def test_the_residual_is_measured_in_what_the_network_saw(planted, method):
     assert at_native.tolist() == scores.tolist()
 
 
-def test_equal_photos_are_ranked_by_name(planted):
+def test_equal_photos_are_ranked_in_an_order_of_the_seed(planted):
+    """The same for every query and however the photos are numbered; another one for another seed."""
     photos, query = planted
-    ranks, scores = rank_photos(index_of([photos[8]] * 3 + [photos[10]]), query)
-    assert ranks.tolist() == [3, 0, 1, 2] and len(set(scores[1:])) == 1
+    names = [f"photo {number}.jpg" for number in range(20)]
+    found = {}
+    for seed in (0, 1):
+        for numbers in (np.arange(20), np.random.default_rng(0).permutation(20)):
+            index = index_of([photos[8]] * 20 + [photos[10]])
+            index.image_names = [*(names[number] for number in numbers), "best.jpg"]
+            ranks, scores = rank_photos(index, query, seed=seed)
+            assert ranks[0] == 20 and len(set(scores[1:])) == 1
+            again = rank_photos(index, query, seed=seed, search_distance=1e-6)[0]  # without any vote
+            assert [rank for rank in again if rank < 20] == ranks[1:].tolist()
+            found.setdefault(seed, []).append([index.names[rank] for rank in ranks[1:]])
+    assert found[0][0] == found[0][1] != found[1][0] == found[1][1]
+    assert found[0][0] != sorted(found[0][0])
 
 
-def test_a_query_without_features_is_ranked_by_name(planted):
-    photos, _ = planted
+def test_a_search_that_finds_nothing_scores_as_chance_does(planted):
+    """40 landmarks of 5 photos each, whose names begin with the landmark; by name, mAP would be far off chance."""
+    photos, query = planted
+    index = index_of([photos[0]] * 200)
+    index.image_names = [f"landmark_{number // 5:03d}/{number % 5}.jpg" for number in range(200)]
+    labels = [Labels(np.arange(5 * landmark, 5 * landmark + 5), np.zeros(0, int), 5) for landmark in range(40)]
+
+    def mean_of(rows):
+        return compute_metrics(rows, labels, (1,)).means().mean_average_precision
+
+    nothing = features_of(query.keypoints, -query.descriptors)
+    found = []
+    for seed in range(8):
+        ranks, scores = rank_photos(index, nothing, seed=seed, search_distance=1e-3)
+        assert (scores == -1).all()
+        found.append(mean_of([ranks] * 40))
+    chance = [mean_of([np.random.default_rng(seed).permutation(200)] * 40) for seed in range(300)]
+    assert abs(np.mean(found) - np.mean(chance)) < 2 * np.std(chance) / np.sqrt(len(found))
+    assert np.abs(np.array(found) - np.mean(chance)).max() < 4 * np.std(chance)
+    assert mean_of([np.arange(200)] * 40) > np.mean(chance) + 4 * np.std(chance)
+
+
+def test_queries_without_a_vote_are_counted(planted, caplog):
+    caplog.set_level("INFO")
+    photos, query = planted
     nothing = features_of(np.zeros((0, 2)), np.zeros((0, 16)))
-    ranking = rank_all(index_of(photos), [("blank", nothing)])
-    assert ranking.ranks.tolist() == [list(range(12))] and (ranking.scores == -1).all()
+    far = features_of(query.keypoints, -query.descriptors)
+    ranking = rank_all(index_of(photos[11:]), [("q", query), ("blank", nothing), ("far", far)], search_distance=0.3)
+    assert (ranking.scores[1:] == -1).all() and ranking.scores[0, 0] > 0
+    assert "2 of 3 queries have no vote" in caplog.text
+    caplog.clear()
+    rank_all(index_of(photos), [("q", query)])
+    assert "no vote" not in caplog.text
 
 
 def test_no_queries_and_an_index_without_descriptors(planted):
     photos, query = planted
     assert rank_all(index_of(photos), []).ranks.shape == (0, 12)
     empty = index_of([(np.zeros((0, 2)), np.zeros((0, 16)))] * 3)
-    assert rank_photos(empty, query)[0].tolist() == [0, 1, 2]
+    assert sorted(rank_photos(empty, query)[0]) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("index_type", ["Flat", "PCAR12,IVF8,SQ8", "IVF4,PQ4x4fs", "HNSW8"])
@@ -235,13 +276,6 @@ def test_nprobe_counts_and_zero_restores_the_default(planted):
     np.testing.assert_array_equal(scores[32], scores[1000])
     assert scores[1][0] < scores[32][0]
     assert lists.faiss_index.nprobe == default_nprobe(32) < 32
-
-
-def test_ties_of_photos_added_later_go_by_name(planted):
-    photos, query = planted
-    index = dataclasses.replace(index_of([photos[8]] * 3), image_names=["m.jpg", "z.jpg", "a.jpg"])
-    assert rank_photos(index, query)[0].tolist() == [2, 0, 1]
-    assert rank_photos(index, query, search_distance=1e-6)[0].tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize("correspondences", ["index", "exact"])
@@ -340,7 +374,8 @@ def test_any_shards_are_searched_merged_and_verified_where_they_are():
         best, last = (search.pair(query, found, found.photos[place]) for place in (0, -1))
     assert search.names == ["p2", "p0", "p3", "p1", "p4"]
     assert (left.looked_at, right.looked_at) == ([1, 0], [1])  # in each shard's own numbers
-    assert found.photos.tolist() == [3, 0, 1, 2, 4]  # p3 before p4 at equal votes
+    ties = {photo: place for photo, place in enumerate(tie_order(search.names, 0))}
+    assert found.photos.tolist() == [3, 0, 1, *sorted([2, 4], key=ties.get)]  # p3 and p4 have equal votes
     assert found.scores.tolist() == [8 + 6 / 8, 4 + 5 / 8, 2 + 7 / 8, 2 / 8 - 1, 2 / 8 - 1]
     assert sorted(found.verified) == [0, 1, 3] and best.verified and not last.verified
     assert best.points.tolist() == [[2 * row, 2 * row + 1, 1, 1] for row in range(8)]
