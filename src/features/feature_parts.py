@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ..artifacts import PathLike, atomic_write_json, clear_folder, is_made, locked_folder, put_in_place
 from ..records import LocalFeatures, Provenance
 from .feature_file import group_names, provenance_of, write_group, write_provenance
+from .hdf5_output import Hdf5Output
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class PartWriter:
     ) -> None:
         self._folder, self._half = folder, half
         self._photos_per_part, self._seconds_per_part = photos_per_part, seconds_per_part
-        self._file: Optional[h5py.File] = None
+        self._output: Optional[Hdf5Output] = None
         self._path, self._count, self._started = folder, 0, 0.0
 
     def __enter__(self) -> "PartWriter":
@@ -114,15 +115,16 @@ class PartWriter:
 
     def add(self, name: str, local: Optional[LocalFeatures], **others: Any) -> None:
         """Write one photo; ``others`` are a global descriptor and attributes as ``write_group`` takes them."""
-        if self._file is None:
+        if self._output is None:
             self._path = self._folder / f"{uuid.uuid4().hex}.tmp"
-            self._file = h5py.File(self._path, "w")
+            self._output = Hdf5Output(self._path)
             self._count, self._started = 0, time.monotonic()
         try:
-            write_group(self._file, name, local, self._half, **others)
+            write_group(self._output.file, name, local, self._half, **others)
+            self._output.check()
         except BaseException:  # disk full, Ctrl-C: the part holds half a photo
-            self._file.close()
-            self._file = None
+            self._output.abandon()
+            self._output = None
             self._path.unlink()
             raise
         self._count += 1
@@ -131,9 +133,13 @@ class PartWriter:
 
     def finish_part(self) -> None:
         """Close the part, if one is open: the photos in it are safe from a kill then."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._output is not None:
+            output, self._output = self._output, None
+            try:
+                output.close()
+            except OSError:
+                self._path.unlink()
+                raise
             os.replace(self._path, self._path.with_suffix(".h5"))
 
 
@@ -147,7 +153,8 @@ def merge_parts(folder: Path, names: Sequence[str], output: PathLike, provenance
     where = finished_photos(folder)
     parts: Dict[Path, h5py.File] = {}
     present, features = [name for name in names if name in where], 0
-    with h5py.File(merged, "w") as target:
+    with Hdf5Output(merged) as writer:
+        target = writer.file
         write_provenance(target, provenance)
         for name in tqdm(present, desc="merge", unit="photo", delay=2, disable=None):
             if where[name] not in parts:
@@ -157,6 +164,7 @@ def merge_parts(folder: Path, names: Sequence[str], output: PathLike, provenance
             source = parts[where[name]]
             source.copy(name, target, name, without_attrs=True)  # copied, their place would depend on the part
             target[name].attrs.update(source[name].attrs)
+            writer.check()
             features += len(target[name]["scores"]) if "scores" in target[name] else 0
         _close(parts)
     put_in_place(merged, output)

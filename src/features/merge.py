@@ -8,10 +8,11 @@ from typing import Any, Dict, List, Sequence, Tuple
 import h5py
 from tqdm import tqdm
 
-from ..artifacts import PathLike, digest, is_made, put_in_place
+from ..artifacts import PathLike, atomic_path, digest, is_made
 from ..errors import UserError
 from ..records import Provenance
 from .feature_file import FeatureFile, provenance_of, write_provenance
+from .hdf5_output import Hdf5Output
 
 logger = logging.getLogger(__name__)
 
@@ -34,25 +35,20 @@ def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bo
     merged = _merged_provenance(paths, provenances)
     if is_made(output, merged, provenance_of, overwrite):
         return
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(f"{output}.merging")  # one name, so that the next run overwrites what a kill left
-    try:
-        _copy(paths, names, merged, unfinished)
-        put_in_place(unfinished, output)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with atomic_path(output) as temporary:
+        _copy(paths, names, merged, temporary)
     logger.info("%s: %d photos of %d files", output, sum(map(len, names)), len(paths))
 
 
-def _copy(paths: Sequence[Path], names: Sequence[Sequence[str]], provenance: Provenance, unfinished: Path) -> None:
+def _copy(paths: Sequence[Path], names: Sequence[Sequence[str]], provenance: Provenance, path: Path) -> None:
     bar = tqdm(total=sum(map(len, names)), desc="merge", unit="photo", disable=None)
-    with bar, h5py.File(unfinished, "w") as target:
-        write_provenance(target, provenance)
-        for path, own in zip(paths, names):
-            with h5py.File(path, "r") as source:
+    with bar, Hdf5Output(path) as output:
+        write_provenance(output.file, provenance)
+        for source_path, own in zip(paths, names):
+            with h5py.File(source_path, "r") as source:
                 for name in own:
-                    source.copy(name, target, name)  # whole groups: their attributes come along
+                    source.copy(name, output.file, name)  # whole groups: their attributes come along
+                    output.check()
                     bar.update()
 
 
