@@ -26,6 +26,7 @@ from .votes import VoteSearcher, search_pool
 
 _SETTINGS = ("num_neighbors", "search_distance", "nprobe", "num_rerank", "correspondences", "keep_matches")
 _EXACT_SETTINGS = ("match_ratio", "mutual_check")
+_AGAIN = "extract again, with another checkpoint or a lower `score_threshold`"
 
 logger = logging.getLogger(__name__)
 
@@ -191,11 +192,14 @@ def perform_retrieval(
         ``output``.
 
     Raises:
-        UserError: index and queries come from different networks, or another ranking stands at ``output``.
+        UserError: index and queries come from different networks, either has no features at all, or another ranking
+            stands at ``output``.
     """
     output, manifest = require_ranking_name(output), read_manifest(index)
     with FeatureFile(query_features, "query_features") as queries:
         _require_comparable(manifest, queries)
+        if not manifest.num_descriptors:
+            raise UserError(f"{index}: its photos have no features, so nothing can be found among them; {_AGAIN}")
         settings = search_settings(retrieval, matching, seed)
         wanted = describe_ranking(settings, manifest.provenance, queries)
         if is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
@@ -208,14 +212,16 @@ def perform_retrieval(
 
 
 def _require_comparable(index: Manifest, queries: FeatureFile) -> None:
-    """UserError when distances between the queries' descriptors and the index's would mean nothing.
+    """UserError when distances between the queries' descriptors and the index's would mean nothing, or there are none.
 
     Scales, limits and thresholds may differ. So may the engine: at float32 all give the same numbers up to rounding.
     """
     if not queries.provenance.compatible_with(index.provenance):
         names = ", ".join(queries.provenance.differences(index.provenance, ("weights", "encoder")))
         raise UserError(f"{queries.path}: made otherwise than the index ({names}); extract both with the same")
-    shapes = (queries.shape(name) for name in queries.names)
+    shapes = [queries.shape(name) for name in queries.names]
+    if not any(count for count, _ in shapes):
+        raise UserError(f"{queries.path}: no query has a feature, so nothing can be found; {_AGAIN}")
     if any(count and dimension != index.dimension for count, dimension in shapes):
         fact = f"its descriptors have not the {index.dimension} dimensions of the index"
         raise UserError(f"{queries.path}: {fact}; extract both alike")

@@ -133,6 +133,21 @@ def test_the_ranks_file_is_the_same_byte_for_byte(tmp_path, features, queries, i
     assert files[1:] == files[:1] * 3
 
 
+@pytest.mark.parametrize(
+    "blank, said",
+    [("photos", "index: its photos have no features"), ("queries", r"queries\.h5: no query has a feature")],
+)
+def test_features_that_are_missing_everywhere_are_an_error(tmp_path, photos, blank, said):
+    """Chance would rank the photos, and nothing would show it."""
+    nothing = (np.zeros((0, 2)), np.zeros((0, DIMENSION)))
+    for name in ("photos", "queries"):
+        write_features(tmp_path / f"{name}.h5", dict.fromkeys(photos, nothing) if name == blank else photos)
+    build_index(tmp_path / "photos.h5", tmp_path / "index")
+    with pytest.raises(UserError, match=f"{said}.*extract again"):
+        retrieve([f"--index={tmp_path}/index", f"--query_features={tmp_path}/queries.h5", f"--output={tmp_path}/r.npz"])
+    assert not (tmp_path / "r.npz").exists()
+
+
 def test_queries_of_another_dimension_are_refused(tmp_path, features):
     build_index(features, tmp_path / "index")
     write_features(tmp_path / "queries.h5", {"q": random_photo(np.random.default_rng(0), 9, 8)})
