@@ -81,7 +81,8 @@ class LocalFeatures:
         scores: [N] float32, attention, best first.
         descriptors: [N, D] float32, rows of unit L2 norm.
         image_size: (width, height) of the original photo in pixels.
-        resize_factor: longer side of what the network saw at scale 1 / longer side of the photo, or of its cut-out.
+        resize_factor: longer side of what the network saw at scale 1 / longer side of the photo; a cut-out of a photo
+            is resized as the whole photo would be, and has its factor.
 
     Raises:
         ValueError: shapes disagree or a number is not finite.

@@ -50,7 +50,7 @@ class Frame:
         image_size: (width, height) of the photo.
         offset: (x, y) in the photo of the cut-out's corner.
         factors: (x, y) sides after resizing / sides of the cut-out.
-        resize_factor: the same of the longer sides.
+        resize_factor: longer side of the whole photo after resizing / before.
     """
 
     image_size: Tuple[int, int]
@@ -116,20 +116,25 @@ class DelfEncoder(Encoder):
         return dataclasses.replace(self, network=self.load_network(device_id, threads))
 
     def prepare(self, photo: LoadedPhoto, box: Optional[Box] = None) -> Prepared:
-        """Cut out, resize, normalise, and make the pyramid; a photo decoded reduced must come without a box."""
+        """Cut out, resize, normalise, and make the pyramid; a photo decoded reduced must come without a box.
+
+        What is cut out is resized with the factor that the whole photo would get, so that a query keeps its size
+        beside the photos of the index.
+        """
         image, (width, height), settings = photo.pixels, photo.size, self.extraction
         left, top, right, bottom = (0, 0, width, height) if box is None else clip_box(box, width, height)
-        sides, longest, factor = (bottom - top, right - left), max(bottom - top, right - left), settings.resize_factor
+        sides, longest, factor = (bottom - top, right - left), max(height, width), settings.resize_factor
         limits = settings.max_image_size, settings.min_image_size, factor, settings.use_square_images
-        wanted, levels = resized_sides(*sides, *limits), []
+        wanted, levels = resized_sides(*sides, *limits, longest), []
         if min(wanted) >= MIN_IMAGE_SIDE:  # checked before the photo is enlarged
-            require_affordable(*wanted, settings.image_scales, longest, factor)
+            require_affordable(*wanted, settings.image_scales, max(sides), factor * max(sides) / longest)
         cut = image if box is None else image[top:bottom, left:right]
-        resized, (scale_y, scale_x) = resize_image(cut, *limits, sides)
+        resized, (scale_y, scale_x) = resize_image(cut, *limits, sides, longest)
         if min(wanted) >= MIN_IMAGE_SIDE:
             normalised = normalise(resized, self.architecture.pixel_offset, self.architecture.pixel_scale)
             levels = list(pyramid_levels(normalised, settings.image_scales))
-        frame = Frame((width, height), (left, top), (scale_x, scale_y), max(wanted) / longest)
+        whole = max(resized_sides(height, width, *limits))
+        frame = Frame((width, height), (left, top), (scale_x, scale_y), whole / longest)
         return Prepared(levels, frame)
 
     def infer(self, prepared: Prepared) -> Inferred:

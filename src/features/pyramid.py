@@ -24,6 +24,7 @@ def resize_image(
     resize_factor: float = 1.0,
     use_square_images: bool = False,
     photo_sides: Optional[Tuple[int, int]] = None,
+    photo_longest: int = 0,
 ) -> Tuple[np.ndarray, Tuple[float, float]]:
     """Bring the longer side of a photo within limits (reference TF DELF, ResizeImage), with Pillow's bilinear filter.
 
@@ -35,6 +36,8 @@ def resize_image(
         use_square_images: stretch to a square of the longer side.
         photo_sides: (height, width) of the photo when ``image`` is a reduced decoding of it; limits and scale factors
             are the photo's.
+        photo_longest: longer side of the whole photo when ``image`` is cut out of it: it is resized as that would be;
+            0 = ``image`` is the whole photo.
 
     Returns:
         The photo and its scale factors (vertical, horizontal): new side / old side.
@@ -46,7 +49,7 @@ def resize_image(
         raise ValueError(f"image is {image.shape}, not [H, W, 3]")
     height, width = photo_sides or image.shape[:2]
     new_height, new_width = resized_sides(
-        height, width, max_image_size, min_image_size, resize_factor, use_square_images
+        height, width, max_image_size, min_image_size, resize_factor, use_square_images, photo_longest
     )
     if (new_height, new_width) != image.shape[:2]:
         image = np.array(Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR))
@@ -60,18 +63,19 @@ def resized_sides(
     min_image_size: float = -1,
     resize_factor: float = 1.0,
     use_square_images: bool = False,
+    photo_longest: int = 0,
 ) -> Tuple[int, int]:
     """(height, width) that ``resize_image`` gives a photo; arguments and errors are its own."""
     if resize_factor < 0:
         raise ValueError(f"resize_factor is {resize_factor}; it must not be negative")
-    longest = max(height, width)
+    longest = photo_longest or max(height, width)
     maximum, minimum = max_image_size * resize_factor, min_image_size * resize_factor
     scale = 1.0
     if 0 <= maximum < longest:
         scale = maximum / longest
     elif longest < minimum:
         scale = minimum / longest
-    sides = (longest, longest) if use_square_images else (height, width)
+    sides = (max(height, width),) * 2 if use_square_images else (height, width)
     new_height, new_width = (max(round(side * scale), 1) for side in sides)  # Python rounds halves to even
     return new_height, new_width
 
@@ -97,8 +101,8 @@ def require_affordable(
     Args:
         height, width: of the resized photo.
         scales: of the pyramid.
-        photo_side: longer side of the photo before it was resized, 0 = it was not.
-        resize_factor: factor on the limit that the error proposes.
+        photo_side: longer side of the photo, or of its cut-out, before it was resized, 0 = it was not.
+        resize_factor: side, in units of the limit that the error proposes.
     """
     scale = max(scales)
     level = level_size(width, scale), level_size(height, scale)

@@ -34,15 +34,53 @@ def _pca():
 
 
 def test_region_is_cut_before_resizing_and_keypoints_stay_in_the_photo():
-    image, encoder = _photo(), _encoder(max_image_size=90)
-    whole = encoder.encode(image, (30, 20, 170, 120)).local
-    alone = encoder.encode(np.ascontiguousarray(image[20:120, 30:170])).local
+    image = _photo()
+    whole = _encoder(max_image_size=90).encode(image, (30, 20, 170, 120)).local
+    limit = {"max_image_size": 1, "resize_factor": 90 * 140 / 201}
+    alone = _encoder(**limit).encode(np.ascontiguousarray(image[20:120, 30:170])).local
     np.testing.assert_allclose(whole.keypoints, alone.keypoints + [30, 20], rtol=1e-6)
     assert np.array_equal(whole.descriptors, alone.descriptors)
-    assert whole.image_size == (201, 150) and whole.resize_factor == alone.resize_factor == 90 / 140
-    clipped = encoder.encode(image, (-50, -50, 100, 100)).local
+    assert whole.image_size == (201, 150) and whole.resize_factor == 90 / 201
+    clipped = _encoder().encode(image, (-50, -50, 100, 100)).local
     assert clipped.keypoints.min() == 0  # the offset is that of the clipped box
-    assert len(encoder.encode(image, None).local) == 40
+    assert len(_encoder().encode(image, None).local) == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen", "factor"),
+    [
+        ({}, (400, 300), 1.0),
+        ({"max_image_size": 512}, (200, 150), 0.5),
+        ({"max_image_size": 512, "resize_factor": 0.5}, (100, 75), 0.25),
+        ({"min_image_size": 2048}, (800, 600), 2.0),
+        ({"min_image_size": 1024, "resize_factor": 2}, (800, 600), 2.0),
+        ({"max_image_size": 512, "use_square_images": True}, (200, 200), 0.5),
+        ({"max_image_size": 1024, "min_image_size": 1024}, (400, 300), 1.0),
+    ],
+)
+def test_a_query_is_resized_as_its_whole_photo_would_be(changes, seen, factor):
+    """A box of 400 x 300 in a photo of 1024 x 768."""
+    image, encoder = np.zeros((768, 1024, 3), np.uint8), _encoder(image_scales=(1.0,), **changes)
+    whole, query = (encoder.prepare(LoadedPhoto(image, (1024, 768)), box) for box in (None, (100, 200, 500, 500)))
+    assert query.levels[0][1].shape == (1, 3, seen[1], seen[0])
+    assert query.frame.resize_factor == whole.frame.resize_factor == factor
+    corner = np.array(seen) / query.frame.factors + query.frame.offset  # where its last pixels end in the photo
+    np.testing.assert_allclose(corner, [500, 500])
+
+
+def test_the_factor_of_a_query_is_its_photos_however_sides_round():
+    photo, encoder = LoadedPhoto(np.zeros((700, 1023, 3), np.uint8), (1023, 700)), _encoder(max_image_size=512)
+    for box in ((0, 0, 401, 333), (10, 10, 77, 300), (0, 0, 1023, 1)):
+        assert encoder.prepare(photo, box).frame.resize_factor == encoder.prepare(photo).frame.resize_factor
+
+
+def test_a_query_too_large_for_the_network_is_told_the_limit_of_whole_photos(monkeypatch):
+    """A box of half the sides: at a limit of 800, 400 x 300 of it are one pixel row too many."""
+    monkeypatch.setattr(pyramid, "MAX_LEVEL_PIXELS", 400 * 299)
+    image, box = np.zeros((768, 1024, 3), np.uint8), (0, 0, 512, 384)
+    with pytest.raises(UserError, match="has 400 x 300 pixels, .* give `max_image_size` 790 or less"):
+        _encoder(image_scales=(1.0,), max_image_size=800).encode(image, box)
+    assert len(_encoder(image_scales=(1.0,), max_image_size=790).encode(image, box).local)
 
 
 def test_photos_too_small_or_all_below_the_threshold_have_no_features():

@@ -169,4 +169,5 @@ def test_unusable_photos_are_delivered_with_their_reasons(photos, tmp_path):
     (tmp_path / "04.png").write_bytes(b"")
     delivered = _run(photos)
     assert len(delivered) == COUNT
-    assert delivered["04.png"] == f"{tmp_path / '04.png'}: cannot be read as a photo (not an image, or an empty file)"
+    reason = "not an image of JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, or an empty file"
+    assert delivered["04.png"] == f"{tmp_path / '04.png'}: cannot be read as a photo ({reason})"
