@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from pathlib import Path
 from string import ascii_lowercase
 from typing import Dict, List, Optional
 
@@ -9,7 +10,7 @@ import h5py
 import numpy as np
 
 from ..artifacts import PathLike
-from ..errors import UserError
+from ..errors import reading
 from .architectures import all_architectures
 
 _KINDS = (
@@ -22,6 +23,7 @@ _KINDS = (
     (r"(?:.*_)?(?:running_std|moving_variance)(?:_\d+)?:0", "moving_variance"),
 )
 _PARTS = {"a": ("2a", 1), "b": ("2b", 2), "c": ("2c", 3), "shortcut": ("1", 0)}  # in the old names and the new
+_MOST_RATIO, _ALWAYS_ALLOWED = 4, 2**26  # of the bytes unpacked to those of the file, beside 64 MiB
 _CAFFE_BGR_MEAN = np.array([103.939, 116.779, 123.68])
 
 
@@ -32,14 +34,23 @@ def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
     under model_weights/, whose optimizer is passed over.
 
     Raises:
-        UserError: not a readable .h5 file.
+        UserError: a damaged file, one whose numbers lie in other files, or one that unpacks to far more than it holds.
     """
     tensors: Dict[str, np.ndarray] = {}
+    allowed = _ALWAYS_ALLOWED + _MOST_RATIO * Path(path).stat().st_size
 
-    def visit(location: str, item: object) -> None:
+    def visit(location: str, item: object) -> None:  # of hard links only
+        nonlocal allowed
         parts = location.split("/")
         if not isinstance(item, h5py.Dataset) or parts[0] == "optimizer_weights":
             return
+        if item.dtype.kind not in "fiu" or item.shape is None:
+            return
+        if item.is_virtual or item.external:
+            raise ValueError(f"{location} lies in another file")
+        allowed -= item.nbytes  # as its header says
+        if allowed < 0:
+            raise ValueError(f"it would unpack to more than {_MOST_RATIO} times its size")
         kind = next((name for pattern, name in _KINDS if re.fullmatch(pattern, parts[-1])), None)
         layer = _layer_of(parts[:-1])
         value = np.asarray(item)
@@ -47,13 +58,10 @@ def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
             value = value.transpose(3, 2, 0, 1)  # HWIO -> OIHW
         tensors[f"{layer}.{kind}" if layer and kind else location] = value
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except (OSError, RuntimeError) as error:  # RuntimeError: damaged past its header
-        raise UserError(f"{path}: not a readable .h5 file, or cut short; download it again") from error
-    if "backbone.conv1.weight" in tensors:
-        _convert_stem(tensors)
+    with reading(path, "download it again"), h5py.File(path, "r") as file:
+        file.visititems(visit)
+        if tensors.get("backbone.conv1.weight", np.empty(0)).shape[1:] == (3, 7, 7):  # any other is no stem of ours
+            _convert_stem(tensors)
     return tensors
 
 

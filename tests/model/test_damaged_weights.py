@@ -150,3 +150,62 @@ def test_a_safetensors_file_of_nothing_but_a_list_is_refused(tmp_path, length):
         stream.truncate(length + 100)
     with pytest.raises(UserError, match=r"bomb\.safetensors: damaged"):
         read_weights(tmp_path / "bomb.safetensors")
+
+
+def _external(file, place):
+    file.create_dataset(place, (64,), "f4", external=[("/dev/zero", 0, 256)])
+
+
+def _virtual(file, place):
+    layout = h5py.VirtualLayout((64,), "f4")
+    layout[:] = h5py.VirtualSource("/dev/zero", "x", (64,))
+    file.create_virtual_dataset(place, layout)
+
+
+def _promise(file, place):
+    file.create_dataset(place, (2**20, 2**20), "f4", chunks=(16, 16))
+
+
+def _packed(file, place):
+    file.create_dataset(place, data=np.zeros(2**25, np.float32), chunks=(2**22,), compression="gzip")
+
+
+@pytest.mark.parametrize("change,said", [
+    (_external, "conv1_bn/gamma:0 lies in another file"), (_virtual, "conv1_bn/gamma:0 lies in another file"),
+    (_promise, "unpack to more than 4 times its size"), (_packed, "unpack to more than 4 times its size"),
+])  # fmt: skip
+def test_keras_files_that_reach_beyond_themselves_are_refused(tmp_path, change, said):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        change(file, "conv1_bn/gamma:0")
+    with pytest.raises(UserError, match=rf"a\.h5: damaged \(.*{said}\); download it again"):
+        read_weights(tmp_path / "a.h5")
+
+
+def test_what_is_no_number_in_a_keras_file_is_passed_over(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["conv1_bn/beta:0"] = np.ones(64, np.float32)
+        file["conv1_bn/gamma:0"], file["x"] = "text", h5py.Empty("f4")
+        file.create_dataset("list", (2,), h5py.vlen_dtype(np.float32))
+        file.create_dataset("pair", (2,), [("x", "f4"), ("y", "f4")])
+        file["outside"], file["round"] = h5py.ExternalLink("/dev/zero", "x"), h5py.SoftLink("/")
+        file["conv1_conv/kernel:0"] = np.ones((3, 7, 7), np.float32)  # no stem of ours, so it is not converted
+    assert set(read_weights(tmp_path / "a.h5")) >= {"backbone.bn1.beta", "backbone.conv1.weight"}
+
+
+def test_every_cut_and_every_changed_byte_of_a_keras_file_is_answered(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("gamma", "beta", "moving_variance"):
+            file[f"conv1_bn/{name}:0"] = np.ones(4, np.float32)
+    whole, answers = path.read_bytes(), set()
+    for place in range(0, len(whole), 29):
+        for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 0xA5]) + whole[place + 1 :]):
+            path.write_bytes(content)
+            try:
+                read_weights(path)
+            except UserError as error:
+                assert str(error).isprintable() and str(error).startswith(f"{path}: ")
+                answers.add("refused")
+            else:
+                answers.add("read")
+    assert answers == {"read", "refused"}
