@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 from pathlib import Path
 from typing import List, Sequence, Union
 
@@ -28,6 +29,8 @@ from .votes import VoteSearcher, default_nprobe, faiss_errors, graph_of
 _ADD_BYTES = 2**26  # of descriptors added at a time
 _FLAT_LIMIT = 1_000_000  # descriptors; an exact search of 1000 through them takes about 5 s on two cores
 _RAW_LIMIT = 50_000_000  # descriptors kept as floats; product quantisation above
+# of a type given by name; above, faiss fills the memory, or its parser the stack, before it complains
+_MOST_LISTS_GIVEN, _MOST_BITS, _MOST_NUMBER, _MOST_LETTERS = 2**20, 12, 4096, 100
 _MOST_LISTS = 16_384  # finding the nearest of more costs more, when adding, than it saves when searching
 _MOST_CODE_BYTES = 19  # with faiss's 8 bytes of id below 28 bytes a descriptor
 _TRAINING_POINTS_PER_LIST = 40  # faiss wants 39 at least; time grows with it
@@ -191,10 +194,14 @@ def make_index(index_type: str, dimension: int) -> faiss.Index:
     Raises:
         UserError: faiss does not know the type, or it does not fit the dimension, or its distance is not L2.
     """
+    require_affordable_type(index_type)
     with faiss_errors(index_type):
         index = faiss.index_factory(dimension, index_type)
-    if index.metric_type != faiss.METRIC_L2:
-        raise UserError(f"`index_type` {index_type}: its distance is not L2; give another type")
+    if index.metric_type != faiss.METRIC_L2 or not keeps_distances(index):
+        raise UserError(
+            f"`index_type` {index_type}: its distances are not those of the descriptors, as `search_distance` "
+            "needs them; give another type, such as Flat or IVF1024,PQ20"
+        )
     lists = faiss.try_extract_index_ivf(index)
     if lists is not None:
         if lists.nlist < 1:
@@ -204,6 +211,41 @@ def make_index(index_type: str, dimension: int) -> faiss.Index:
     if graph is not None:
         graph.efConstruction, graph.efSearch = _EF_CONSTRUCTION, _EF_SEARCH
     return index
+
+
+def require_affordable_type(index_type: str) -> None:
+    """UserError for a type of absurd numbers, for which faiss would take all memory before it complains."""
+    lists = [int(digits) for digits in re.findall(r"IVF0*(\d+)", index_type)]
+    lists += [2 ** min(int(parts) * int(bits), 99) for parts, bits in re.findall(r"IMI(\d+)x(\d+)", index_type)]
+    others = [int(digits) for digits in re.findall(r"(?<!IVF)(?<!\d)\d+", index_type)]
+    bits = [int(digits) for digits in re.findall(r"x(\d+)", index_type)]
+    bounds = (
+        (lists, _MOST_LISTS_GIVEN),
+        (others, _MOST_NUMBER),
+        (bits, _MOST_BITS),
+        ([len(index_type)], _MOST_LETTERS),
+    )
+    if any(number > most for numbers, most in bounds for number in numbers):
+        fact = f"at most {_MOST_LISTS_GIVEN} lists, {_MOST_BITS} bits, and {_MOST_NUMBER} of anything else are taken"
+        raise UserError(f"`index_type` {index_type[:_MOST_LETTERS]}: {fact}; give smaller numbers, or none")
+
+
+def keeps_distances(index: faiss.Index) -> bool:
+    """Whether what a search gives are squared L2 distances of the descriptors, if only nearly.
+
+    Whitening stretches them, binary codes count bits instead.
+    """
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        steps = [faiss.downcast_VectorTransform(index.chain.at(place)) for place in range(index.chain.size())]
+        if any(isinstance(step, faiss.ITQTransform) or getattr(step, "eigen_power", 0) for step in steps):
+            return False
+        return keeps_distances(index.index)
+    if isinstance(index, faiss.IndexRefine):
+        return keeps_distances(index.base_index) and keeps_distances(index.refine_index)
+    if isinstance(index, (faiss.IndexIDMap, faiss.IndexIDMap2)):
+        return keeps_distances(index.index)
+    return not isinstance(index, (faiss.IndexLSH, faiss.IndexIVFSpectralHash))
 
 
 def training_rows(index: faiss.Index) -> int:

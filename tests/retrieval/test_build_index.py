@@ -115,6 +115,40 @@ def test_photos_that_differ_by_extension_are_refused(tmp_path, photos):
         build_index(tmp_path / "features.h5", tmp_path / "index")
 
 
+@pytest.mark.parametrize(
+    "index_type",
+    ["LSH", "PCAR8,LSH", "ITQ,LSH", "ITQ8,Flat", "PCAW8,Flat", "PCAWR8,IVF4,Flat", "IVF4,ITQ8,SH", "Flat,Refine(LSH)"],
+)
+def test_types_whose_distances_are_not_those_of_the_descriptors_are_refused(tmp_path, features, index_type):
+    """Bits that differ, or whitened distances: `search_distance` means nothing there."""
+    with pytest.raises(UserError, match="its distances are not those of the descriptors"):
+        build_index(features, tmp_path / "index", index_type=index_type)
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("index_type", ["L2norm,Flat", "Pad20,Flat", "RR16,Flat", "PCA16,Flat", "SQ8", "Flat,RFlat"])
+def test_types_that_keep_the_distances_are_taken(features, index_type):
+    with FeatureSet([features]) as photos:
+        rows = photos.sample(100, 0)
+    index = make_index(index_type, DIMENSION)
+    index.train(rows)
+    index.add(rows)
+    squared, numbers = index.search(rows, 5)
+    expected = ((rows[:, None].astype(np.float64) - rows[numbers]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squared, expected, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "index_type",
+    ["IVF999999999,Flat", "IVF99999999999999999999,Flat", "IMI2x30,Flat", "IMI9x9,Flat", "HNSW999999999", "PQ8x30",
+     "PCA999999999,Flat", "RQ999999x8", "IVF4(IVF999999999),Flat", "Pad999999999,Flat", "Flat," * 50_000],
+)  # fmt: skip
+def test_absurd_numbers_are_refused_before_memory_is_taken(index_type):
+    with pytest.raises(UserError, match="`index_type` .* are taken; give smaller numbers") as refused:
+        make_index(index_type, DIMENSION)
+    assert len(str(refused.value)) < 300
+
+
 @pytest.mark.parametrize("index_type", ["Nonsense", "IVF0,Flat", "IVF5000,Flat", "PQ7", "PQ64", "NSG8,Flat"])
 def test_unusable_index_type_is_one_sentence(tmp_path, features, index_type, monkeypatch):
     monkeypatch.setattr(build, "_ADD_BYTES", 45 * 4 * DIMENSION)  # NSG takes one chunk only
