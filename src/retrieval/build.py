@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import re
 from pathlib import Path
 from typing import List, Sequence, Union
@@ -14,11 +15,11 @@ from ..errors import UserError
 from ..features.feature_file import FeatureSet, require_alike, shared_settings
 from ..names import bare_name
 from ..records import Provenance
+from .feature_sources import FeatureSources
 from .index import (
     KEYPOINTS_FILE,
     MANIFEST_FILE,
     DescriptorIndex,
-    FeatureSources,
     load_index,
     read_manifest,
     save_index,
@@ -139,7 +140,10 @@ def fill_index(folder: Path, index: DescriptorIndex, photos: FeatureSet) -> None
     """Add ``photos`` behind those of ``index`` and write it to ``folder``; only their keypoints pass through memory."""
     end = len(index.image_ids)
     rows = (end + int(photos.counts.sum()), 2)
-    keypoints = np.lib.format.open_memmap(folder / KEYPOINTS_FILE, mode="w+", dtype=np.float32, shape=rows)
+    path = folder / KEYPOINTS_FILE
+    keypoints = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=rows)
+    with open(path, "r+b") as stream:  # else a full disk ends the process at a write to memory (SIGBUS)
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     keypoints[:end] = index.keypoints[:end]
     index.keypoints = keypoints
     searcher: Searcher = VoteSearcher(index)

@@ -6,23 +6,22 @@ Photos that were added later stand at the end, whatever their names: ties follow
 import hashlib
 import json
 import logging
-import os
-import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import faiss
 import numpy as np
 
-from ..artifacts import PathLike, atomic_write_json, require_folder
-from ..errors import UserError
-from ..features.feature_file import FeatureFile
+from ..artifacts import PathLike, atomic_write_json, require_folder, sha256_of
+from ..errors import UserError, reading
 from ..names import bare_name
 from ..records import LocalFeatures, Provenance
+from ..sealed import read_sealed, write_sealed
+from .feature_sources import FeatureSources
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, SOURCES_FILE, MANIFEST_FILE = _FILES = (
     "index.faiss",
     "image_names.json",
@@ -38,61 +37,6 @@ _AGAIN = "make it again with the command build_index and `overwrite`"
 _READ_FLAGS = getattr(faiss, "IO_FLAG_SKIP_PRECOMPUTE_TABLE", 0)
 
 logger = logging.getLogger(__name__)
-
-
-class FeatureSources:
-    """The feature files an index was made from, where its photos' own features are read, unshortened.
-
-    They are opened when first needed; several threads may read. A file is looked for relative to the index folder
-    first, so that both can be moved together, and must have the size it had when it was indexed.
-
-    Args:
-        index_folder: of the index.
-        files: what ``describe`` says of each file.
-    """
-
-    def __init__(self, index_folder: PathLike, files: Sequence[Dict[str, Any]] = ()) -> None:
-        self._folder, self.files = Path(index_folder), list(files)
-        self._lock = threading.Lock()
-        self._open: Optional[List[FeatureFile]] = None
-
-    @staticmethod
-    def describe(paths: Sequence[PathLike], index_folder: PathLike) -> List[Dict[str, Any]]:
-        """What the files are found by: absolute path, path from the index folder, size in bytes."""
-        return [
-            {
-                "path": os.path.abspath(path),
-                "from_index": os.path.relpath(path, index_folder),
-                "bytes": os.path.getsize(path),
-            }
-            for path in paths
-        ]
-
-    def read(self, name: str) -> LocalFeatures:
-        """Features of a photo.
-
-        Raises:
-            UserError: a feature file is gone or another one, or lacks the photo.
-        """
-        with self._lock:
-            if self._open is None:
-                self._open = [FeatureFile(self._find(file)) for file in self.files]
-        for file in self._open:
-            if name in file:
-                return file.read(name)
-        raise UserError(f"{self._folder}: its feature files have no photo {name}; make the index again")
-
-    def _find(self, file: Dict[str, Any]) -> Path:
-        places = [Path(os.path.normpath(self._folder / file["from_index"])), Path(file["path"])]
-        found = [place for place in places if place.is_file()]
-        for place in found:
-            if place.stat().st_size == file["bytes"]:
-                return place
-        fact = "has changed since" if found else "is gone, from which"
-        raise UserError(
-            f"{(found or places[-1:])[0]}: {fact} the index {self._folder} was made; bring the feature file back, or "
-            "use only what the index holds (`correspondences` index)"
-        )
 
 
 class ImageIds:
@@ -207,12 +151,13 @@ def tie_order(names: Sequence[str], seed: int) -> np.ndarray:
 
 
 class Manifest(NamedTuple):
-    """What an index folder says of itself: how it was made, and its counts."""
+    """What an index folder says of itself: how it was made, its counts, and the SHA-256 of its other files."""
 
     provenance: Provenance
     num_images: int
     num_descriptors: int
     dimension: int
+    sha256: Dict[str, str]
 
 
 def read_manifest(folder: PathLike) -> Manifest:
@@ -223,50 +168,62 @@ def read_manifest(folder: PathLike) -> Manifest:
         if (inner / MANIFEST_FILE).is_file():
             raise UserError(f"{folder}: a photo index; give {inner}")
         raise UserError(f"{folder}: not an index folder: no {path.name} in it; make one with the command build_index")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        version = manifest.pop("format_version")
-        if version != FORMAT_VERSION:
-            raise UserError(f"{folder}: an index of format {version}, this program reads {FORMAT_VERSION}; {_AGAIN}")
-        return Manifest(**{**manifest, "provenance": Provenance.from_json(manifest["provenance"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder}: not an index folder: its {path.name} is damaged; {_AGAIN}") from error
+    values = read_sealed(path, FORMAT_VERSION, _AGAIN)
+    with reading(path, _AGAIN):
+        return Manifest(**{**values, "provenance": Provenance.from_json(values["provenance"])})
 
 
 def save_index(folder: Path, index: DescriptorIndex) -> None:
-    """Write an index folder; keypoints that are memory-mapped for writing are in it already."""
+    """Write an index folder; keypoints that are memory-mapped for writing are in it already.
+
+    Raises:
+        UserError: faiss cannot write indexes of this type. OSError: the disk is full.
+    """
     keypoints = index.keypoints[: len(index.image_ids)]
     if isinstance(keypoints, np.memmap) and keypoints.mode != "r":
         keypoints.flush()
     else:
         np.save(folder / KEYPOINTS_FILE, keypoints)
     try:
-        faiss.write_index(index.faiss_index, str(folder / FAISS_FILE))
+        with open(folder / FAISS_FILE, "wb") as stream:  # faiss's own files lose their end on a full disk, silently
+            faiss.write_index(index.faiss_index, faiss.PyCallbackIOWriter(stream.write))
     except RuntimeError as error:
         raise UserError(f"{folder}: the index cannot be written ({' '.join(str(error).split())})") from error
     np.save(folder / STARTS_FILE, index.image_ids.starts)
     atomic_write_json(folder / NAMES_FILE, index.image_names)
     atomic_write_json(folder / SOURCES_FILE, index.sources.files if index.sources else [])
-    manifest = Manifest(index.provenance.as_json(), len(index), len(index.image_ids), index.faiss_index.d)
-    atomic_write_json(folder / MANIFEST_FILE, {"format_version": FORMAT_VERSION, **manifest._asdict()})
+    sha256 = {name: sha256_of(folder / name) for name in _FILES[:-1]}
+    counts = len(index), len(index.image_ids), index.faiss_index.d
+    manifest = Manifest(index.provenance.as_json(), *counts, sha256)
+    write_sealed(folder / MANIFEST_FILE, FORMAT_VERSION, manifest._asdict())
 
 
 def load_index(folder: PathLike) -> DescriptorIndex:
-    """Load an index folder; UserError when it is not one, or when its files do not belong together."""
+    """Load an index folder; UserError when it is not one, or when a byte of its files has changed.
+
+    All files are compared with their checksums before they are used, about a second for each GB: faiss ends the process
+    over damaged bytes, or finds wrong photos.
+    """
     manifest, folder = read_manifest(folder), Path(folder)
+    for name in _FILES[:-1]:
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: damaged index: no {name} in it; {_AGAIN}")
+        if sha256_of(folder / name) != manifest.sha256.get(name):
+            raise UserError(f"{folder / name}: damaged, or of another index (its checksum differs); {_AGAIN}")
     try:
+        faiss_index = faiss.read_index(str(folder / FAISS_FILE), _READ_FLAGS)
+    except RuntimeError as error:
+        fact = f"faiss {faiss.__version__} cannot read it ({' '.join(str(error).split())})"
+        raise UserError(f"{folder / FAISS_FILE}: {fact}; {_AGAIN}") from error
+    with reading(folder, _AGAIN):
         index = DescriptorIndex(
-            faiss_index=faiss.read_index(str(folder / FAISS_FILE), _READ_FLAGS),
+            faiss_index=faiss_index,
             image_names=json.loads((folder / NAMES_FILE).read_text(encoding="utf-8")),
             image_ids=ImageIds(np.load(folder / STARTS_FILE, allow_pickle=False)),
             keypoints=np.load(folder / KEYPOINTS_FILE, mmap_mode="r", allow_pickle=False),
             provenance=manifest.provenance,
             sources=FeatureSources(folder, json.loads((folder / SOURCES_FILE).read_text(encoding="utf-8"))),
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        missing = [name for name in _FILES if not (folder / name).is_file()]
-        fact = f"no {missing[0]} in it" if missing else "one of its files is cut short or another one"
-        raise UserError(f"{folder}: damaged index: {fact}; {_AGAIN}") from error
     counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), manifest.num_descriptors}
     images = {len(index), len(index.image_ids.starts) - 1, manifest.num_images}
     if len(counts) > 1 or len(images) > 1:

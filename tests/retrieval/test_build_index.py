@@ -1,5 +1,11 @@
 """build_index on small feature files written by hand: what it holds, keeps, refuses and survives."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import faiss
 import numpy as np
 import pytest
@@ -10,7 +16,7 @@ from src.errors import UserError
 from src.features.feature_file import FeatureSet
 from src.retrieval import build
 from src.retrieval.build import build_index, choose_index_type, make_index
-from src.retrieval.index import describe_size, load_index
+from src.retrieval.index import describe_size, load_index, save_index
 from src.retrieval.votes import default_nprobe
 
 
@@ -98,6 +104,86 @@ def test_a_failing_build_leaves_the_old_index(tmp_path, features, monkeypatch):
         build_index(features, folder, index_type="IVF2,Flat", overwrite=True)
     assert load_index(folder).provenance.settings["index_type"] == "Flat"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["features.h5", "index"]
+
+
+@pytest.mark.parametrize("name", ["keypoints.npy", "index.faiss", "starts.npy", "index.json"])
+def test_no_byte_is_lost_on_a_full_disk(tmp_path, features, name):
+    """A file of a few hundred bytes waits in a buffer: faiss's own writer only prints that it could not be kept."""
+    index = load_index(build_index(features, tmp_path / "index"))
+    index.keypoints = np.array(index.keypoints)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / name).symlink_to("/dev/full")
+    with pytest.raises((OSError, UserError)):
+        save_index(tmp_path / "full", index)
+
+
+_ON_A_SMALL_DISK = f"""
+mkdir disk && mount -t tmpfs -o size=100k tmpfs disk || exit 77
+exec {sys.executable} -c 'from src.retrieval.build import build_index; build_index("features.h5", "disk/index")'
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no disk can be mounted here")
+def test_a_full_disk_does_not_end_the_process(tmp_path):
+    """Keypoints are written as memory: without room for them reserved, the system ends the process (SIGBUS)."""
+    write_features(tmp_path / "features.h5", {"a.jpg": random_photo(np.random.default_rng(0), 20_000, 1)})
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", _ON_A_SMALL_DISK]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    if done.returncode == 77 or done.stderr.startswith("unshare"):
+        pytest.skip("no disk can be mounted here")
+    assert (done.returncode, done.stderr.splitlines()[-1][:37]) == (1, "OSError: [Errno 28] No space left on ")
+
+
+def _flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "keypoints.npy", "starts.npy", "image_names.json", "sources.json"])
+def test_one_changed_bit_anywhere_is_told_before_anything_is_read(tmp_path, features, name, monkeypatch):
+    folder = build_index(features, tmp_path / "index")
+    monkeypatch.setattr(faiss, "read_index", None)
+    size = (folder / name).stat().st_size
+    for position in {0, size // 3, size // 2, size - 1}:
+        _flip(folder / name, position)
+        with pytest.raises(UserError, match=rf"{name}: damaged, or of another index .*build_index"):
+            load_index(folder)
+        _flip(folder / name, position)
+    monkeypatch.undo()
+    assert len(load_index(folder)) == 5
+
+
+def test_files_of_two_indexes_are_not_mixed(tmp_path, photos, features):
+    folder = build_index(features, tmp_path / "index")
+    photos["a.png"][0][0] = 7
+    write_features(tmp_path / "other.h5", photos)
+    other = build_index(tmp_path / "other.h5", tmp_path / "other")
+    shutil.copy(other / "keypoints.npy", folder)  # of the same shape
+    with pytest.raises(UserError, match=r"keypoints\.npy: damaged, or of another index"):
+        load_index(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda text: text.replace('"num_images": 5', '"num_images": 6'), "its checksum differs"),
+        (lambda text: text.replace('"seed": 0', '"seed": "0"'), "its checksum differs"),
+        (lambda text: "[" * 100_000, "recursion"),
+        (lambda text: "[1]", "list indices"),
+        (lambda text: text.replace('"checksum"', '"checksums"'), "no checksum in it"),
+        (lambda text: text.replace('"format_version": 4', '"format_version": "4"'), "its checksum differs"),
+        (lambda text: text.replace('"seed": 0', '"seed": ' + "9" * 5000), "integer"),
+        (lambda text: text + " " * 2**26, "too large"),
+    ],
+)
+def test_a_changed_manifest_is_one_sentence(tmp_path, features, change, fact):
+    folder = build_index(features, tmp_path / "index")
+    text = (folder / "index.json").read_text()
+    (folder / "index.json").write_text(change(text))
+    with pytest.raises(UserError, match=rf"index\.json: damaged \(.*{fact}.*the command build_index"):
+        load_index(folder)
 
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path, features):
@@ -239,7 +325,7 @@ def test_damaged_index_is_one_sentence(tmp_path, features, damage):
 def test_an_index_of_an_older_format_is_one_sentence(tmp_path, features):
     folder = build_index(features, tmp_path / "index")
     text = (folder / "index.json").read_text()
-    (folder / "index.json").write_text(text.replace('"format_version": 3', '"format_version": 2', 1))
+    (folder / "index.json").write_text(text.replace('"format_version": 4', '"format_version": 2', 1))
     with pytest.raises(UserError, match="format 2"):
         load_index(folder)
     with pytest.raises(UserError, match="format 2"):

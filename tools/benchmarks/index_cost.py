@@ -13,7 +13,8 @@ from src.config import MatchingConfig, RetrievalConfig
 from src.features.feature_file import FeatureFile, FeatureSet
 from src.records import LocalFeatures
 from src.retrieval.build import describe_index, fill_index, make_index, new_index
-from src.retrieval.index import FAISS_FILE, STARTS_FILE, DescriptorIndex, FeatureSources, load_index
+from src.retrieval.feature_sources import FeatureSources
+from src.retrieval.index import FAISS_FILE, STARTS_FILE, DescriptorIndex, load_index
 from src.retrieval.search import open_search
 from src.retrieval.votes import default_nprobe, find_neighbours, search_pool, set_nprobe
 from tools.benchmarks.planted import PlantedSet
