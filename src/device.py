@@ -10,9 +10,15 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from .errors import UserError, install_command, printable
+from .errors import UserError, install_command
+from .values import short
 
 logger = logging.getLogger(__name__)
+
+_READ_AT_IMPORT = {
+    "GLOG_v": ("0", "1", "2", "3", "4"),
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": ("python", "cpp", "upb"),
+}
 
 
 def _version(package: str) -> Tuple[int, ...]:
@@ -28,8 +34,16 @@ def prepare_process() -> None:
 
     From MindSpore 2.9 on, convolutions on AVX-512 CPUs fall into a reference kernel, 30 to 100 times slower, unless
     oneDNN is limited to AVX2. MindSpore logs errors only.
+
+    Raises:
+        UserError: a variable with a value that its import would answer with a traceback.
     """
     os.environ.setdefault("GLOG_v", "3")
+    for name, values in _READ_AT_IMPORT.items():
+        text = os.environ.get(name)
+        if text is not None and text not in values:
+            fix = f"unset it, or give one of {', '.join(values)}"
+            raise UserError(f"the environment variable {name} is {short(repr(text))}: {fix}")
     try:
         newer = _version("mindspore") >= (2, 9)
     except UserError:  # a command that needs MindSpore says so itself
@@ -145,7 +159,7 @@ def _number_of_environment(name: str, default: int, least: int = 0) -> int:
     text = os.environ.get(name, str(default))
     if not re.fullmatch("[0-9]{1,6}", text) or int(text) < least:
         fix = f"unset it, or give a whole number of at least {least}"
-        raise UserError(f"the environment variable {name} is {printable(text)!r}: {fix}")
+        raise UserError(f"the environment variable {name} is {short(repr(text))}: {fix}")
     return int(text)
 
 
@@ -156,7 +170,8 @@ def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Opt
         The device; None in msrun's scheduler process, once the ranks have ended.
 
     Raises:
-        UserError: as ``set_up_device``, ``amp_level`` O2 on a CPU, or no numbers where msrun sets them.
+        UserError: as ``set_up_device``, ``amp_level`` O2 on a CPU, no numbers where msrun sets them, or ranks that do
+            not meet.
     """
     ranks, rank = ranks_started(), _number_of_environment("RANK_ID", 0)
     target = set_up_device(device_target, seed, _number_of_environment("DEVICE_ID", 0))
@@ -170,5 +185,9 @@ def set_up_training_device(device_target: str, seed: int, amp_level: str) -> Opt
         return Device(target)
     from mindspore import communication
 
-    communication.init()
+    try:
+        communication.init()
+    except (RuntimeError, ValueError, TypeError) as error:
+        fix = "start training with scripts/run_distribute_train.sh, or unset MS_ROLE for one process"
+        raise UserError(f"the processes of a distributed training cannot meet ({short(error)}): {fix}") from error
     return None if role == "MS_SCHED" else Device(target, rank, ranks)

@@ -59,6 +59,29 @@ def test_what_msrun_should_have_set_is_said(monkeypatch, name, text):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("name", ["GLOG_v", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"])
+@pytest.mark.parametrize("text", ["abc", "", "-1", "9" * 999])
+def test_what_mindspore_cannot_be_imported_with_is_said(monkeypatch, name, text):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UserError, match=f"the environment variable {name} is .*: unset it, or give one of") as caught:
+        device.prepare_process()
+    assert len(str(caught.value)) < 300
+
+
+def test_ranks_that_do_not_meet_are_one_sentence(monkeypatch):
+    from mindspore import communication
+
+    def fail():
+        raise RuntimeError("no scheduler\n\n----\nC++ call stack " + "x" * 999)
+
+    monkeypatch.setattr(device, "set_up_device", lambda *_: "CPU")
+    monkeypatch.setattr(communication, "init", fail)
+    monkeypatch.setenv("MS_ROLE", "abc")
+    with pytest.raises(UserError, match=r"cannot meet \(no scheduler.*\): start training with scripts/") as caught:
+        device.set_up_training_device("CPU", 0, "O0")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 400
+
+
 def test_ranks_are_counted_from_one(monkeypatch):
     monkeypatch.setenv("MS_WORKER_NUM", "0")
     with pytest.raises(UserError, match="MS_WORKER_NUM is '0': .* at least 1"):
