@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
 from .errors import UserError, printable
@@ -30,6 +31,12 @@ def require_inside(name: str, source: object) -> str:
         fix = "a photo's name is its path within a folder, such as a/b.jpg: rename it"
         raise UserError(f"{source}: unusable name '{printable(name)}'; {fix}")
     return name
+
+
+def in_either_form(path: Path) -> Path:
+    """``path``, or the same in Unicode's composed or decomposed form where only that is there: disks differ in it."""
+    forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
+    return path if path.exists() else next((other for other in forms if other.exists()), path)
 
 
 def is_distractor(name: str) -> bool:

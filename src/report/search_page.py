@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 import numpy as np
 
 from ..artifacts import PathLike, atomic_write_text
+from ..errors import printable
+from ..names import in_either_form
 from ..retrieval.index import DescriptorIndex
 from ..retrieval.photo_search import Found
 from ..retrieval.ranking_file import PairMatches
@@ -52,7 +54,7 @@ class SearchPage:
             _Row(
                 result.rank,
                 result.name,
-                str(self._images_path / result.name),
+                str(in_either_form(self._images_path / result.name)),
                 PairMatches.of(result.matches, found.features.keypoints, self._keypoints(result.number)),
             )
             for result in found.results
@@ -86,7 +88,7 @@ def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -
     results = [
         {
             "rank": row.rank,
-            "name": row.name,
+            "name": printable(row.name),
             "thumbnail": thumbnails[row.file],
             "verified": row.matches.verified,
             "inliers": len(row.matches.points),
@@ -96,4 +98,4 @@ def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -
         }
         for row in query["rows"]
     ]
-    return {"name": query["name"], "num_features": query["num_features"], "thumbnail": own, "results": results}
+    return {"name": printable(query["name"]), "num_features": query["num_features"], "thumbnail": own, "results": results}

@@ -95,3 +95,16 @@ def test_an_unreadable_query_shows_its_results(photos):
     page.write(photos.parent / "s.html", "s")
     text = (photos.parent / "s.html").read_text(encoding="utf-8")
     assert "cannot be read" in text and "<details" not in text and "<b>3</b> inliers" in text
+
+
+def test_names_from_outside_are_shown_as_text(photos):
+    """Escape sequences, line ends and bytes that are no Unicode; the page is written, and holds none of them."""
+    odd = "a\x1b[31m\n\udcff<b>.jpg"
+    page = make_page(photos, [result(1, odd, [True] * 3)], "q" + odd)
+    assert page.count(r"a\x1b[31m\n\udcff&lt;b&gt;.jpg") >= 2 and "\x1b" not in page and "<b>.jpg" not in page
+
+
+def test_a_photo_is_shown_although_its_disk_spells_it_otherwise(photos):
+    (photos / "photo_b.jpg").rename(photos / "caf\N{LATIN SMALL LETTER E}\N{COMBINING ACUTE ACCENT}.jpg")
+    page = make_page(photos, [result(1, "caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg", [True] * 3)])
+    assert "no such photo" not in page and page.count("data:image/jpeg") == 2
