@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Union
 
 from .errors import UserError
+from .output_file import OutputFile
 from .records import Provenance
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,14 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
             if entry.name.startswith(begin):
                 os.unlink(entry.path)
         raise
+
+
+@contextmanager
+def atomic_stream(path: PathLike) -> Iterator[OutputFile]:
+    """As ``atomic_path``, for libraries that write to a stream."""
+    with atomic_path(path) as temporary, OutputFile(temporary) as stream:
+        yield stream
+        stream.check()
 
 
 @contextmanager

@@ -63,6 +63,20 @@ def reading(path: Union[str, Path], fix: str = "give a whole file") -> Iterator[
         raise UserError(f"{path}: damaged ({what}); {fix}") from error
 
 
+@contextmanager
+def writing(path: Union[str, Path]) -> Iterator[None]:
+    """Around a library that writes files itself and says in its own way that it cannot: one sentence about ``path``.
+
+    Raises:
+        UserError: the library's RuntimeError. What is no RuntimeError passes as it is.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        what = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{path}: cannot be written ({what[0][:200]}); make room on the disk") from error
+
+
 def install_command(extra: str = "") -> str:
     """The command that installs the libraries of ``extra`` ('' = those always needed), in a checkout or a package."""
     requirements = f"requirements-{extra}.txt" if extra else "requirements.txt"

@@ -4,6 +4,7 @@ Each shard is a MindRecord of its own, opened as a list with its siblings: a fol
 always has three digits (``FileWriter`` gives as many as the count needs).
 """
 
+import os
 import zlib
 from array import array
 from collections import Counter, defaultdict
@@ -16,7 +17,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Se
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..errors import UserError, writing
 from ..workers import OrderedMap
 from .catalogue import Catalogue
 from .jpeg import UnusablePhoto, read_as_jpeg
@@ -47,12 +48,16 @@ def write_shard(path: Path, records: Iterable[Dict[str, Any]]) -> None:
             writer.add_index(["label"])  # the default, file_id as well, takes half as long again to write
         batch.append(record)
         if len(batch) == RECORDS_AT_ONCE or sum(len(waiting["data"]) for waiting in batch) > BYTES_AT_ONCE:
-            writer.write_raw_data(batch)
+            with writing(path.name):
+                writer.write_raw_data(batch)
             batch = []
     if writer is not None:
-        if batch:
-            writer.write_raw_data(batch)
-        writer.commit()
+        with writing(path.name):
+            if batch:
+                writer.write_raw_data(batch)
+            writer.commit()
+        for file in (path, path.with_name(f"{path.name}.db")):  # MindSpore leaves them unreadable for others
+            os.chmod(file, path.parent.stat().st_mode & 0o666)
 
 
 class CheckedPhoto(NamedTuple):

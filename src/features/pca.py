@@ -11,7 +11,7 @@ from typing import Any, Optional, Set, Tuple
 import numpy as np
 
 from ..arrays import read_arrays
-from ..artifacts import PathLike, atomic_path, require_file
+from ..artifacts import PathLike, atomic_stream, require_file
 from ..config import ExtractionConfig
 from ..engines import export_texts
 from ..errors import UserError, reading
@@ -161,7 +161,7 @@ class PcaFit:
 def save_pca(path: PathLike, pca: Pca) -> None:
     """Write ``mean``, ``components``, ``variances`` and ``provenance`` (JSON text) to an .npz file, atomically."""
     arrays = {name: getattr(pca, name) for name in _ARRAYS}
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+    with atomic_stream(path) as stream:
         np.savez(stream, provenance=np.array(json.dumps(pca.provenance.as_json())), **arrays)
 
 
