@@ -1,4 +1,4 @@
-"""The feature file: hloc's HDF5 layout, one group a photo, provenance as an attribute; several files as one set.
+"""The feature file: hloc's HDF5 layout, one group a photo, provenance as an attribute; hloc's own files are read too.
 
 hloc (github.com/cvg/Hierarchical-Localization) names a group after the photo, so 'folder/photo.jpg' is nested. A group
 holds local features, a global descriptor, or both.
@@ -6,22 +6,28 @@ holds local features, a global descriptor, or both.
 
 import dataclasses
 import json
-from pathlib import Path
+import logging
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Type
+from typing import Any, Iterator, List, Optional, Tuple, Type
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
-from ..artifacts import PathLike, require_file
-from ..errors import UserError
-from ..names import bare_name
+from ..artifacts import PathLike, digest, require_file
+from ..errors import UserError, reading
+from ..hdf5 import DATASET, GROUP, member_of, open_hdf5, plain_dataset, read_attribute, read_numbers
+from ..names import require_inside
 from ..records import GlobalDescriptor, LocalFeatures, Provenance
 
 FORMAT_VERSION = 2
-_FREE_SETTINGS = ("half",)  # of features that stand beside others: it changes last digits only
+FOREIGN = "hloc"  # encoder of features whose file does not say what they were made with
 _LOCAL, _GLOBAL = "keypoints", "global_descriptor"  # a group with one of these data sets is a photo
+_PARTS = (_LOCAL, "descriptors", "scores", "scales", _GLOBAL, "image_size")
+_MOST_DIMENSIONS = 2**16  # of a descriptor
+_UNIT_TOLERANCE = 1e-3  # of a descriptor's norm; float16 rounds by less
+
+logger = logging.getLogger(__name__)
 
 
 def write_provenance(file: h5py.File, provenance: Provenance) -> None:
@@ -73,19 +79,38 @@ def write_group(
 
 
 def group_names(file: h5py.File) -> List[str]:
-    """Sorted names of the photos."""
+    """Sorted names of the photos. What is neither a photo nor a folder of some is no photo lost without a word.
+
+    Raises:
+        UserError: a name that leaves the folder it is put into.
+        ValueError: a link, a group of no photos or at two places, a data set that belongs to no photo.
+    """
     names: List[str] = []
-
-    def visit(folder: h5py.Group, prefix: str) -> None:
-        for key, item in folder.items():
-            if isinstance(item, h5py.Group):
-                if _LOCAL in item or _GLOBAL in item:
-                    names.append(prefix + key)
-                else:
-                    visit(item, f"{prefix}{key}/")
-
-    visit(file, "")
+    waiting = [("", h5py.Group(h5py.h5g.open(file.id, b"/")))]
+    seen = {member_of(file, ".")[1]}  # else a group within itself would go on for ever
+    while waiting:
+        name, group = waiting.pop()
+        is_photo = bool(name) and DATASET in (member_of(group, _LOCAL)[0], member_of(group, _GLOBAL)[0])
+        if is_photo:
+            names.append(require_inside(name, file.filename))
+        inside = [key for key in group if not (is_photo and key in _PARTS)]
+        if name and not is_photo and not inside:
+            raise ValueError(f"nothing in the group {name}")
+        for key in inside:
+            kind, place = member_of(group, key)
+            if is_photo and kind == DATASET:  # another program's
+                continue
+            if is_photo or kind != GROUP or place in seen:
+                raise ValueError(f"{key} in {name or 'it'} is neither a photo nor a folder of photos")
+            seen.add(place)
+            child = h5py.Group(h5py.h5g.open(group.id, key.encode("utf-8", "surrogateescape")))
+            waiting.append((f"{name}/{key}" if name else key, child))
     return sorted(names)
+
+
+def is_off_unit(features: LocalFeatures) -> bool:
+    """Whether a descriptor has another L2 norm than 1, which match_distance and the index expect."""
+    return bool((np.abs(np.linalg.norm(features.descriptors, axis=1) - 1) > _UNIT_TOLERANCE).any())
 
 
 class FeatureFile:
@@ -100,24 +125,42 @@ class FeatureFile:
         names: sorted names of the photos.
 
     Raises:
-        UserError: no such file, or not a feature file of this project.
+        UserError: no such file, no feature file, a damaged one, or one that another program writes.
     """
 
     def __init__(self, path: PathLike, name: str = "feature file") -> None:
         self.path = require_file(path, name)
-        self._file = _open(self.path)
+        self._file = open_hdf5(self.path, "a finished feature file", "make one with the command extract_features")
         try:
-            version = int(self._file.attrs["format_version"])
-            if version == FORMAT_VERSION:
-                self.provenance = Provenance.from_json(json.loads(self._file.attrs["provenance"]))
-            self.names = group_names(self._file)
-        except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+            with reading(self.path, "extract the photos again"):
+                self.provenance, self.names = self._read_head()
+        except BaseException:
             self.close()
-            raise UserError(_not_one(self.path)) from error
-        if version != FORMAT_VERSION:
-            self.close()
-            raise UserError(f"{path}: format {version}, this program reads {FORMAT_VERSION}; extract the photos again")
+            raise
         self._known = frozenset(self.names)
+        self._is_foreign = self.provenance.encoder.get("name") == FOREIGN
+        self._has_warned = not self._is_foreign
+
+    def _read_head(self) -> Tuple[Provenance, List[str]]:
+        text, version = (read_attribute(self._file, name) for name in ("provenance", "format_version"))
+        if text is None and version is None:
+            return self._read_foreign_head()
+        if version is None or int(version) != FORMAT_VERSION:
+            fix = "extract the photos again"
+            raise UserError(f"{self.path}: format {version}, this program reads {FORMAT_VERSION}; {fix}")
+        if not isinstance(text, str):
+            raise ValueError("no provenance")
+        return Provenance.from_json(json.loads(text)), group_names(self._file)
+
+    def _read_foreign_head(self) -> Tuple[Provenance, List[str]]:
+        try:
+            names = group_names(self._file)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(_not_one(self.path, str(error))) from error
+        if not names:
+            raise UserError(_not_one(self.path, "no photo in it"))
+        sources = {"photos": digest({"names": names}), "shard": ""}
+        return Provenance(encoder={"name": FOREIGN}, sources=sources), names
 
     def __enter__(self) -> "FeatureFile":
         return self
@@ -143,42 +186,75 @@ class FeatureFile:
 
     def shape(self, name: str) -> Tuple[int, int]:
         """(number of local features, descriptor dimension) of a photo, without reading them."""
-        group = self._group(name)
-        if "descriptors" not in group:
-            raise UserError(self._damaged(name, "it has no local features"))
-        dimension, count = group["descriptors"].shape
-        return count, dimension
+        with self._reading(name):
+            group = self._group(name, _LOCAL)
+            shape = plain_dataset(group, "descriptors").shape
+            if len(shape) != 2 or shape[0] > _MOST_DIMENSIONS:
+                raise ValueError(f"descriptors are {shape}, not [D, N]")
+            return shape[1], shape[0]
 
     def read(self, name: str) -> LocalFeatures:
         """Local features of a photo; UserError when the file has no such photo or its group has none, or damaged."""
-        group = self._group(name)
-        try:
-            return LocalFeatures(
-                keypoints=group["keypoints"][:],
-                scales=group["scales"][:],
-                scores=group["scores"][:],
-                descriptors=group["descriptors"][:].T,
-                image_size=tuple(group["image_size"][:]),
-                resize_factor=group.attrs.get("resize_factor", 1.0),
+        with self._reading(name):
+            group = self._group(name, _LOCAL)
+            count, _ = self.shape(name)
+            every = np.ones(count, np.float32)
+            needs_scores = _has(group, "scores") or not self._is_foreign
+            features = LocalFeatures(
+                keypoints=read_numbers(group, "keypoints"),
+                scales=read_numbers(group, "scales") if _has(group, "scales") else every,
+                scores=read_numbers(group, "scores") if needs_scores else every,
+                descriptors=read_numbers(group, "descriptors").T,
+                image_size=tuple(read_numbers(group, "image_size")),
+                resize_factor=read_attribute(group, "resize_factor", 1.0),
             )
-        except (KeyError, ValueError, OSError) as error:
-            raise UserError(self._damaged(name, error)) from error
+        return self._best_first(features) if self._is_foreign else features
 
     def read_global(self, name: str) -> GlobalDescriptor:
         """Global descriptor of a photo; errors as of ``read``."""
-        group = self._group(name)
-        try:
-            return GlobalDescriptor(group[_GLOBAL][:], tuple(group["image_size"][:]))
-        except (KeyError, ValueError, OSError) as error:
-            raise UserError(self._damaged(name, error)) from error
+        with self._reading(name):
+            group = self._group(name, _GLOBAL)
+            return GlobalDescriptor(read_numbers(group, _GLOBAL), tuple(read_numbers(group, "image_size")))
 
-    def _damaged(self, name: str, reason: object) -> str:
-        return f"{self.path}: the features of {name} are damaged ({reason}); extract again"
+    def copy(self, name: str, target: h5py.File) -> None:
+        """Add a photo to another file as it is stored here; errors as of ``read``."""
+        with self._reading(name):
+            group = self._group(name)
+            for part, read in ((_LOCAL, self.read), (_GLOBAL, self.read_global)):
+                if _has(group, part):
+                    read(name)  # what is damaged is told now, not when the other file is read
+            made = target.create_group(name)
+            for part in (part for part in _PARTS if _has(group, part)):
+                made[part] = read_numbers(group, part)
+            made.attrs.update({key: read_attribute(group, key) for key in group.attrs})
 
-    def _group(self, name: str) -> h5py.Group:
+    def _best_first(self, features: LocalFeatures) -> LocalFeatures:
+        """Features of another program, which may have any order and any norm, in this project's order."""
+        if not self._has_warned and is_off_unit(features):
+            self._has_warned = True
+            logger.warning("%s: descriptors whose norm is not 1; match_distance expects that", self.path)
+        order = np.argsort(-features.scores, kind="stable")
+        parts = {name: getattr(features, name)[order] for name in ("keypoints", "scales", "scores", "descriptors")}
+        return dataclasses.replace(features, **parts)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        with reading(f"{self.path}: the features of {name}", "extract again"):
+            yield
+
+    def _group(self, name: str, part: str = "") -> h5py.Group:
+        """The group of a photo; UserError for a name that is none, or when it lacks the data set ``part``."""
         if name not in self._known:
             raise UserError(f"{self.path}: no photo {name!r} among its {len(self)}; extract the features of that photo")
-        return self._file[name]
+        group = self._file[name]
+        if part and not _has(group, part):
+            lacks = "local features" if part == _LOCAL else "global descriptor"
+            raise UserError(f"{self.path}: {name} has no {lacks} in it; extract them")
+        return group
+
+
+def _has(group: h5py.Group, part: str) -> bool:
+    return member_of(group, part)[0] is not None
 
 
 def provenance_of(path: PathLike) -> Provenance:
@@ -187,126 +263,5 @@ def provenance_of(path: PathLike) -> Provenance:
         return made.provenance
 
 
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(_not_one(path)) from error
-
-
-def _not_one(path: Path) -> str:
-    return f"{path}: not a finished feature file; make one with the command extract_features"
-
-
-def shared_settings(features: Provenance) -> Dict[str, Any]:
-    """The settings that features must share to stand beside each other."""
-    return {name: value for name, value in features.settings.items() if name not in _FREE_SETTINGS}
-
-
-def require_alike(ours: Provenance, theirs: Provenance, path: PathLike, other: PathLike) -> None:
-    """UserError when features of ``path`` cannot stand beside those of ``other``; photos and shards may differ.
-
-    Distances between descriptors of two networks or PCAs mean nothing; other settings would favour some photos.
-    """
-    ours, theirs = (dataclasses.replace(each, settings=shared_settings(each)) for each in (ours, theirs))
-    different = ", ".join(ours.differences(theirs, ("weights", "encoder", "settings")))
-    if different:
-        raise UserError(f"{path}: extracted with other settings than {other} ({different}); extract with the same ones")
-
-
-class FeatureSet:
-    """Open feature files as one set of photos, in the order of their names without extension; a context manager.
-
-    Attributes:
-        provenance: of the first file; the others share its weights, encoder and settings.
-        names: names of the N photos.
-        counts: [N] int64, features of each.
-        dimension: of the descriptors.
-
-    Raises:
-        UserError: unusable files, files of different settings, or two photos whose names differ by extension at most.
-    """
-
-    def __init__(self, paths: Sequence[PathLike]) -> None:
-        self.paths = [Path(path) for path in paths]
-        self._files: List[FeatureFile] = []
-        try:
-            for path in self.paths:
-                self._files.append(FeatureFile(path, "features"))
-                require_alike(self.provenance, self._files[-1].provenance, path, self.paths[0])
-            self._file_of = self._order_photos()
-            self.names = list(self._file_of)
-            self.counts, self.dimension = self._measure()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> "FeatureSet":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def provenance(self) -> Provenance:
-        return self._files[0].provenance
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._files:
-            file.close()
-
-    def chunks(self, num_rows: int) -> Iterator[Tuple[List[str], List[LocalFeatures]]]:
-        """All photos, so many at a time that they have ``num_rows`` features or more together."""
-        names: List[str] = []
-        items: List[LocalFeatures] = []
-        rows = 0
-        for name in tqdm(self.names, desc="index", unit="photo", disable=None):
-            names.append(name)
-            items.append(self._file_of[name].read(name))
-            rows += len(items[-1])
-            if rows >= num_rows:
-                yield names, items
-                names, items, rows = [], [], 0
-        if names:
-            yield names, items
-
-    def sample(self, num_rows: int, seed: int) -> np.ndarray:
-        """About ``num_rows`` descriptors [R, D] float32, drawn at random from photos drawn at random.
-
-        No photo is read whose rows are not needed, but the sample is spread over four times as many photos as would do.
-        """
-        generator = np.random.default_rng(seed)
-        order = generator.permutation(len(self.counts))
-        order = order[: np.searchsorted(np.cumsum(self.counts[order]), 4 * num_rows) + 1]
-        share = min(1.0, num_rows / max(1, self.counts[order].sum()))
-        rows = []
-        for number in order:
-            name = self.names[number]
-            descriptors = self._file_of[name].read(name).descriptors
-            chosen = generator.permutation(len(descriptors))[: int(np.ceil(share * len(descriptors)))]
-            rows.append(descriptors[np.sort(chosen)].reshape(-1, self.dimension))
-        return np.concatenate(rows)
-
-    def _order_photos(self) -> Dict[str, FeatureFile]:
-        """The photos in the order of their names without extension, so that numbers order as names do."""
-        photos: Dict[str, Tuple[str, FeatureFile]] = {}
-        for file in self._files:
-            for name in file.names:
-                other, owner = photos.setdefault(bare_name(name), (name, file))
-                if owner is not file:
-                    raise UserError(f"{file.path}: {name} is in {owner.path} too; leave one of them out")
-                if other != name:
-                    reason = f"{other} and {name} differ only by extension"
-                    raise UserError(f"{file.path}: {reason}; rename one and extract again")
-        if not photos:
-            raise UserError(f"{self.paths[0]}: holds no photos; run the command extract_features on a folder of photos")
-        return dict(photos[short] for short in sorted(photos))
-
-    def _measure(self) -> Tuple[np.ndarray, int]:
-        shapes = np.array([file.shape(name) for name, file in self._file_of.items()], np.int64)
-        dimensions = np.unique(shapes[shapes[:, 0] > 0, 1])
-        if len(dimensions) > 1:
-            found = dimensions.tolist()
-            raise UserError(f"{self.paths[0]}: descriptors of {found} dimensions among its photos; extract again")
-        return shapes[:, 0], int(dimensions[0]) if len(dimensions) else max(1, int(shapes[:, 1].max()))
+def _not_one(path: PathLike, reason: str) -> str:
+    return f"{path}: not a finished feature file ({reason}); make one with the command extract_features"

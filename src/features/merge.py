@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
-import h5py
 from tqdm import tqdm
 
 from ..artifacts import PathLike, atomic_path, digest, is_made
@@ -45,9 +44,9 @@ def _copy(paths: Sequence[Path], names: Sequence[Sequence[str]], provenance: Pro
     with bar, Hdf5Output(path) as output:
         write_provenance(output.file, provenance)
         for source_path, own in zip(paths, names):
-            with h5py.File(source_path, "r") as source:
+            with FeatureFile(source_path, "features") as source:
                 for name in own:
-                    source.copy(name, output.file, name)  # whole groups: their attributes come along
+                    source.copy(name, output.file)
                     output.check()
                     bar.update()
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..artifacts import PathLike, build_folder_for, is_made, require_file, restore_folder, sha256_of
 from ..errors import UserError
-from ..features.feature_file import FeatureSet, require_alike, shared_settings
+from ..features.feature_set import FeatureSet, require_alike, shared_settings
 from ..names import bare_name
 from ..records import Provenance
 from .feature_sources import FeatureSources

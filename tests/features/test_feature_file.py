@@ -79,7 +79,7 @@ def test_unknown_photo(path):
 def test_damaged_photo(path):
     with h5py.File(path, "r+") as file:
         del file["a.jpg/scores"]
-    with FeatureFile(path) as source, pytest.raises(UserError, match="a.jpg are damaged"):
+    with FeatureFile(path) as source, pytest.raises(UserError, match=r"a.jpg: damaged \(no scores in it\); extract again"):
         source.read("a.jpg")
 
 
@@ -107,7 +107,7 @@ def test_damaged_provenance(path):
     for text in ("{", "[]", '{"weights": 1}', '{"else": {}}'):
         with h5py.File(path, "r+") as file:
             file.attrs["provenance"] = text
-        with pytest.raises(UserError, match="not a finished feature file"):
+        with pytest.raises(UserError, match=r"features.h5: damaged \(.*\); extract the photos again"):
             FeatureFile(path)
 
 
@@ -128,7 +128,7 @@ def test_global_descriptors_beside_local_features_or_alone(path):
             found = source.read_global(name)
             assert np.array_equal(found.vector, vector) and found.image_size == size
         for read in (source.read, source.shape):
-            with pytest.raises(UserError, match="alone.jpg are damaged"):
+            with pytest.raises(UserError, match="features.h5: alone.jpg has no local features in it"):
                 read("alone.jpg")
-        with pytest.raises(UserError, match="a.jpg are damaged"):
+        with pytest.raises(UserError, match="features.h5: a.jpg has no global descriptor in it"):
             source.read_global("a.jpg")

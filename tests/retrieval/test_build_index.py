@@ -13,7 +13,7 @@ from handmade_features import DIMENSION, random_photo, write_features
 
 from src.commands.build_index import main as build_command
 from src.errors import UserError
-from src.features.feature_file import FeatureSet
+from src.features.feature_set import FeatureSet
 from src.retrieval import build
 from src.retrieval.build import build_index, choose_index_type, make_index
 from src.retrieval.index import describe_size, load_index, save_index

@@ -10,7 +10,8 @@ from typing import Dict, List, NamedTuple, Sequence
 import faiss
 
 from src.config import MatchingConfig, RetrievalConfig
-from src.features.feature_file import FeatureFile, FeatureSet
+from src.features.feature_file import FeatureFile
+from src.features.feature_set import FeatureSet
 from src.records import LocalFeatures
 from src.retrieval.build import describe_index, fill_index, make_index, new_index
 from src.retrieval.feature_sources import FeatureSources
