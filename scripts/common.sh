@@ -1,10 +1,12 @@
 # Shared by the scripts of this folder; sourced, not run.
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
 fail() {
     echo "error: $*" >&2
     exit 2
 }
+
+# Python is run with -I where it is given no file: else it imports from the current folder, which may be anyone's.
 
 # Whether a virtual environment is active; conda's base is not one to install into.
 environment_active() {
@@ -22,12 +24,18 @@ find_python() {
     fi
 }
 
+# is_number TEXT [DIGITS]: whether TEXT is a whole number of at most DIGITS (15) digits; 08 is none: bash reads octal.
+is_number() {
+    local LC_ALL=C
+    [[ $1 =~ ^(0|[1-9][0-9]*)$ ]] && ((${#1} <= ${2:-15}))
+}
+
 # A system Python that MindSpore supports.
 supported_python() {
     local name
     for name in python3.11 python3.12 python3.10 python3.9 python3; do
         if command -v "$name" >/dev/null &&
-            "$name" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            "$name" -I -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
             echo "$name"
             return
         fi
@@ -43,14 +51,14 @@ prepare_environment() {
     if ! environment_active && [[ ! -x "$root/.venv/bin/pip" ]]; then
         base=$(supported_python) || fail "no Python from 3.9 to 3.12 found: install one, for example python3.11"
         echo "making a virtual environment in $root/.venv with $base"
-        "$base" -m venv "$root/.venv" || fail "$base cannot make a virtual environment: install its venv package"
+        "$base" -I -m venv "$root/.venv" || fail "$base cannot make a virtual environment: install its venv package"
     fi
     python=$(find_python)
     stamp=$(cd "$root" && cat "$@" | sha256sum | cut -c1-16)
-    stamp=$("$python" -c "import sys; print(sys.prefix)")/.delf-$stamp
+    stamp=$("$python" -I -c "import sys; print(sys.prefix)")/.delf-$stamp
     if [[ ! -e "$stamp" ]]; then
         echo "installing $*"
-        "$python" -m pip install --quiet --disable-pip-version-check "${files[@]}" ||
+        "$python" -I -m pip install --quiet --disable-pip-version-check "${files[@]}" ||
             fail "the installation failed: see pip's message above, then run this script again"
         touch "$stamp"
     fi

@@ -8,12 +8,6 @@
 # server, a variable of the environment, another program's output) is a number only after is_number has said so.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# is_number TEXT [DIGITS]: whether TEXT is a whole number of at most DIGITS (15) digits; 08 is none: bash reads octal.
-is_number() {
-    local LC_ALL=C
-    [[ $1 =~ ^(0|[1-9][0-9]*)$ ]] && ((${#1} <= ${2:-15}))
-}
-
 # number_or TEXT OTHER: TEXT if it is a number, else OTHER; disks may be larger than files.
 number_or() { if is_number "$1" 18; then echo "$1"; else echo "$2"; fi; }
 

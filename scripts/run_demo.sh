@@ -9,20 +9,34 @@
 # --small does all of it on a tenth of the data, to check an installation in a few minutes: its mAPs mean nothing.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-work=demo seed=0 small=0 imagenet=''
+work='' seed=0 small=0 imagenet=''
 while (($#)); do
     case $1 in
-        --seed) seed=${2:?--seed needs a number}; shift ;;
+        --seed)
+            (($# > 1)) || fail "--seed needs a number"
+            seed=$2
+            shift
+            ;;
         --seed=*) seed=${1#*=} ;;
         --small) small=1 ;;
-        --imagenet_checkpoint) imagenet=${2:?--imagenet_checkpoint needs a file}; shift ;;
+        --imagenet_checkpoint)
+            (($# > 1)) || fail "--imagenet_checkpoint needs a file"
+            imagenet=$2
+            shift
+            ;;
         --imagenet_checkpoint=*) imagenet=${1#*=} ;;
         -h | --help) show_usage "$0"; exit 0 ;;
-        --*) fail "unknown option $1: see --help" ;;
-        *) work=$1 ;;
+        -*) fail "unknown option $1: see --help" ;;
+        *)
+            [[ -z $work ]] || fail "one WORK_DIR, not both $work and $1"
+            work=$1
+            ;;
     esac
     shift
 done
+work=${work:-demo}
+is_number "$seed" 9 || fail "--seed is '$seed': give a whole number from 0 to 999999999"
+[[ -z "$imagenet" || -f "$imagenet" ]] || fail "$imagenet: no such file (--imagenet_checkpoint)"
 recipe=(--config "$root/configs/delf_demo.yaml" --seed "$seed")
 data_options=(--seed "$seed") train_options=() extract_options=() attn_steps=200 pca_photos=160
 if ((small)); then
@@ -31,9 +45,8 @@ if ((small)); then
     train_options=(--max_iters 6 --batch_size 8) extract_options=(--image_scales 0.7071,1)
     attn_steps=4 pca_photos=40
 fi
-mkdir -p "$work/logs"
+mkdir -p "$work/logs" || fail "$work cannot be made or written to: give another WORK_DIR"
 settings="seed $seed, small $small${imagenet:+, ImageNet weights}"
-[[ -z "$imagenet" || -f "$imagenet" ]] || fail "$imagenet: no such file (--imagenet_checkpoint)"
 [[ ! -f "$work/settings" || $(<"$work/settings") == "$settings" ]] ||
     fail "$work: holds the demo of $(<"$work/settings"): give another WORK_DIR for $settings, or delete it"
 echo "$settings" >"$work/settings"

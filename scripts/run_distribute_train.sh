@@ -12,13 +12,22 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 msrun_options=() others=()
+# add_msrun_option NAME VALUE: msrun itself would answer a wrong number with a traceback.
+add_msrun_option() {
+    case $1 in
+        --worker_num | --master_port | --node_rank | --cluster_time_out)
+            is_number "$2" 5 || fail "$1 is '$2': give a whole number from 0 to 99999"
+            ;;
+    esac
+    msrun_options+=("$1=$2")
+}
 while (($#)); do
     case $1 in
         --worker_num=* | --master_addr=* | --master_port=* | --node_rank=* | --cluster_time_out=* | --bind_core=* | \
-            --rank_table_file=*) msrun_options+=("$1") ;;
+            --rank_table_file=*) add_msrun_option "${1%%=*}" "${1#*=}" ;;
         --worker_num | --master_addr | --master_port | --node_rank | --cluster_time_out | --bind_core | --rank_table_file)
             (($# > 1)) || fail "$1 needs a value"
-            msrun_options+=("$1=$2")
+            add_msrun_option "$1" "$2"
             shift
             ;;
         *) others+=("$1") ;;
@@ -27,7 +36,8 @@ while (($#)); do
 done
 split_arguments "${others[@]}"
 devices=${positional[0]:-}
-[[ $devices =~ ^[1-9][0-9]*$ ]] || { show_usage "$0" >&2; fail "the first argument is the number of devices"; }
+is_number "$devices" 4 && ((devices > 0)) ||
+    { show_usage "$0" >&2; fail "the first argument is the number of devices, from 1 to 9999"; }
 positional=("${positional[@]:1}")
 stage_options
 [[ " ${options[*]}" == *" --config"[\ =]* ]] || options=(--config "$root/configs/delf_gldv2_8p.yaml" "${options[@]}")
@@ -36,13 +46,14 @@ python=$(find_python)
 msrun=$(dirname "$(command -v "$python")")/msrun
 [[ -x $msrun ]] || fail "msrun is not there: install MindSpore with 'pip install -r requirements.txt'"
 if [[ " ${msrun_options[*]-}" != *" --master_"* ]]; then # one machine: any free port, so that two jobs do not meet
-    msrun_options+=("--master_port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')")
+    msrun_options+=("--master_port=$("$python" -I -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')")
 fi
 [[ " ${msrun_options[*]}" == *" --worker_num="* ]] || msrun_options+=("--worker_num=$devices")
 run_folder=$("$python" "$root/train.py" "${options[@]}" --print_key save_ckpt)
+[[ -n $run_folder ]] || fail "--save_ckpt is empty: give the name of a folder"
 logs=$run_folder/${stage}_ranks
-rm -rf "$logs"
-mkdir -p "$logs"
+rm -rf -- "$logs"
+mkdir -p -- "$logs" || fail "$logs cannot be made: give another --save_ckpt"
 
 # A session of its own: Ctrl-C would make msrun kill the ranks, where they are to finish the step and save.
 PATH=$(dirname "$msrun"):$PATH GLOG_v=${GLOG_v:-3} setsid "$msrun" --local_worker_num="$devices" "${msrun_options[@]}" \

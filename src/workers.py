@@ -2,7 +2,9 @@
 
 import logging
 import multiprocessing
+import os
 import signal
+import sys
 import threading
 from collections import deque
 from contextlib import contextmanager
@@ -126,13 +128,14 @@ class Pool:
     def _start(self, argument: Any) -> None:
         context = multiprocessing.get_context("spawn")  # MindSpore does not survive a fork
         mine, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(self._make, argument, theirs), daemon=True)
-        resource_tracker.ensure_running()  # now, because its start unblocks signals
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # inherited: signals are this process's to answer
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        process = context.Process(target=_serve, args=(self._make, argument, theirs, os.getcwd()), daemon=True)
+        with _nothing_imported_from_here():
+            resource_tracker.ensure_running()  # now, because its start unblocks signals
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # inherited: signals are this process's
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         self._workers.append(_Worker(argument, process, mine))
 
@@ -197,8 +200,31 @@ class Pool:
             raise UserError(f"{fact}, the last one; run again with fewer of them")
 
 
-def _serve(make: Callable[[Any], Stage], argument: Any, connection: Connection) -> None:
+@contextmanager
+def _nothing_imported_from_here() -> Iterator[None]:
+    """For starting a Python with ``-c``, as multiprocessing does: it would import from the current folder first."""
+    if sys.version_info >= (3, 11):
+        before = os.environ.get("PYTHONSAFEPATH")
+        os.environ["PYTHONSAFEPATH"] = "1"
+        try:
+            yield
+        finally:
+            del os.environ["PYTHONSAFEPATH"]
+            if before is not None:
+                os.environ["PYTHONSAFEPATH"] = before
+    else:
+        here = os.open(os.curdir, os.O_RDONLY)
+        os.chdir("/")
+        try:
+            yield
+        finally:
+            os.fchdir(here)
+            os.close(here)
+
+
+def _serve(make: Callable[[Any], Stage], argument: Any, connection: Connection, folder: str) -> None:
     """A worker: it ends when the other end of the pipe is closed, be it by the parent's death."""
+    os.chdir(folder)
     handler = logging.StreamHandler()  # of warnings alone
     handler.setFormatter(LogFormatter())
     logging.basicConfig(handlers=[handler])

@@ -329,6 +329,7 @@ ANSWERS = [  # "COMMAND" stands for one of the texts above
     OK + "Content-Length: 204800\r\n Content-Length: COMMAND",
     OK + "Content-Length: 204800\r\n\tContent-Length: COMMAND",
     OK + "Accept: x\r\n content-length: COMMAND",
+    OK + "Content-Length: 204800\r\nContent-Length: COMMAND\r\nContent-Length: 204800",
     OK + "Last-Modified: COMMAND\r\n last-modified: COMMAND",
     OK + "Content-Length: COMMAND",
     OK + "Content-Length: 1 COMMAND",
