@@ -16,7 +16,20 @@ from ..errors import UserError, reading
 from ..protobuf import message_classes, parse
 
 LARGEST_FILE = 2**31  # bytes; protobuf's own limit, and ten times the largest network with all it needs for resuming
-_TYPES = ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float16", "Float32", "Float64")
+_TYPES = (
+    "Int8",
+    "UInt8",
+    "Int16",
+    "UInt16",
+    "Int32",
+    "UInt32",
+    "Int64",
+    "UInt64",
+    "Float16",
+    "Float32",
+    "Float64",
+    "Bool",
+)
 _MESSAGES = message_classes(
     "checkpoint",
     {
@@ -36,8 +49,12 @@ def require_weights(path: PathLike, name: str) -> Path:
     return path
 
 
-def read_checkpoint(path: PathLike) -> Dict[str, np.ndarray]:
+def read_checkpoint(path: PathLike, fix: str) -> Dict[str, np.ndarray]:
     """The tensors of a checkpoint by name; texts and tables that it may hold besides are left out.
+
+    Args:
+        path: the file.
+        fix: what to do about a damaged one; see ``reading``.
 
     Raises:
         UserError: no checkpoint, or a damaged one.
@@ -46,9 +63,9 @@ def read_checkpoint(path: PathLike) -> Dict[str, np.ndarray]:
     with open(path, "rb") as stream:
         data = stream.read(1)
         if data != b"\n":  # field 1, bytes: how every checkpoint begins
-            raise UserError(f"{path}: neither a MindSpore checkpoint, nor a Keras .h5 file, nor safetensors; give one")
+            raise UserError(f"{path}: damaged (no checkpoint begins so); {fix}")
         data += stream.read()
-    with reading(path, "give a whole checkpoint"):
+    with reading(path, fix):
         values = parse(_MESSAGES["Checkpoint"], _without_crc(data)).values
         # a large tensor is written in parts, one after the other
         parts = [list(group) for _, group in groupby(values, key=lambda value: value.name)]

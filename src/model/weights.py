@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _HEADS = ("descriptor_head", "attention_head")
 _STEM = ("backbone.conv1.", "backbone.bn1.")
 _TRAINING_STATE = ("moments.", "global_step", "learning_rate")  # what a checkpoint holds for resuming
+_FORMATS = "give a whole MindSpore checkpoint, Keras .h5 file or safetensors"
 _LARGEST = 1e9  # of a sound network's numbers; the largest, the variances of the first layer, are near 1e5
 _LARGEST_HEADER = 2**24  # bytes of a safetensors file's list of tensors, some 100 a tensor
 
@@ -87,7 +88,7 @@ def read_weights(path: PathLike, load_stem: bool = True) -> Dict[str, np.ndarray
             start = stream.read(9)
         # safetensors: the length of a JSON header as a little-endian 64-bit number, then the header.
         is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
-        stored = _read_safetensors(path) if is_safetensors else read_checkpoint(path)
+        stored = _read_safetensors(path) if is_safetensors else read_checkpoint(path, _FORMATS)
         stored = {name: value for name, value in stored.items() if not name.startswith(_TRAINING_STATE)}
     for name, value in stored.items():
         _require_sound(path, name, value)

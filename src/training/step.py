@@ -7,7 +7,8 @@ from mindspore import Tensor, nn, ops
 
 from ..artifacts import PathLike
 from ..config import TrainingConfig
-from ..errors import UserError
+from ..errors import reading
+from ..model.checkpoint_file import read_checkpoint
 from ..model.weights import save_weights
 
 FIRST_LOSS_SCALE = 2.0**16  # of O2; halved at an overflow, doubled after LOSS_SCALE_WINDOW steps without one
@@ -140,10 +141,9 @@ def save_state(step_cell: TrainStep, steps_done: int, path: PathLike) -> None:
 
 def load_state(step_cell: TrainStep, path: PathLike) -> int:
     """Set every parameter of ``step_cell`` and return how many steps were done; UserError for a damaged file."""
-    try:
-        stored = ms.load_checkpoint(str(path))
+    fix = "the run cannot go on; give `resume` false to start anew"
+    with reading(path, fix):
+        stored = read_checkpoint(path, fix)
         for name, parameter in step_cell.parameters_and_names():
-            parameter.set_data(stored[name].value())
-        return int(stored["steps_done"].asnumpy())
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged, so the run cannot go on; give `resume` false to start anew") from error
+            parameter.set_data(Tensor(stored[name].copy()))
+        return int(stored["steps_done"])
