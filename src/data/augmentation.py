@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from ..artifacts import PathLike, atomic_path
+from ..images import MAX_PIXELS
+from .jpeg import read_header
 
 ASPECT_RANGE = (3 / 4, 4 / 3)
 # The reference asks that a crop cover a tenth of its object, the whole photo: crops of 8-10 % are drawn, then refused.
@@ -14,8 +16,14 @@ MAX_ATTEMPTS = 100
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
-    """Decode to [H, W, 3] uint8 RGB, grey photos too, upright as EXIF says; ValueError when it is no image."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    """Decode to [H, W, 3] uint8 RGB, grey photos too, upright as EXIF says; ValueError when it is no JPEG of ours."""
+    header = read_header(data)
+    if header is None or header.width * header.height > MAX_PIXELS:  # OpenCV would decode any format, of any size
+        raise ValueError("not a readable JPEG")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
     if image is None:
         raise ValueError("not a readable JPEG")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

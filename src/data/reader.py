@@ -2,15 +2,17 @@
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Tuple
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from ..config import TrainingConfig
 from ..errors import UserError
 from .augmentation import random_crop, whole_photo
-from .summary import MAKE_AGAIN, DatasetInfo
+from .summary import AGAIN, MAKE_AGAIN, DatasetInfo
 
 COLUMNS = ["file_id", "label", "data"]
 PREFETCHED_BATCHES = 2
@@ -38,17 +40,40 @@ Prepare = Callable[[Record], np.ndarray]  # one photo, [3, S, S]
 Work = Iterable[Tuple[int, List[Record], Prepare]]  # for each batch: its epoch, its photos, what becomes of them
 
 
-def read_records(shards: Iterable[str], numbers: np.ndarray) -> Iterator[Record]:
-    """Records of a split by their numbers, in the order asked for; MindSpore reads ahead in its own thread."""
+@contextmanager
+def told_of(shards: Sequence[str]) -> Iterator[None]:
+    """Around MindSpore's reading of shards: whatever it raises, in pages of text, becomes one sentence.
+
+    Raises:
+        UserError: names the shard that MindSpore names, or their folder.
+    """
+    try:
+        yield
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        named = [shard for shard in shards if shard in str(error) or len(shards) == 1]
+        where = named[0] if named else Path(shards[0]).parent
+        raise UserError(f"{where}: damaged, MindSpore cannot read it; {AGAIN}") from error
+
+
+def read_records(shards: Sequence[str], numbers: np.ndarray) -> Iterator[Record]:
+    """Records of a split by their numbers, in the order asked for; MindSpore reads ahead in its own thread.
+
+    Raises:
+        UserError: a damaged shard, or rows of other columns.
+    """
     import mindspore.dataset as ds
 
     if not len(numbers):
         return
-    sampler = ds.SubsetSampler(numbers.tolist())
-    dataset = ds.MindDataset(list(shards), columns_list=COLUMNS, sampler=sampler, num_parallel_workers=1)
-    rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
-    for number, row in zip(numbers.tolist(), rows):
-        yield Record(number, str(row["file_id"]), int(row["label"]), row["data"].tobytes())
+    with told_of(shards):
+        sampler = ds.SubsetSampler(numbers.tolist())
+        dataset = ds.MindDataset(list(shards), columns_list=COLUMNS, sampler=sampler, num_parallel_workers=1)
+        rows = dataset.create_dict_iterator(num_epochs=1, output_numpy=True)
+        for number in numbers.tolist():
+            row = next(rows)
+            yield Record(number, str(row["file_id"]), int(row["label"]), row["data"].tobytes())
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:

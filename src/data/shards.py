@@ -8,6 +8,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, Iterable, Sequence, Tuple
 
 import numpy as np
@@ -71,7 +72,8 @@ def fingerprint(source: Source) -> Tuple[str, int]:
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        # csv quotes what its own line end, \r\n, is made of: a name may hold either.
+        writer = csv.writer(SimpleNamespace(write=lambda row: stream.write(row[:-2] + "\n")))
         writer.writerow(header)
         writer.writerows(rows)
 
@@ -115,6 +117,8 @@ def _write_dataset(folder: Path, source: Source, wanted: Provenance, workers: in
         "made_with": {**wanted.sources, "settings": settings},
     }
     atomic_write_json(folder / SUMMARY_FILE, summary)
+    for path in folder.iterdir():  # MindSpore's files are its maker's alone; they are to be as any new file
+        path.chmod((folder / SUMMARY_FILE).stat().st_mode)
     return summary
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from ..artifacts import PathLike, digest
-from ..errors import UserError
+from ..artifacts import PathLike, digest, require_file
+from ..errors import UserError, reading
 from ..records import Provenance
+from .shard_check import require_shard
 
 SUMMARY_FILE = "dataset.json"
 RELABELING_FILE = "relabeling.csv"
@@ -17,6 +18,9 @@ SKIPPED_FILE = "skipped.csv"
 SPLITS = ("train", "validation")
 MAKE_IT = "make the data set with the command build_image_dataset"
 MAKE_AGAIN = f"{MAKE_IT} and `overwrite`"
+AGAIN = f"copy the whole folder again, or {MAKE_AGAIN}"
+LARGEST_SUMMARY = 1 << 22  # bytes; that of twice 1000 shards has 200,000
+LARGEST_COUNT = 2**31 - 1  # of photos: their positions are int32
 OWN_FILE = re.compile(r"(train|validation)\.mindrecord\d{3,}(\.db)?|dataset\.json|relabeling\.csv|skipped\.csv")
 
 
@@ -25,9 +29,48 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}.mindrecord{number:03d}"
 
 
-def read_summary(folder: Path) -> Dict[str, Any]:
-    """What ``dataset.json`` holds; OSError or ValueError when it is missing or damaged."""
-    return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+def read_summary(folder: Path, fix: str = AGAIN) -> Dict[str, Any]:
+    """What ``dataset.json`` holds: a count of classes, and for each split counts that agree with its shards.
+
+    Raises:
+        UserError: it is missing, no regular file, or damaged; ``fix`` says what to do then.
+    """
+    path = folder / SUMMARY_FILE
+    if not path.exists():
+        raise UserError(f"{folder}: has no {SUMMARY_FILE}; {MAKE_IT}")
+    require_file(path, "the counts of the data set")
+    with reading(path, fix):
+        if path.stat().st_size > LARGEST_SUMMARY:
+            raise ValueError(f"{path.stat().st_size} bytes long")
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        _require_sound(summary, folder)
+    return summary
+
+
+def _require_sound(summary: Dict[str, Any], folder: Path) -> None:
+    """ValueError, or whatever a wrong structure causes, unless the counts are counts and add up."""
+    counts = [summary["num_classes"], summary["listed"]]
+    photos = skipped = 0
+    for split in SPLITS:
+        entry = summary[split]
+        for name, shard in entry["shards"].items():
+            if not OWN_FILE.fullmatch(name) or not name.startswith(f"{split}.") or name.endswith(".db"):
+                raise ValueError(f"{name} is no name of a shard")
+            counts += [shard["photos"], shard["crc32"] >> 1]
+        in_shards = sum(shard["photos"] for shard in entry["shards"].values())
+        if entry["images"] != in_shards:
+            raise ValueError(f"its counts do not add up: {split} has {entry['images']} photos, its shards {in_shards}")
+        counts += [entry["images"], entry["classes"], *entry["skipped"].values()]
+        photos, skipped = photos + in_shards, skipped + sum(entry["skipped"].values())
+    wrong = [count for count in counts if type(count) is not int or not 0 <= count <= LARGEST_COUNT]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is no count")
+    if summary["listed"] != photos + skipped or not 1 <= summary["num_classes"] <= summary["listed"]:
+        raise ValueError("its counts do not add up")
+    listing = folder / SKIPPED_FILE
+    if skipped and (not listing.is_file() or listing.stat().st_size < skipped):
+        raise ValueError(f"its counts do not add up: {skipped} photos were skipped, and {SKIPPED_FILE} lists fewer")
+    digest(summary["made_with"])
 
 
 @dataclass(frozen=True)
@@ -47,10 +90,10 @@ class DatasetInfo:
 
 
 def dataset_info(traindata_path: PathLike) -> DatasetInfo:
-    """Read the summary of a data set, given its folder or its first shard; every shard it names must be there.
+    """Read the summary of a data set, given its folder or its first shard; its shards must be as it says.
 
     Raises:
-        UserError: nothing there, no data set of ours, a damaged summary, or a missing shard.
+        UserError: nothing there, no data set of ours, a damaged summary, or a shard that ``require_shard`` refuses.
     """
     path = Path(traindata_path)
     if not str(traindata_path):
@@ -58,27 +101,20 @@ def dataset_info(traindata_path: PathLike) -> DatasetInfo:
     if not path.exists():
         raise UserError(f"{path}: no such data set (`traindata_path`); {MAKE_IT}")
     folder = path if path.is_dir() else path.parent
-    try:
-        summary = read_summary(folder)
-        shards = {split: tuple(str(folder / name) for name in summary[split]["shards"]) for split in SPLITS}
-        info = DatasetInfo(
-            folder=folder,
-            num_classes=int(summary["num_classes"]),
-            num_train=int(summary["train"]["images"]),
-            num_validation=int(summary["validation"]["images"]),
-            train_shards=shards["train"],
-            validation_shards=shards["validation"],
-            fingerprint=digest(summary["made_with"]),
-        )
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: has no {SUMMARY_FILE}; {MAKE_IT}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SUMMARY_FILE}: damaged; {MAKE_AGAIN}") from error
-    for shard in info.train_shards + info.validation_shards:
-        for name in (shard, f"{shard}.db"):
-            if not os.path.isfile(name):
-                raise UserError(f"{name}: missing; copy the whole folder, or {MAKE_AGAIN}")
-    return info
+    summary = read_summary(folder)
+    for split in SPLITS:
+        for name, entry in summary[split]["shards"].items():
+            require_shard(folder / name, entry["photos"], AGAIN)
+    shards = {split: tuple(str(folder / name) for name in summary[split]["shards"]) for split in SPLITS}
+    return DatasetInfo(
+        folder=folder,
+        num_classes=summary["num_classes"],
+        num_train=summary["train"]["images"],
+        num_validation=summary["validation"]["images"],
+        train_shards=shards["train"],
+        validation_shards=shards["validation"],
+        fingerprint=digest(summary["made_with"]),
+    )
 
 
 def stored_provenance(folder: Path, replaced: bool = False) -> Provenance:
@@ -98,13 +134,12 @@ def stored_provenance(folder: Path, replaced: bool = False) -> Provenance:
         raise UserError(f"{folder}: holds {odd}, which is no part of a data set; give `output_directory` a new folder")
     if replaced:
         return Provenance()
-    try:
-        summary = read_summary(folder)
+    fix = "give `overwrite` to make the data set again"
+    summary = read_summary(folder, fix)
+    with reading(folder / SUMMARY_FILE, fix):
         made_with = summary["made_with"]
         provenance = Provenance(settings=made_with["settings"], sources={"photos": made_with["photos"]})
-        shards = [name for split in SPLITS for name in summary[split]["shards"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SUMMARY_FILE}: damaged; give `overwrite` to make the data set again") from error
+    shards = [name for split in SPLITS for name in summary[split]["shards"]]
     missing = [name for shard in shards for name in (shard, f"{shard}.db") if name not in names]
     if missing:
         fact = f"{folder}: lacks {missing[0]}"

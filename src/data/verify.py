@@ -2,31 +2,29 @@
 
 import csv
 import zlib
+from itertools import islice
 from pathlib import Path
 from typing import Dict, Iterator, List, Set, Tuple
 
 from tqdm import tqdm
 
 from ..artifacts import PathLike, require_file
-from ..errors import UserError
+from ..errors import UserError, reading
 from ..workers import OrderedMap, ordered_map
 from .jpeg import UnusablePhoto, check_jpeg, read_header
+from .reader import told_of
 from .shard_writer import chain_checksum
-from .summary import MAKE_AGAIN, RELABELING_FILE, SPLITS, DatasetInfo, dataset_info, read_summary
-
-AGAIN = f"copy the folder again, or {MAKE_AGAIN}"
+from .summary import AGAIN, RELABELING_FILE, SPLITS, SUMMARY_FILE, DatasetInfo, dataset_info, read_summary
 
 
 def _records(shard: Path) -> Iterator[Tuple[str, int, bytes]]:
     from mindspore.mindrecord import FileReader
 
-    try:
+    with told_of([str(shard)]):
         reader = FileReader(str(shard))
         for row in reader.get_next():
             yield str(row["file_id"]), int(row["label"]), bytes(row["data"])
         reader.close()
-    except RuntimeError as error:
-        raise UserError(f"{shard}: damaged, MindSpore cannot read it; {AGAIN}") from error
 
 
 def _check_record(record: Tuple[str, int, bytes]) -> Tuple[str, int, int, str]:
@@ -63,8 +61,9 @@ def _verify_shard(shard: Path, expected: Dict[str, int], num_classes: int, check
 
 
 def _verify_relabeling(path: Path, num_classes: int) -> None:
-    with open(require_file(path, "output_directory"), newline="", encoding="utf-8", errors="replace") as stream:
-        new_labels: List[str] = [row[0] for row in csv.reader(stream) if row]
+    require_file(path, "output_directory")
+    with reading(path, AGAIN), open(path, newline="", encoding="utf-8", errors="replace") as stream:
+        new_labels: List[str] = [row[0] for row in islice(filter(None, csv.reader(stream)), num_classes + 2)]
     if new_labels != ["new_label", *map(str, range(num_classes))]:
         raise UserError(f"{path}: does not list the labels 0 to {num_classes - 1}; {AGAIN}")
 
@@ -80,21 +79,12 @@ def verify_dataset(path: PathLike, workers: int = 2) -> DatasetInfo:
     """
     info = dataset_info(path)
     summary = read_summary(info.folder)
-    try:
-        _verify_relabeling(info.folder / RELABELING_FILE, info.num_classes)
-        shards = [(split, name, entry) for split in SPLITS for name, entry in summary[split]["shards"].items()]
+    _verify_relabeling(info.folder / RELABELING_FILE, info.num_classes)
+    with ordered_map(_check_record, workers) as check:
+        entries = [(split, name, entry) for split in SPLITS for name, entry in summary[split]["shards"].items()]
         labels: Dict[str, Set[int]] = {split: set() for split in SPLITS}
-        with ordered_map(_check_record, workers) as check:
-            for split, name, entry in tqdm(shards, desc="verifying", unit="shard", disable=None):
-                labels[split] |= _verify_shard(info.folder / name, entry, info.num_classes, check)
-        skipped = sum(sum(summary[split]["skipped"].values()) for split in SPLITS)
-        photos = {split: sum(entry["photos"] for entry in summary[split]["shards"].values()) for split in SPLITS}
-        whole = all(
-            (photos[split], len(labels[split])) == (summary[split]["images"], summary[split]["classes"])
-            for split in SPLITS
-        )
-        if not whole or sum(photos.values()) + skipped != summary["listed"]:
-            raise UserError(f"{info.folder}: the counts of dataset.json do not add up; {AGAIN}")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{info.folder}: dataset.json is damaged or of an older version; {AGAIN}") from error
+        for split, name, entry in tqdm(entries, desc="verifying", unit="shard", disable=None):
+            labels[split] |= _verify_shard(info.folder / name, entry, info.num_classes, check)
+    if any(len(labels[split]) != summary[split]["classes"] for split in SPLITS):
+        raise UserError(f"{info.folder / SUMMARY_FILE}: its counts of classes are not those of the shards; {AGAIN}")
     return info

@@ -21,7 +21,7 @@ from src.data.reader import TrainingStream, validation_batches
 from src.data.summary import dataset_info
 from src.errors import UserError
 
-CLASSES = {"Été à Paris": 5, "alpha": 4, 'Ω 東京, "quoted"': 3}
+CLASSES = {"Été à Paris": 5, "alpha": 4, 'Ω 東京, "quoted"\r\x1b': 3}
 
 
 @pytest.fixture
