@@ -102,7 +102,7 @@ def read_numbers(group: h5py.Group, name: str) -> np.ndarray:
 
 
 def read_attribute(item: h5py.HLObject, name: str, default: Any = None) -> Any:
-    """A single number or text among the attributes of a group or a data set, ``default`` where there is none.
+    """One number or text (str or bytes, as stored) among the attributes of an item, ``default`` where there is none.
 
     Raises:
         ValueError: an array, or something else.
@@ -112,5 +112,4 @@ def read_attribute(item: h5py.HLObject, name: str, default: Any = None) -> Any:
     found = item.attrs.get_id(name)
     if found.shape != () or not (found.dtype.kind in "fiuSb" or h5py.check_string_dtype(found.dtype)):
         raise ValueError(f"the attribute {name} is neither a number nor a text")
-    value = item.attrs[name]
-    return value.decode() if isinstance(value, bytes) else value
+    return item.attrs[name]

@@ -97,7 +97,7 @@ def test_attributes(tmp_path):
         file.attrs["nothing"] = h5py.Empty("f4")
     with open_hdf5(tmp_path / "made.h5") as file:
         found = [read_attribute(file, name, 7) for name in ("text", "number", "whole", "fixed", "absent")]
-        assert found == ["ä", 1.5, 2, "x", 7]
+        assert found == ["ä", 1.5, 2, b"x", 7]
         for name in ("list", "reference", "nothing"):
             with pytest.raises(ValueError, match=f"{name} is neither a number nor a text"):
                 read_attribute(file, name)

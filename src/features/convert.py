@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Dict, List, Optional
 
-import numpy as np
 from tqdm import tqdm
 
 from ..artifacts import (
@@ -19,18 +18,17 @@ from ..artifacts import (
     require_folder,
     sha256_of,
 )
-from ..errors import UserError
+from ..errors import UserError, reading
 from ..images import list_images, upright_size
 from ..names import NameTable, bare_name
 from ..records import LocalFeatures, Provenance
 from .delf_format import SUFFIX, features_as_delf, read_delf
-from .feature_file import FeatureFile, provenance_of, write_group, write_provenance
+from .feature_file import FeatureFile, is_off_unit, provenance_of, write_group, write_provenance
 from .hdf5_output import Hdf5Output
 
 logger = logging.getLogger(__name__)
 
 _PROVENANCE_FILE = "provenance.json"
-_UNIT_TOLERANCE = 1e-3
 
 
 def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = False) -> None:
@@ -95,7 +93,7 @@ def delf_to_features(
         for path, name in zip(tqdm(files, desc="convert", unit="photo", disable=None), photos):
             features = read_delf(path, upright_size(Path(images_path) / name))
             dimension = _same_dimension(features, dimension, path)
-            off_unit += bool((np.abs(np.linalg.norm(features.descriptors, axis=1) - 1) > _UNIT_TOLERANCE).any())
+            off_unit += is_off_unit(features)
             write_group(target.file, name, features)
             target.check()
     if off_unit:
@@ -105,10 +103,11 @@ def delf_to_features(
 
 def _provenance_of_folder(folder: Path) -> Provenance:
     """What the files in a folder of ``features_to_delf`` were made with; UserError for another folder."""
-    try:
-        return Provenance.from_json(json.loads((folder / _PROVENANCE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: stands there and was not made by this command; give another `output`") from error
+    path = folder / _PROVENANCE_FILE
+    if not path.is_file():
+        raise UserError(f"{folder}: stands there and was not made by this command; give another `output`")
+    with reading(path, "give another `output`, or make that folder again"):
+        return Provenance.from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _provenance_of_files(files: List[Path], folder: Path, checkpoint_sha256: Optional[str]) -> Provenance:

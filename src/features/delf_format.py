@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike
-from ..errors import UserError
+from ..artifacts import PathLike, require_file
+from ..errors import reading
 from ..protobuf import message_classes, parse
 from ..records import LocalFeatures
 
@@ -105,13 +105,8 @@ def read_delf(path: PathLike, image_size: Tuple[int, int]) -> LocalFeatures:
     Raises:
         UserError: the file cannot be read, is no `.delf` file, or holds a number that is not finite.
     """
-    try:
+    with reading(require_file(path, f"{SUFFIX} file"), "make it again with the reference's tools"):
         arrays = parse_delf(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of the reference's tools") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not a delf file, or a damaged one ({error}); make it again") from error
-    try:
         return LocalFeatures(
             keypoints=arrays.locations[:, ::-1],
             scales=arrays.scales,
@@ -119,8 +114,6 @@ def read_delf(path: PathLike, image_size: Tuple[int, int]) -> LocalFeatures:
             descriptors=arrays.descriptors,
             image_size=image_size,
         )
-    except ValueError as error:
-        raise UserError(f"{path}: its features cannot be used ({error}); extract them again") from error
 
 
 def _array_of(datum: Any) -> np.ndarray:

@@ -148,7 +148,7 @@ class FeatureFile:
         if version is None or int(version) != FORMAT_VERSION:
             fix = "extract the photos again"
             raise UserError(f"{self.path}: format {version}, this program reads {FORMAT_VERSION}; {fix}")
-        if not isinstance(text, str):
+        if not isinstance(text, (str, bytes)):
             raise ValueError("no provenance")
         return Provenance.from_json(json.loads(text)), group_names(self._file)
 

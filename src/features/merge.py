@@ -2,20 +2,24 @@
 
 import dataclasses
 import logging
+import re
+from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from tqdm import tqdm
 
 from ..artifacts import PathLike, atomic_path, digest, is_made
 from ..errors import UserError
 from ..records import Provenance
+from ..values import short
 from .feature_file import FeatureFile, provenance_of, write_provenance
 from .hdf5_output import Hdf5Output
 
 logger = logging.getLogger(__name__)
 
 _WHICH_PHOTOS = {"photos", "shard"}  # sources that may differ
+_SHOWN_SHARDS = 8  # of those that are missing
 
 
 def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bool = False) -> None:
@@ -74,27 +78,37 @@ def _merged_provenance(paths: Sequence[Path], provenances: Sequence[Provenance])
         if different:
             names = ", ".join(different)
             raise UserError(f"{path}: made under other settings than {paths[0]} ({names}); extract them alike")
-    engines = sorted({own.notes["engine"] for own in provenances if "engine" in own.notes})
+    engines = sorted({str(own.notes["engine"]) for own in provenances if "engine" in own.notes})
     notes = {"engine": "+".join(engines)} if engines else {}
-    sources = {**first.sources, **_merged_photos([own.sources for own in provenances])}
+    sources = {**first.sources, **_merged_photos(paths, [own.sources for own in provenances])}
     return dataclasses.replace(first, sources=sources, notes=notes)
 
 
-def _merged_photos(sources: Sequence[Any]) -> Dict[str, str]:
-    """Which photos the merged file holds; warns of shards that are missing."""
-    lists: Dict[Any, List[str]] = {}
-    for own in sources:
-        lists.setdefault(own.get("photos"), []).append(own.get("shard", ""))
+def _merged_photos(paths: Sequence[Path], sources: Sequence[Mapping[str, Any]]) -> Dict[str, str]:
+    """Which photos the merged file holds; warns of shards that are missing. UserError for a shard that is none."""
+    lists: Dict[str, List[str]] = {}
+    for path, own in zip(paths, sources):
+        shards = lists.setdefault(str(own.get("photos", "")), [])
+        shards.append(_checked_shard(path, str(own.get("shard", ""))))
     whole = True
     for shards in lists.values():
-        counts = {shard.rsplit("/", 1)[-1] for shard in shards}
-        for count in counts - {""}:
-            missing = [f"{i}/{count}" for i in range(1, int(count) + 1) if f"{i}/{count}" not in shards]
-            if missing:
+        for count in sorted({int(shard.split("/")[1]) for shard in shards if shard}):
+            num_missing = count - len({shard for shard in shards if shard.endswith(f"/{count}")})
+            if num_missing:
                 whole = False
-                logger.warning("shards %s are missing: the photos in them are left out", ", ".join(missing))
+                absent = (f"{i}/{count}" for i in range(1, count + 1) if f"{i}/{count}" not in shards)
+                shown = ", ".join(islice(absent, _SHOWN_SHARDS)) + (", ..." if num_missing > _SHOWN_SHARDS else "")
+                logger.warning("shards %s are missing: the photos in them are left out", shown)
     if len(lists) == 1 and whole:
         photos = next(iter(lists))
     else:
-        photos = digest({"merged": sorted([str(photos), sorted(shards)] for photos, shards in lists.items())})
+        photos = digest({"merged": sorted([photos, sorted(shards)] for photos, shards in lists.items())})
     return {"photos": photos, "shard": ""}
+
+
+def _checked_shard(path: Path, shard: str) -> str:
+    """``shard`` as a feature file gives it, if it is '' or such as 2/8."""
+    numbers = re.fullmatch(r"([1-9][0-9]{0,17})/([1-9][0-9]{0,17})", shard, re.ASCII)
+    if shard and (numbers is None or int(numbers[1]) > int(numbers[2])):
+        raise UserError(f"{path}: damaged (it is shard {short(shard)}, not one such as 2/8); extract the photos again")
+    return shard

@@ -14,6 +14,7 @@ from ..artifacts import PathLike, atomic_write_json, is_made
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
 from ..records import Photo, Provenance
+from ..values import short
 from .delf_encoder import read_saved, threshold_path
 from .encoder import Encoded, LoadNetwork, encode_photos, load_encoder
 from .extraction import some_of
@@ -82,7 +83,7 @@ def scores_of_file(features: PathLike, max_feature_num: int, num_photos: int = 0
         threshold = source.provenance.settings.get("score_threshold")
         if threshold:
             raise UserError(
-                f"{features}: made with score_threshold {threshold:g}, the scores below are gone; extract with "
+                f"{features}: made with score_threshold {short(threshold)}, the scores below are gone; extract with "
                 "`score_threshold` 0 and a large `max_feature_num`"
             )
         names = some_of(source.names, num_photos, seed)

@@ -189,7 +189,7 @@ def test_every_truncation_and_many_kinds_of_damage_are_one_sentence(tmp_path):
     damaged += [b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"]  # announces 2^63 bytes
     for data in damaged:
         path.write_bytes(data)
-        with pytest.raises(UserError, match="a.delf: not a delf file, or a damaged one .*; make it again"):
+        with pytest.raises(UserError, match="a.delf: damaged .*; make it again"):
             read_delf(path, (10, 10))
     for position in range(len(two)):  # a flipped byte is a UserError or changes numbers only
         path.write_bytes(two[:position] + bytes([two[position] ^ 0xA5]) + two[position + 1 :])
@@ -207,7 +207,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     path.write_bytes(serialise_delf([[1, np.nan]], [1], [[1, 0]], [1]))
     with pytest.raises(UserError, match="not finite"):
         read_delf(path, (10, 10))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="none.delf: no such file"):
         read_delf(tmp_path / "none.delf", (10, 10))
     with pytest.raises(ValueError, match="not of one count"):
         serialise_delf([[1, 2]], [1], [[1, 0]], [])
