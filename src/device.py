@@ -154,6 +154,12 @@ def ranks_started() -> int:
     return _number_of_environment("MS_WORKER_NUM", 1, least=1)
 
 
+def leads_ranks() -> bool:
+    """Whether this process is the first of the ranks that ``msrun`` has started, or the only one without it."""
+    role = os.environ.get("MS_ROLE")
+    return not role or (role != "MS_SCHED" and _number_of_environment("RANK_ID", 0) == 0)
+
+
 def _number_of_environment(name: str, default: int, least: int = 0) -> int:
     """The whole number of an environment variable; UserError when it is none, or below ``least``."""
     text = os.environ.get(name, str(default))
