@@ -11,6 +11,7 @@ import numpy as np
 
 from ..artifacts import PathLike
 from ..errors import reading
+from ..hdf5 import open_hdf5
 from .architectures import all_architectures
 
 _KINDS = (
@@ -23,6 +24,7 @@ _KINDS = (
     (r"(?:.*_)?(?:running_std|moving_variance)(?:_\d+)?:0", "moving_variance"),
 )
 _PARTS = {"a": ("2a", 1), "b": ("2b", 2), "c": ("2c", 3), "shortcut": ("1", 0)}  # in the old names and the new
+_FIX = "download it again"
 _MOST_RATIO, _ALWAYS_ALLOWED = 4, 2**26  # of the bytes unpacked to those of the file, beside 64 MiB
 _CAFFE_BGR_MEAN = np.array([103.939, 116.779, 123.68])
 
@@ -58,7 +60,7 @@ def read_keras_weights(path: PathLike) -> Dict[str, np.ndarray]:
             value = value.transpose(3, 2, 0, 1)  # HWIO -> OIHW
         tensors[f"{layer}.{kind}" if layer and kind else location] = value
 
-    with reading(path, "download it again"), h5py.File(path, "r") as file:
+    with reading(path, _FIX), open_hdf5(path, "a whole .h5 file of Keras", _FIX) as file:
         file.visititems(visit)
         if tensors.get("backbone.conv1.weight", np.empty(0)).shape[1:] == (3, 7, 7):  # any other is no stem of ours
             _convert_stem(tensors)
