@@ -1,34 +1,29 @@
 """Readers of ground truth: text folders of Oxford and Paris, gnd files as pickle or MATLAB's; checks they share."""
 
 import codecs
-import io
 import logging
 import math
-import pickle
+import posixpath
+import re
+import unicodedata
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike
-from ..errors import UserError
+from ..artifacts import PathLike, require_file
+from ..errors import UserError, printable, reading
 from ..images import list_images
-from ..names import bare_name
+from ..names import PHOTO_SUFFIXES, bare_name, require_inside
 from .ground_truth import BY_NAMES, KIND_LISTS, Box, GroundTruth, QueryTruth
+from .truth_mat import read_variables
+from .truth_pickle import PickleFault, load_plain
 
 TEXT_LISTS = ("good", "ok", "junk")
 OXFORD_PREFIX = "oxc1_"  # only the query files of Oxford carry it; the photos and the lists do not
-# All that a pickled array asks for. NumPy 2 renamed the module, so files of either version must load under either.
-_ARRAY_PARTS = {"_reconstruct": np.zeros(1).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]}
-_ALLOWED = {
-    **{(f"numpy.{core}.multiarray", name): part for core in ("core", "_core") for name, part in _ARRAY_PARTS.items()},
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): codecs.encode,  # protocol 2 writes an array's bytes as text
-    ("__builtin__", "bytes"): bytes,  # or as bytes() when there are none
-}
-_MAT_VARIABLES = ("imlist", "qimlist", "gnd")
 _EXPECTED = "give a folder with *_query.txt files, or a gnd_*.pkl or gnd_*.mat file"
+_LARGEST_FILE = 2**30  # bytes; that of a million photos has 2**25
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -47,50 +42,63 @@ def read_text_folder(folder: Path) -> GroundTruth:
         name = file.name[: -len("_query.txt")]
         image_name, box = _read_query_line(file)
         lists = {label: _read_name_list(folder / f"{name}_{label}.txt") for label in TEXT_LISTS}
-        queries.append(QueryTruth(name, image_name, box, lists))
+        queries.append(QueryTruth(unicodedata.normalize("NFC", name), image_name, box, lists))
     return GroundTruth(folder.resolve().name, "text", tuple(queries))
 
 
-def _read_lines(file: Path) -> Sequence[str]:
+def _require_truth(file: Path) -> Path:
+    """``file`` if it may be read at once; the check all readers share."""
+    size = require_file(file, "the ground truth needs it").stat().st_size
+    if size > _LARGEST_FILE:
+        raise UserError(f"{file}: {size} bytes are too many for a ground truth; {_EXPECTED}")
+    return file
+
+
+def _read_bytes(file: Path) -> bytes:
+    with reading(_require_truth(file)):
+        return file.read_bytes()
+
+
+def _read_lines(file: Path) -> List[str]:
+    data = _read_bytes(file)
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        fact = "cannot be read as text" if file.is_file() else "no such file"
-        raise UserError(f"{file}: {fact}; a query needs it") from error
+        lines = data.decode(encoding).splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: cannot be read as text; save it as UTF-8") from error
     return [line.strip() for line in lines if line.strip()]
 
 
-def _read_query_line(file: Path) -> Tuple[str, Box]:
+def photo_name(name: Any, origin: str) -> str:
+    """A photo's name as a ground truth writes it, without extension, in Unicode's composed form.
+
+    What leads to the folder of an absolute path is dropped: a photo is found by the end of its path.
+
+    Raises:
+        UserError: it is no text, or leads out of any folder; the message names ``origin``.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"{origin}: a photo's name is {type(name).__name__}; give texts such as 'all_souls_000013'")
+    path = posixpath.normpath(unicodedata.normalize("NFC", bare_name(name.strip())))
+    return require_inside(re.sub("^([A-Za-z]:)?/+", "", path), origin)
+
+
+def _read_query_line(file: Path) -> Tuple[str, Optional[Box]]:
+    """Name, which may hold spaces, and box of a query; without a box its whole photo searches."""
     lines = _read_lines(file)
     fields = lines[0].split() if len(lines) == 1 else []
-    try:
-        image, *numbers = fields
-        x1, y1, x2, y2 = (float(number) for number in numbers)
-    except ValueError as error:
-        raise UserError(f"{file}: expected one line '<image> x1 y1 x2 y2'") from error
-    name = image[len(OXFORD_PREFIX) :] if image.startswith(OXFORD_PREFIX) else image
-    return bare_name(name), check_box((x1, y1, x2, y2), str(file))
+    numbers = sum(_NUMBER.fullmatch(field) is not None for field in fields[-4:])
+    if len(fields) > 4 and numbers == 4:
+        image, box = lines[0].rsplit(None, 4)[0], check_box([float(field) for field in fields[-4:]], str(file))
+    elif fields and (numbers < 2 or lines[0].lower().endswith(PHOTO_SUFFIXES)):
+        image, box = lines[0], None
+    else:
+        raise UserError(f"{file}: expected one line '<image> x1 y1 x2 y2', or '<image>' for a whole photo")
+    return photo_name(image[len(OXFORD_PREFIX) :] if image.startswith(OXFORD_PREFIX) else image, str(file)), box
 
 
 def _read_name_list(file: Path) -> Tuple[str, ...]:
-    lines = _read_lines(file)
-    for line in lines:
-        if len(line.split()) != 1:
-            raise UserError(f"{file}: expected one image name a line, found {line!r}")
-    return tuple(bare_name(line) for line in lines)
-
-
-class _Forbidden(pickle.UnpicklingError):
-    """A pickle names what it may not."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Loads plain containers, numbers, text and NumPy arrays; a pickle can name nothing else, so it can run nothing."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise _Forbidden(f"it asks for {module}.{name}, which no ground truth needs")
-        return _ALLOWED[module, name]
+    return tuple(photo_name(line, str(file)) for line in _read_lines(file))
 
 
 def read_pickle(file: Path) -> GroundTruth:
@@ -99,15 +107,17 @@ def read_pickle(file: Path) -> GroundTruth:
     Raises:
         UserError: the file cannot be read, asks to run code, or is not as described.
     """
+    data, fix = _read_bytes(file), "give a dict of imlist, qimlist, gnd"
     try:
-        content = _PlainUnpickler(io.BytesIO(file.read_bytes()), encoding="latin1").load()
-        return numbered_truth(str(file), file.stem, content["imlist"], content["qimlist"], list(content["gnd"]))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    except UserError:
-        raise
+        content = load_plain(data)
+        parts = [content[part] for part in ("imlist", "qimlist", "gnd")]
+    except PickleFault as error:
+        raise UserError(f"{file}: not a ground truth: {printable(str(error))}; {fix}") from error
+    except KeyError as error:
+        raise UserError(f"{file}: not a ground truth: no {error.args[0]} in it; {fix}") from error
     except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{file}: not a ground truth: {_fault(error)}; give a dict of imlist, qimlist, gnd") from error
+        raise UserError(f"{file}: not a ground truth: damaged, or of another form; {fix}") from error
+    return numbered_truth(str(file), file.stem, *parts)
 
 
 def read_mat(file: Path) -> GroundTruth:
@@ -119,55 +129,24 @@ def read_mat(file: Path) -> GroundTruth:
     Raises:
         UserError: the file cannot be read, is of MATLAB 7.3 (HDF5), or is not as described.
     """
-    from scipy.io import loadmat  # slow to import
-
-    try:
-        content = loadmat(file, variable_names=_MAT_VARIABLES)
-        missing = [variable for variable in _MAT_VARIABLES if variable not in content]
-        if missing:
-            raise UserError(f"{file}: not a ground truth: it has no {missing[0]} (of {', '.join(_MAT_VARIABLES)})")
-        index, queries = (_cell_names(content[variable]) for variable in ("imlist", "qimlist"))
-        truths = [_query_truth(struct) for struct in content["gnd"].reshape(-1)]
-        _fill_lists(file, truths)
-        return numbered_truth(str(file), file.stem, index, queries, truths)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
-    except NotImplementedError as error:  # how SciPy answers HDF5
-        raise UserError(
-            f"{file}: a MATLAB 7.3 file; save it with MATLAB's save(..., '-v7'), or give the .pkl"
-        ) from error
-    except Exception as error:  # a damaged file may raise anything
-        raise UserError(f"{file}: not a ground truth: {_fault(error)}; give a .mat of imlist, qimlist, gnd") from error
+    content = read_variables(_require_truth(file))
+    truths = [_query_truth(file, fields) for fields in content["gnd"]]
+    _fill_lists(file, truths)
+    return numbered_truth(str(file), file.stem, content["imlist"], content["qimlist"], truths)
 
 
-def _fault(error: Exception) -> str:
-    """What is wrong with a file that reading answered so."""
-    if isinstance(error, KeyError):
-        return f"no {error.args[0]} in it"
-    return str(error) if isinstance(error, _Forbidden) else "damaged, or of another form"
-
-
-def _cell_names(cells: np.ndarray) -> List[str]:
-    """Texts of a cell array, a row or a column."""
-    return [str(cell[0]) for cell in cells.reshape(-1)]
-
-
-def _query_truth(struct: Any) -> Dict[str, np.ndarray]:
+def _query_truth(file: Path, fields: List[Tuple[str, List[float]]]) -> Dict[str, List[float]]:
     """One query's fields, named and counted as ``numbered_truth`` takes them."""
-    if isinstance(struct, np.ndarray):  # gnd is a cell array of structs, not a struct array
-        struct = struct.reshape(-1)[0]
-    fields = struct.dtype.names
-    values = {field: np.asarray(struct[field], dtype=np.float64).reshape(-1) for field in fields}
-    if {"easy", "hard", "junk"} & set(fields):
-        truth = {label: values[label] - 1 for label in fields if label != "bbx"}
-        return {**truth, "bbx": values["bbx"]} if "bbx" in fields else truth
-    positive, box = (values[field] for field in fields[:2])  # INSTRE, whose readers go by the place of a field
-    return {"positive": positive - 1, "bbx": np.concatenate([box[:2], box[:2] + box[2:]])}
+    values = {name: [number - (name != "bbx") for number in numbers] for name, numbers in fields}
+    if {"easy", "hard", "junk"} & set(values):
+        return values
+    if len(fields) < 2 or len(fields[1][1]) != 4:
+        raise UserError(f"{file}: gnd holds neither the fields easy, hard or ok, junk nor INSTRE's positives and box")
+    (_, positive), (_, (x, y, width, height)) = fields[:2]  # INSTRE, whose readers go by the place of a field
+    return {"positive": [number - 1 for number in positive], "bbx": [x, y, x + width, y + height]}
 
 
-def _fill_lists(file: Path, truths: List[Dict[str, np.ndarray]]) -> None:
+def _fill_lists(file: Path, truths: List[Dict[str, List[float]]]) -> None:
     """Add empty lists for those that no struct, or not every struct, has a field for."""
     if any("positive" in truth for truth in truths):
         return
@@ -175,7 +154,7 @@ def _fill_lists(file: Path, truths: List[Dict[str, np.ndarray]]) -> None:
     for label in KIND_LISTS["revisited" if graded else "classic"]:
         lacking = [truth for truth in truths if label not in truth]
         for truth in lacking:
-            truth[label] = np.zeros(0)
+            truth[label] = []
         if lacking:
             logger.warning("%s: %d queries have no field %s: taken as empty", file, len(lacking), label)
 
@@ -202,7 +181,14 @@ def load_ground_truth(
         return BY_NAMES[protocol](list_images(path) if str(path) else photo_names)
     if not str(path):
         raise UserError(f"`gt_path` is not set: {_EXPECTED} (only `protocol` holidays and ukbench need none)")
-    path = Path(path)
+    truth = _read(Path(path))
+    boxless = sum(query.box is None for query in truth.queries)
+    if boxless:
+        logger.info("%s: %d of %d queries have no box: the whole photo searches", path, boxless, len(truth.queries))
+    return truth
+
+
+def _read(path: Path) -> GroundTruth:
     if path.is_dir():
         return read_text_folder(path)
     if not path.exists():
@@ -223,7 +209,7 @@ def check_box(box: Sequence[float], origin: str) -> Box:
 
 
 def numbered_truth(
-    file_name: str, name: str, index: Iterable[Any], queries: Iterable[Any], truths: Sequence[Mapping[str, Any]]
+    file_name: str, name: str, index: Sequence[Any], queries: Sequence[Any], truths: Sequence[Mapping[str, Any]]
 ) -> GroundTruth:
     """A ground truth whose lists are index numbers, as the gnd files of Radenovic and of Iscen hold them.
 
@@ -237,8 +223,13 @@ def numbered_truth(
     Raises:
         UserError: a list is missing, a number goes past ``index``, or something else does not fit.
     """
-    index_names = tuple(bare_name(str(image)) for image in index)
-    query_names = [bare_name(str(image)) for image in queries]
+    for part, values in (("imlist", index), ("qimlist", queries), ("gnd", truths)):
+        if not isinstance(values, list):
+            raise UserError(
+                f"{file_name}: {part} is a {type(values).__name__}, whose places count nothing; give a list"
+            )
+    index_names = tuple(photo_name(image, f"{file_name}: imlist") for image in index)
+    query_names = [photo_name(image, f"{file_name}: qimlist") for image in queries]
     if len(truths) != len(query_names) or not query_names:
         raise UserError(f"{file_name}: qimlist names {len(query_names)} queries but gnd describes {len(truths)}")
     kind = _kind_of(file_name, truths)
@@ -253,12 +244,14 @@ def numbered_truth(
             lists[label] = tuple(index_names[number] for number in numbers)
         box = truth.get("bbx")
         if box is not None:
-            box = check_box(np.asarray(box, dtype=np.float64).reshape(-1).tolist(), origin)
+            box = check_box(_numbers(box, f"{origin}: bbx").tolist(), origin)
         built.append(QueryTruth(image, image, box, lists))
     return GroundTruth(name, kind, tuple(built), index_names)
 
 
 def _kind_of(file_name: str, truths: Sequence[Mapping[str, Any]]) -> str:
+    if not all(isinstance(truth, dict) for truth in truths):
+        raise UserError(f"{file_name}: gnd must be a list of dictionaries, one for each query")
     labels = {label for truth in truths for label in truth}
     for kind, lists in KIND_LISTS.items():
         if labels & set(lists) - {"junk"}:
@@ -266,8 +259,16 @@ def _kind_of(file_name: str, truths: Sequence[Mapping[str, Any]]) -> str:
     raise UserError(f"{file_name}: its queries have no list 'easy', 'hard' or 'ok'; expected gnd_roxford5k or the like")
 
 
+def _numbers(values: Any, origin: str) -> np.ndarray:
+    """[n] float64 of a list of any shape, or of a set."""
+    try:
+        return np.asarray(sorted(values) if isinstance(values, set) else values, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{origin} holds something that is no number") from error
+
+
 def _check_numbers(values: Any, size: int, origin: str) -> List[int]:
-    numbers = np.asarray(values, dtype=np.float64).reshape(-1)
+    numbers = _numbers(values, origin)
     if (numbers != np.floor(numbers)).any():
         raise UserError(f"{origin} holds numbers that are not whole")
     if ((numbers < 0) | (numbers >= size)).any():

@@ -1,9 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from src.errors import UserError
+from src.evaluation.evaluate import evaluate
 from src.evaluation.ground_truth_files import load_ground_truth
+from src.records import Ranking
 
 GENUINE = Path(__file__).resolve().parents[3] / "shared" / "ground_truth"
 needs_genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="the genuine ground truth is not here")
@@ -52,7 +55,7 @@ def test_text_folder(tmp_path):
     assert query.lists == {"good": ("oxc1_kept",), "ok": ("y", "z"), "junk": ("w",)}
 
 
-@pytest.mark.parametrize("line", ["", "x", "x 1 2 3", "x 1 2 3 4 5", "x 1 2 3 four", "x 1 2 3 4\ny 1 2 3 4"])
+@pytest.mark.parametrize("line", ["", "1 2 3 4", "x 1 2", "x 1 2 3", "x 1 2 3 four", "x 1 2 3 4\ny 1 2 3 4"])
 def test_malformed_query_line(tmp_path, line):
     write_text(tmp_path, query=line)
     with pytest.raises(UserError, match=r"a_1_query\.txt.*<image> x1 y1 x2 y2"):
@@ -67,12 +70,71 @@ def test_empty_box(tmp_path, line):
 
 
 def test_malformed_list(tmp_path):
-    write_text(tmp_path, ok="y z\n")
-    with pytest.raises(UserError, match=r"a_1_ok\.txt.*one image name a line"):
-        load_ground_truth(tmp_path)
+    for content, fact in ((b"y\xff\n", "cannot be read as text"), (b"../../y\n", "unusable name '../../y'")):
+        write_text(tmp_path)
+        (tmp_path / "a_1_ok.txt").write_bytes(content)
+        with pytest.raises(UserError, match=rf"a_1_ok\.txt: {fact}"):
+            load_ground_truth(tmp_path)
     (tmp_path / "a_1_ok.txt").unlink()
-    with pytest.raises(UserError, match=r"a_1_ok\.txt"):
+    with pytest.raises(UserError, match=r"a_1_ok\.txt: no such file"):
         load_ground_truth(tmp_path)
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    write_text(tmp_path)
+    (tmp_path / "a_1_ok.txt").unlink()
+    for name in ("a_1_ok.txt", "gnd.pkl", "gnd.mat"):
+        os.mkfifo(tmp_path / name)
+    for path in (tmp_path, tmp_path / "gnd.pkl", tmp_path / "gnd.mat"):
+        with pytest.raises(UserError, match="is a pipe or a device"):
+            load_ground_truth(path)
+
+
+def test_more_than_a_ground_truth_holds_is_not_read(tmp_path):
+    for name in ("gnd.pkl", "gnd.mat"):
+        with open(tmp_path / name, "wb") as stream:
+            stream.truncate(2**40)
+        with pytest.raises(UserError, match=f"{name}: {2**40} bytes are too many"):
+            load_ground_truth(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "line, image, box",
+    [
+        ("oxc1_my photo 2 1 2 30 40", "my photo 2", (1, 2, 30, 40)),
+        ("my photo.jpg\t1.5 2 3e1 40\r\n", "my photo", (1.5, 2, 30, 40)),
+        ("x", "x", None),
+        ("my library 1", "my library 1", None),
+        ("2021 05 06 1.JPG", "2021 05 06 1", None),
+    ],
+)
+def test_names_with_spaces_and_queries_without_a_box(tmp_path, line, image, box, caplog):
+    caplog.set_level("INFO")
+    write_text(tmp_path, name="my query", query=line, good="my photo.jpg\n", ok="sub folder\\b c\n")
+    (query,) = load_ground_truth(tmp_path).queries
+    assert (query.name, query.image_name, query.box) == ("my query", image, box)
+    assert query.lists["good"] == ("my photo",) and query.lists["ok"] == ("sub folder/b c",)
+    assert ("1 of 1 queries have no box" in caplog.text) == (box is None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_texts_of_windows(tmp_path, encoding):
+    write_text(tmp_path)
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for label, text in (("query", "caf\u00e9 1 2 3 4\r\n"), ("ok", "caf\u00e9 1\r\n\r\ncaf\u00e9 2\r\n")):
+        (tmp_path / f"a_1_{label}.txt").write_bytes((mark + text).encode(encoding))
+    (query,) = load_ground_truth(tmp_path).queries
+    assert query.image_name == "caf\u00e9" and query.lists["ok"] == ("caf\u00e9 1", "caf\u00e9 2")
+
+
+def test_names_in_two_forms_of_unicode_are_one(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    write_text(tmp_path, name=decomposed, query=f"{composed} 1 2 3 4", good=decomposed, ok="", junk="")
+    truth = load_ground_truth(tmp_path)
+    assert truth.queries[0].name == composed and truth.queries[0].lists["good"] == (composed,)
+    ranking = Ranking([decomposed], ["x", decomposed], [[1, 0]], [[2, 1]])
+    for protocol, setting in (("modelzoo", "medium"), ("classic", "classic")):
+        assert evaluate(truth, ranking, protocol).metrics[setting].average_precisions.tolist() == [1.0]
 
 
 def test_nothing_there(tmp_path):

@@ -1,4 +1,6 @@
 import pickle
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from src.errors import UserError
+from src.evaluation import truth_mat
 from src.evaluation.ground_truth_files import load_ground_truth
 
 INDEX, QUERIES = ["a_1", "a_2", "b_1", "b_2"], ["q_1", "q_2"]
@@ -115,3 +118,44 @@ def test_matlab_7_3(tmp_path):
     path.write_bytes(header.ljust(512, b"\x00") + path.read_bytes()[512:])
     with pytest.raises(UserError, match=r"gnd_rtest.mat: a MATLAB 7.3 file.*-v7"):
         load_ground_truth(path)
+
+
+FAULTS = Path(__file__).resolve().parents[3] / "shared" / "faults"
+
+
+@pytest.mark.skipif(not FAULTS.is_dir(), reason="the files that break things are not here")
+def test_a_file_that_crashes_scipy():
+    with pytest.raises(
+        UserError, match="truth_crash.mat: not a ground truth: damaged, or of another form; give a .mat"
+    ):
+        load_ground_truth(FAULTS / "truth_crash.mat")
+
+
+@pytest.mark.parametrize(
+    "reader", ["import os; os.kill(os.getpid(), 11)", "while True: pass", "print('{')", "raise MemoryError"]
+)
+def test_whatever_happens_to_the_reading_process_is_one_sentence(tmp_path, monkeypatch, reader):
+    (tmp_path / "reader.py").write_text(reader)
+    (tmp_path / "x.mat").write_bytes(b"")
+    monkeypatch.setattr(truth_mat, "_READER", tmp_path / "reader.py")
+    monkeypatch.setattr(truth_mat, "_PATIENCE", 1)
+    with pytest.raises(UserError, match="x.mat: not a ground truth: damaged, or of another form; give a .mat"):
+        load_ground_truth(tmp_path / "x.mat")
+
+
+def test_modules_beside_the_reader_or_in_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    path = write_mat(tmp_path / "gnd_rtest.mat", structs(GND, ("bbx", "easy", "hard", "junk")))
+    (tmp_path / "json.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    assert load_ground_truth(path).index_names == tuple(INDEX)
+    reader = shutil.copy(truth_mat._READER, tmp_path)
+    monkeypatch.setattr(truth_mat, "_READER", reader)
+    assert load_ground_truth(path).index_names == tuple(INDEX)
+
+
+def test_boxes_and_fields_of_no_use(tmp_path):
+    odd = [{**truth, "bbx": [5.0, 5.0, 5.0, 9.0]} for truth in GND]
+    with pytest.raises(UserError, match="query q_1: box .* is empty"):
+        load_ground_truth(write_mat(tmp_path / "x.mat", structs(odd, ("bbx", "easy", "hard", "junk"))))
+    with pytest.raises(UserError, match="gnd holds neither the fields easy, hard or ok, junk nor INSTRE's"):
+        load_ground_truth(write_mat(tmp_path / "x.mat", structs([{"a": [1], "b": [2]}] * 2, ("a", "b"))))

@@ -1,10 +1,14 @@
 import pickle
+from collections import Counter, OrderedDict, defaultdict, deque
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
 
 from src.errors import UserError
+from src.evaluation import truth_pickle
 from src.evaluation.ground_truth_files import load_ground_truth
+from src.evaluation.truth_pickle import load_plain
 
 
 def revisited(easy=(0,), hard=(1,), junk=(), **more):
@@ -42,6 +46,106 @@ def test_pickle_of_numpy_2(tmp_path):
         assert load_ground_truth(file).queries[0].lists["easy"] == ("c",)
 
 
+@pytest.mark.parametrize("protocol", range(6))
+def test_containers_of_ones_own(tmp_path, protocol):
+    truth = OrderedDict(
+        easy={2}, hard=frozenset({0}), junk=np.array([1], dtype=">i2"), bbx=deque([1, 2, 3, np.int8(4)])
+    )
+    content = defaultdict(list, imlist=[Path("/data/a.jpg"), PureWindowsPath("C:\\data\\b.jpg"), np.str_("c")])
+    content.update(qimlist=np.array(["caf\u00e9 1"]), gnd=(Counter(truth) if protocol % 2 else truth,))
+    result = load_ground_truth(write_pickle(tmp_path, content, protocol))
+    assert result.index_names == ("data/a", "data/b", "c")
+    assert result.queries[0].image_name == "caf\u00e9 1" and result.queries[0].box == (1, 2, 3, 4)
+    assert result.queries[0].lists == {"easy": ("c",), "hard": ("data/a",), "junk": ("data/b",)}
+
+
+KINDS = ["?", "<i1", ">i2", "<u4", ">u8", "<f2", ">f4", "<f8", "S3", "<U3", ">U3"]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_and_scalars_hold_what_numpy_wrote(protocol):
+    for kind in KINDS:
+        array = np.array([[0, 1, 0], [1, 1, 0]]).astype(kind)
+        for written in (array, np.asfortranarray(array), array[:, ::2], array[:0], [array[0, 0]], {"k": array[1, 1]}):
+            plain = load_plain(pickle.dumps(written, protocol))
+            value = written["k"] if isinstance(written, dict) else written
+            expected = np.asarray(value).astype("U3" if kind[0] == "S" else kind)
+            assert np.array_equal(plain["k"] if isinstance(written, dict) else plain, expected.reshape(-1)) or (
+                isinstance(written, dict) and plain["k"] == expected.item()
+            )
+
+
+def test_texts_of_python_2(tmp_path):
+    name = b"caf\xc3\xa9"  # UTF-8 in a text that Python 2 calls bytes
+    content = pickle.dumps(revisited(), protocol=2).replace(b"X\x01\x00\x00\x00a", b"U\x05" + name)
+    (tmp_path / "gnd_rtest.pkl").write_bytes(content)
+    assert load_ground_truth(tmp_path / "gnd_rtest.pkl").index_names == ("caf\u00e9", "b", "c")
+
+
+ARRAY = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+DTYPE = "cnumpy\ndtype\n(S'{}'\nI0\nI1\ntR"
+MANY = 10**12
+DEEP = b"(" * 200_000 + b"t" * 200_000
+
+
+def laughs(lines, first):
+    """Each line holds the one before ten times."""
+    return first + b"".join(b"\x94" + b"h" + bytes([n]) + b"0(" + (b"h" + bytes([n])) * 10 + b"t" for n in range(lines))
+
+
+@pytest.mark.parametrize(
+    "program, fact",
+    [
+        (f"{DTYPE}(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb.".format("O8").encode(), "an array of kind 'O8'"),
+        (f"cnumpy.core.multiarray\nscalar\n({DTYPE}S'AAAAAAAA'\ntR.".format("O8").encode(), "an array of kind 'O8'"),
+        (f"cnumpy._core.multiarray\nscalar\n({DTYPE}S'AAAAAAAA'\ntR.".format("M8").encode(), "an array of kind 'M8'"),
+        (
+            DTYPE.format("i8").encode() + b"(I3\nS'|'\n(" + DTYPE.format("i8").encode() + b"I2\ntNNI8\nI8\nI0\ntb.",
+            "records",
+        ),
+        (ARRAY.encode() + b"(I1\n(I1\nt" + DTYPE.format("i8").encode() + b"I0\n(lS'a'\natb.", "an array of objects"),
+        (ARRAY.encode() + b"(I1\n(I2\nt" + DTYPE.format("i8").encode() + b"I0\nS'AAAAAAAA'\ntb.", "damaged"),
+        (ARRAY.encode() + b"(I1\n(L99999999999999L\nt" + DTYPE.format("u1").encode() + b"I0\nS'A'\ntb.", "damaged"),
+        (ARRAY.encode() + b".", "no ground truth needs"),  # never filled
+        (b"cnumpy.core.multiarray\n_reconstruct\n(dS'__call__'\nI1\nsb.", "no ground truth needs"),
+        (b"cbuiltins\nbytes\n(I%d\ntR." % MANY, "no ground truth needs"),
+        (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
+        (b"cos\nsystem\n(S'true'\ntR.", "os.system"),
+        (b"(S'true'\nios\nsystem\n.", "the instruction INST"),
+        (b"\x80\x02cbuiltins\nlist\n)\x81.", "the instruction NEWOBJ"),
+        (b"Pname\n.", "the instruction PERSID"),
+        (b"\x80\x04B\xff\xff\xff\x7fx.", "damaged"),
+        (b"\x80\x04\x8e" + MANY.to_bytes(8, "little") + b"x.", "damaged"),
+        (b"\x80\x05\x96" + MANY.to_bytes(8, "little") + b"x.", "damaged"),
+        (b"\x80\x04\x95" + MANY.to_bytes(8, "little") + b"N.", "damaged"),
+        (b"]r\xff\xff\xff\x7f.", "damaged"),  # a memo of 16 GB, were it an array
+        (b"\x8b\xff\xff\xff\x7f\x01.", "damaged"),
+        (b"(" + DEEP + b"Nd.", "no ground truth needs"),  # a key whose hash goes to its depths
+        (b"\x80\x04\x8f(" + DEEP + b"\x90.", "no ground truth needs"),
+        (DEEP + b".", "nested too deep"),
+        (b"]\x94h\x00a.", "nested too deep"),
+        (b"\x80\x04" + laughs(12, b")") + b".", "far more of its values than it holds"),
+        (b"\x80\x04" + laughs(7, b"X\x10\x27\x00\x00" + b"a" * 10_000) + b".", "far more of its values than it holds"),
+        (b"]a.", "damaged"),
+        (b".", "damaged"),
+        (b"t.", "damaged"),
+    ],
+)
+def test_programs_that_break_the_pickle_module(tmp_path, program, fact, monkeypatch):
+    monkeypatch.setattr(truth_pickle, "_ALWAYS_ALLOWED", 10_000)
+    (tmp_path / "gnd.pkl").write_bytes(program)
+    with pytest.raises(UserError, match=f"gnd.pkl: not a ground truth: .*{fact}.*give a dict of imlist, qimlist, gnd$"):
+        load_ground_truth(tmp_path / "gnd.pkl")
+
+
+def test_copies_are_counted(tmp_path):
+    text = b"X" + (10**6).to_bytes(4, "little") + b"a" * 10**6
+    program = text + b"\x94c_codecs\nencode\n\x94" + b"0" + b"h\x01h\x00\x85R" * 100 + b"."
+    (tmp_path / "gnd.pkl").write_bytes(program)
+    with pytest.raises(UserError, match="far more of its values than it holds"):
+        load_ground_truth(tmp_path / "gnd.pkl")
+
+
 class Harmful:
     def __init__(self, target):
         self.target = target
@@ -71,6 +175,16 @@ def test_pickle_cannot_run_code(tmp_path):
         (revisited(easy=[3]), "easy goes past the 3 names"),
         (revisited(junk=[-1]), "junk goes past"),
         (revisited(bbx=[1, 2, 3]), "box holds 3 numbers"),
+        (revisited(bbx=[1, 2, 3, float("inf")]), "query q: box .* is empty"),
+        (revisited(bbx=[3, 2, 3, 4]), "query q: box .* is empty"),
+        (revisited(easy=["one"]), "easy holds something that is no number"),
+        (revisited(easy=[[0], [1, 2]]), "easy holds something that is no number"),
+        (revisited(easy=[10**400]), "easy holds something that is no number"),
+        ({**revisited(), "imlist": {"a", "b"}}, "imlist is a set, whose places count nothing; give a list"),
+        ({**revisited(), "gnd": {"q": {}}}, "gnd is a dict"),
+        ({**revisited(), "gnd": ["q"]}, "gnd must be a list of dictionaries"),
+        ({**revisited(), "imlist": [1, 2, 3]}, "imlist: a photo's name is int"),
+        ({**revisited(), "qimlist": ["../../q"]}, r"qimlist: unusable name '\.\./\.\./q'"),
     ],
 )
 def test_malformed_pickle(tmp_path, content, message):
