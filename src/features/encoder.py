@@ -9,27 +9,30 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Callable, Deque, Iterable, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Dict, Iterable, Mapping, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image
 
-from ..artifacts import PathLike
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import Network
 from ..engines import load_network as load_in_engine
 from ..errors import UserError
-from ..images import LoadedPhoto, load_photo, photo_of_array, photo_of_image
+from ..images import LoadedPhoto, leaves_photo, load_photo, photo_of_array, photo_of_image
+from ..names import require_inside
+from ..photo_file import Source
 from ..records import GlobalDescriptor, LocalFeatures, Photo, Provenance
+from .photo_state import SOURCE, state_of
 
 logger = logging.getLogger(__name__)
 
 # A function of a module, as it is pickled to worker processes: run, model, device id, threads -> network
 LoadNetwork = Callable[[RunConfig, ModelConfig, int, int], Network]
-ImageOrPath = Union[PathLike, Image.Image, np.ndarray]
+ImageOrPath = Union[Source, Image.Image, np.ndarray]
 Box = Tuple[float, float, float, float]  # left, top, right, bottom
 
 # Name of an encoder -> module of this folder that has its ``make_encoder``, imported when it is asked for
@@ -82,15 +85,15 @@ class Encoder(ABC):
     def select(self, inferred: Any) -> Encoded:
         """The features; UserError when the network returned numbers that are not finite."""
 
-    def read(self, path: PathLike, box: Optional[Box] = None) -> LoadedPhoto:
-        """A photo's file as ``prepare`` wants it; UserError when it cannot be read."""
-        return load_photo(path, self.sufficient_side if box is None else 0)
+    def read(self, source: Source, box: Optional[Box] = None) -> LoadedPhoto:
+        """A photo's file, or its bytes, as ``prepare`` wants it; UserError when it cannot be read."""
+        return load_photo(source, self.sufficient_side if box is None else 0)
 
     def encode(self, image: ImageOrPath, box: Optional[Box] = None) -> Encoded:
         """Features of one photo, or of the part of it inside ``box``; keypoints are in pixels of the whole photo.
 
         Args:
-            image: path of its file, a PIL image, or an array: see ``photo_of_array``.
+            image: path of its file, the bytes of one, a PIL image, or an array: see ``photo_of_array``.
             box: (left, top, right, bottom) in pixels.
 
         Raises:
@@ -147,11 +150,14 @@ def load_encoder(
 
 @dataclass(frozen=True, eq=False)
 class Extracted:
-    """The features of a photo, and what reading it told: EXIF orientation (applied), cut short or not."""
+    """The features of a photo, and what reading it told: attributes of its group in a feature file.
+
+    They are ``orientation`` (EXIF, applied), ``truncated`` (cut short), with a box ``clipped`` (it reached beyond the
+    photo), and ``source`` of ``photo_state``.
+    """
 
     encoded: Encoded
-    orientation: int
-    truncated: bool
+    told: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +165,7 @@ class _UnderWay:
     """A photo before or after the network: what the encoder's last step gave, and what reading it told."""
 
     data: Any
-    orientation: int
-    truncated: bool
+    told: Mapping[str, Any]
 
 
 # Called with True, waits for a photo; with False, returns None when there is none yet. Raises StopIteration after the
@@ -212,8 +217,11 @@ class Pipeline:
 
     def _read(self, photo: Photo) -> Union[_UnderWay, str]:
         """A photo ready for the network, or the reason why it cannot be used."""
+        told: Dict[str, Any] = {}
         try:
-            photo.name.encode()
+            require_inside(photo.name, photo.path).encode()
+            with suppress(OSError):  # reading it says the same in a sentence
+                told[SOURCE] = state_of(photo)
             loaded = self.encoder.read(photo.path, photo.box)
             prepared = self.encoder.prepare(loaded, photo.box)
         except UserError as error:
@@ -223,7 +231,10 @@ class Pipeline:
             return f"{photo.path}: its name is not UTF-8, which feature files need; rename it"
         except MemoryError:
             return f"{photo.path}: not enough memory to read it; give `max_image_size`"
-        return _UnderWay(prepared, loaded.orientation, loaded.truncated)
+        told.update(orientation=loaded.orientation, truncated=int(loaded.truncated))
+        if photo.box is not None:
+            told["clipped"] = int(leaves_photo(photo.box, loaded.size))
+        return _UnderWay(prepared, told)
 
     def _infer(self, photo: Photo, reading: Future) -> Tuple[Photo, Union[_UnderWay, str]]:
         """Run the network, if the photo could be read."""
@@ -235,7 +246,7 @@ class Pipeline:
         except (RuntimeError, MemoryError) as error:  # what MindSpore, ONNX Runtime and OpenVINO raise
             fact = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"{photo.path}: the network failed ({fact}); give a smaller `max_image_size`") from error
-        return photo, _UnderWay(inferred, read.orientation, read.truncated)
+        return photo, _UnderWay(inferred, read.told)
 
     def _deliver(self, photo: Photo, inferred: Union[_UnderWay, str], deliver: Deliver) -> None:
         if isinstance(inferred, str):
@@ -245,7 +256,7 @@ class Pipeline:
             encoded = self.encoder.select(inferred.data)
         except UserError as error:
             raise UserError(f"{photo.path}: {error}") from error
-        deliver(photo, Extracted(encoded, inferred.orientation, inferred.truncated))
+        deliver(photo, Extracted(encoded, inferred.told))
 
 
 def encode_photos(

@@ -4,15 +4,13 @@ import dataclasses
 import logging
 import os
 import re
-import time
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, List, Optional, Sequence, Union
 
 import numpy as np
-from tqdm import tqdm
 
-from ..artifacts import PathLike, atomic_write_bytes, digest, require_file, require_folder
+from ..artifacts import PathLike, digest, require_file, require_folder
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..device import network_threads
 from ..errors import UserError
@@ -21,15 +19,12 @@ from ..records import Photo, Provenance
 from ..workers import Pool, Stage, StopSignals, WorkerDied
 from . import feature_parts
 from .encoder import Encoder, Extracted, LoadNetwork, Pipeline, make_encoder
-from .feature_file import FeatureFile
+from .extraction_log import Failures, SpeedLog, list_failures, tell_clipped
+from .photo_state import compare, digest_of_failed
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_FAILURES = 20
 _PHOTOS_AHEAD = 3  # that a worker has beyond those its readers are at
-_SECONDS_BETWEEN_LINES = 30.0
-
-Failures = Dict[str, str]  # name of a photo that has no features: why
 
 
 def extract_to_file(
@@ -43,7 +38,10 @@ def extract_to_file(
     shard: str = "",
     load_network: Optional[LoadNetwork] = None,
 ) -> None:
-    """Extract ``photos`` into the feature file ``output``; a finished one is kept, a killed run goes on.
+    """Extract ``photos`` into the feature file ``output``; a killed run goes on.
+
+    A finished file of the same settings is brought up to date: photos that are as they were are kept, new and changed
+    ones are extracted, those that could not be used are tried again when their files have changed, others are dropped.
 
     Photos that cannot be used are left out: all are listed with their reasons in ``<output>.failed.txt``, the first
     ones in the log, and the run succeeds as long as one photo has features.
@@ -58,26 +56,54 @@ def extract_to_file(
         load_network: makes the network of a worker; None = that of the engines.
 
     Raises:
-        UserError: unusable checkpoint or PCA, a file of other settings at ``output``, no readable photo.
+        UserError: unusable checkpoint or PCA, no readable photo, a file of other settings, or of none of the photos,
+            at ``output``.
         Interrupted: SIGINT or SIGTERM came; what was finished is kept.
     """
     encoder = make_encoder(run, model, extraction, load_network)
     provenance = describe(encoder, photos, protocol, shard, extraction.half)
     own = photos_of_shard(photos, shard)
-    if feature_parts.is_finished(output, provenance, run.overwrite):
-        with FeatureFile(output) as made:
-            logger.info("%s: features of %d of %d photos", output, len(made), len(own))
+    kept = _kept_of_finished(output, provenance, own, run.overwrite)
+    if kept is None:
         return
-    kept = feature_parts.parts_folder(output)
-    stop = StopSignals(f"stopped; finished photos are kept in {kept}, run the same command again to go on")
+    parts = feature_parts.parts_folder(output)
+    stop = StopSignals(f"stopped; finished photos are kept in {parts}, run the same command again to go on")
     with feature_parts.open_parts(output, provenance, run.overwrite) as folder, stop:
-        failures = _extract_missing(own, folder, encoder, run.num_workers, extraction.half, devices)
-        _list_failures(failures, output)
-        if len(failures) == len(own):
+        where = {**dict.fromkeys(kept, Path(output)), **feature_parts.finished_photos(folder, own)}
+        missing = [photo for photo in own if photo.name not in where]
+        if len(kept) + len(missing) < len(own):
+            logger.info("%d of %d photos were finished by an earlier run", len(own) - len(missing), len(own))
+        failures = _extract_missing(missing, where, folder, encoder, run.num_workers, extraction.half, devices)
+        list_failures(failures, output)
+        if not where:
             raise UserError(f"none of the {len(own)} photos can be used; the first: {next(iter(failures.values()))}")
-        features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, provenance)
-    done, size = len(own) - len(failures), os.path.getsize(output) / 1e6
-    logger.info("%s: %d photos, %.1f descriptors a photo, %.1f MB", output, done, features / done, size)
+        if failures:
+            failed = digest_of_failed([photo for photo in own if photo.name in failures])
+            provenance = dataclasses.replace(provenance, notes={**provenance.notes, "failed": failed})
+        features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, provenance, where)
+    tell_clipped([photo.name for photo in own if photo.box is not None and photo.name in where], output)
+    size = os.path.getsize(output) / 1e6
+    logger.info("%s: %d photos, %.1f descriptors a photo, %.1f MB", output, len(where), features / len(where), size)
+
+
+def _kept_of_finished(
+    output: PathLike, provenance: Provenance, photos: Sequence[Photo], overwrite: bool
+) -> Optional[List[str]]:
+    """Names of the photos whose features in a finished file hold; None when nothing is left to do."""
+    made = feature_parts.made_alike(output, provenance, overwrite)
+    if made is None:
+        return []
+    found = compare(output, made, photos)
+    if not found.shared:
+        fact = f"made of other photos, none of which is among these {len(photos)}"
+        raise UserError(f"{output}: {fact}; give `overwrite`, or another `output`")
+    if found.is_made and provenance.same_run(made):
+        feature_parts.drop_parts(output)
+        logger.info("%s: already made, features of %d of %d photos", output, len(found.kept), len(photos))
+        return None
+    counts = (found.new, found.changed, found.gone, len(found.kept))
+    logger.info("%s: %d photos are new, %d changed, %d gone, %d kept", output, *counts)
+    return found.kept
 
 
 def describe(
@@ -90,16 +116,18 @@ def describe(
 
 
 def _extract_missing(
-    photos: Sequence[Photo], folder: Path, encoder: Encoder, threads: int, half: bool, devices: Sequence[int]
+    missing: Sequence[Photo],
+    where: Dict[str, Path],
+    folder: Path,
+    encoder: Encoder,
+    threads: int,
+    half: bool,
+    devices: Sequence[int],
 ) -> Failures:
-    """Extract the photos that no part in ``folder`` holds yet."""
-    finished = feature_parts.finished_photos(folder)
-    missing = [photo for photo in photos if photo.name not in finished]
-    if len(missing) < len(photos):
-        logger.info("%d of %d photos were finished by an earlier run", len(photos) - len(missing), len(photos))
-    if not missing:
-        return {}
+    """Extract photos into parts in ``folder``, and note in ``where`` the part that holds each."""
     failures: Failures = {}
+    if not missing:
+        return failures
     with SpeedLog(len(missing)) as log, feature_parts.PartWriter(folder, half) as writer:
 
         def receive(photo: Photo, result: Union[Extracted, str]) -> None:
@@ -110,6 +138,7 @@ def _extract_missing(
             log.advance()
 
         encode_on_devices(missing, encoder, threads, devices[: len(missing)], receive)
+    where.update(writer.finished)
     return failures
 
 
@@ -150,53 +179,11 @@ def _make_stage(encoder: Encoder, threads: int, network_threads: int, device_id:
 
 
 def _write(writer: feature_parts.PartWriter, photo: Photo, result: Extracted) -> None:
-    read = {"orientation": result.orientation, "truncated": int(result.truncated)}
     encoded = result.encoded
     try:
-        writer.add(photo.name, encoded.local, global_descriptor=encoded.global_descriptor, **read)
+        writer.add(photo.name, encoded.local, global_descriptor=encoded.global_descriptor, **result.told)
     except OSError as error:
         raise UserError(f"{photo.name}: cannot be written ({error}); make room on the disk and run again") from error
-
-
-def _list_failures(failures: Failures, output: PathLike) -> None:
-    """All into the file beside ``output``, the first ones into the log."""
-    path = Path(f"{output}.failed.txt")
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    lines = [f"{name}\t{reason}\n" for name, reason in sorted(failures.items())]
-    atomic_write_bytes(path, "".join(lines).encode("utf-8", "backslashreplace"))
-    for name in sorted(failures)[:_SHOWN_FAILURES]:
-        logger.warning("left out: %s", failures[name])
-    logger.warning("%d photos could not be used and were left out; all are listed in %s", len(failures), path)
-
-
-class SpeedLog:
-    """How far a long extraction is: a bar on a terminal, a line now and then in a log; a context manager."""
-
-    def __init__(self, total: int) -> None:
-        self._bar = tqdm(total=total, desc="extract", unit="image", disable=None, smoothing=0.1)
-        self._total, self._done = total, 0
-        self._started = self._told = time.monotonic()
-
-    def __enter__(self) -> "SpeedLog":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-        seconds = time.monotonic() - self._started
-        logger.info("%d photos in %.1f s, %.2f images/s", self._done, seconds, self._done / max(seconds, 1e-9))
-
-    def advance(self, photos: int = 1) -> None:
-        """So many more photos are done: tell images/s and the time that remains."""
-        self._done += photos
-        self._bar.update(photos)
-        now = time.monotonic()
-        if self._bar.disable and now - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = now
-            rate = self._done / (now - self._started)
-            minutes = (self._total - self._done) / rate / 60
-            logger.info("%d of %d photos, %.2f images/s, %.0f min left", self._done, self._total, rate, minutes)
 
 
 def photos_of_folder(images_path: PathLike, num_images: int = 0, seed: int = 0) -> List[Photo]:

@@ -20,7 +20,7 @@ from ..hdf5 import DATASET, GROUP, member_of, open_hdf5, plain_dataset, read_att
 from ..names import require_inside
 from ..records import GlobalDescriptor, LocalFeatures, Provenance
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FOREIGN = "hloc"  # encoder of features whose file does not say what they were made with
 _LOCAL, _GLOBAL = "keypoints", "global_descriptor"  # a group with one of these data sets is a photo
 _PARTS = (_LOCAL, "descriptors", "scores", "scales", _GLOBAL, "image_size")
@@ -100,8 +100,10 @@ def group_names(file: h5py.File) -> List[str]:
             kind, place = member_of(group, key)
             if is_photo and kind == DATASET:  # another program's
                 continue
-            if is_photo or kind != GROUP or place in seen:
-                raise ValueError(f"{key} in {name or 'it'} is neither a photo nor a folder of photos")
+            if kind != GROUP:
+                raise ValueError(f"{name or 'it'} holds {key}, but no data set keypoints: no photo")
+            if is_photo or place in seen:
+                raise ValueError(f"the group {key} in {name or 'it'} lies in a photo or at two places")
             seen.add(place)
             child = h5py.Group(h5py.h5g.open(group.id, key.encode("utf-8", "surrogateescape")))
             waiting.append((f"{name}/{key}" if name else key, child))

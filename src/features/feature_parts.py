@@ -5,6 +5,7 @@ An HDF5 file whose writer is killed may stay unreadable, so none is ever open fo
 come from several runs; the feature file is the same byte for byte.
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -13,15 +14,17 @@ import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import h5py
 from tqdm import tqdm
 
 from ..artifacts import PathLike, atomic_write_json, clear_folder, is_made, locked_folder, put_in_place
-from ..records import LocalFeatures, Provenance
+from ..errors import UserError
+from ..records import LocalFeatures, Photo, Provenance
 from .feature_file import group_names, provenance_of, write_group, write_provenance
 from .hdf5_output import Hdf5Output
+from .photo_state import current_names
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +39,31 @@ def parts_folder(output: PathLike) -> Path:
     return Path(f"{output}.parts")
 
 
-def is_finished(output: PathLike, provenance: Provenance, overwrite: bool) -> bool:
-    """Whether the feature file stands finished, as of ``artifacts.is_made``."""
-    if not is_made(output, provenance, provenance_of, overwrite):
-        return False
-    shutil.rmtree(parts_folder(output), ignore_errors=True)  # of a run killed after its last rename
-    return True
+def made_alike(output: PathLike, provenance: Provenance, overwrite: bool) -> Optional[Provenance]:
+    """Provenance of the feature file at ``output``, which may be of other photos; None when it is to be made anew.
+
+    Raises:
+        UserError: a file of other settings, or something else stands there.
+    """
+    if overwrite or not Path(output).is_file():
+        is_made(output, provenance, provenance_of, overwrite)
+        return None
+    found = provenance_of(Path(output))
+    photos = {name: value for name, value in provenance.sources.items() if name == "photos"}
+    alike = dataclasses.replace(found, sources={**found.sources, **photos})
+    if provenance.differences(alike):
+        is_made(output, provenance, lambda _: alike, overwrite)
+    return found
+
+
+def drop_parts(output: PathLike) -> None:
+    """Delete what a run left that was killed after its last rename."""
+    shutil.rmtree(parts_folder(output), ignore_errors=True)
 
 
 @contextmanager
 def open_parts(output: PathLike, provenance: Provenance, overwrite: bool = False) -> Iterator[Path]:
-    """Yield the folder of parts of ``output``, locked: that of a killed run of the same provenance, or an empty one.
+    """Yield the folder of parts of ``output``, locked: that of a killed run of the same settings, or an empty one.
 
     Raises:
         UserError: another process is making ``output``.
@@ -63,7 +80,7 @@ def open_parts(output: PathLike, provenance: Provenance, overwrite: bool = False
 def _is_resumable(folder: Path, provenance: Provenance) -> bool:
     try:
         found = Provenance.from_json(json.loads((folder / _PROVENANCE_FILE).read_text(encoding="utf-8")))
-        different = provenance.differences(found)
+        different = [name for name in provenance.differences(found) if name != "photos"]
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
@@ -73,14 +90,15 @@ def _is_resumable(folder: Path, provenance: Provenance) -> bool:
     return not different
 
 
-def finished_photos(folder: Path) -> Dict[str, Path]:
-    """The part that holds each finished photo; parts that cannot be read are deleted."""
+def finished_photos(folder: Path, photos: Optional[Sequence[Photo]] = None) -> Dict[str, Path]:
+    """The part that holds each finished photo, of ``photos`` as they are now; parts that cannot be read are deleted."""
     found: Dict[str, Path] = {}
+    wanted = None if photos is None else {photo.name: photo for photo in photos}
     for path in sorted(folder.glob("*.h5")):
         try:
             with h5py.File(path, "r") as part:
-                found.update(dict.fromkeys(group_names(part), path))
-        except (OSError, RuntimeError) as error:
+                found.update(dict.fromkeys(group_names(part) if wanted is None else current_names(part, wanted), path))
+        except (OSError, RuntimeError, ValueError, UserError) as error:
             logger.warning("%s: damaged part, its photos are extracted again (%s)", path, error)
             path.unlink()
     return found
@@ -93,6 +111,9 @@ class PartWriter:
         folder: receives the parts.
         half: see ``write_group``.
         photos_per_part, seconds_per_part: a part is finished when it holds so many, or is so old.
+
+    Attributes:
+        finished: the part of each photo that is safe from a kill.
     """
 
     def __init__(
@@ -105,7 +126,9 @@ class PartWriter:
         self._folder, self._half = folder, half
         self._photos_per_part, self._seconds_per_part = photos_per_part, seconds_per_part
         self._output: Optional[Hdf5Output] = None
-        self._path, self._count, self._started = folder, 0, 0.0
+        self.finished: Dict[str, Path] = {}
+        self._path, self._started = folder, 0.0
+        self._names: List[str] = []
 
     def __enter__(self) -> "PartWriter":
         return self
@@ -118,7 +141,7 @@ class PartWriter:
         if self._output is None:
             self._path = self._folder / f"{uuid.uuid4().hex}.tmp"
             self._output = Hdf5Output(self._path)
-            self._count, self._started = 0, time.monotonic()
+            self._names, self._started = [], time.monotonic()
         try:
             write_group(self._output.file, name, local, self._half, **others)
             self._output.check()
@@ -127,8 +150,8 @@ class PartWriter:
             self._output = None
             self._path.unlink()
             raise
-        self._count += 1
-        if self._count >= self._photos_per_part or time.monotonic() - self._started >= self._seconds_per_part:
+        self._names.append(name)
+        if len(self._names) >= self._photos_per_part or time.monotonic() - self._started >= self._seconds_per_part:
             self.finish_part()
 
     def finish_part(self) -> None:
@@ -140,17 +163,32 @@ class PartWriter:
             except OSError:
                 self._path.unlink()
                 raise
-            os.replace(self._path, self._path.with_suffix(".h5"))
+            part = self._path.with_suffix(".h5")
+            os.replace(self._path, part)
+            self.finished.update(dict.fromkeys(self._names, part))
 
 
-def merge_parts(folder: Path, names: Sequence[str], output: PathLike, provenance: Provenance) -> int:
-    """Copy the photos of ``names`` that the parts hold into ``output``, rename it into place, delete the parts.
+def merge_parts(
+    folder: Path,
+    names: Sequence[str],
+    output: PathLike,
+    provenance: Provenance,
+    where: Optional[Mapping[str, Path]] = None,
+) -> int:
+    """Copy the photos of ``names`` into ``output``, rename it into place, delete the parts.
+
+    Args:
+        folder: of the parts.
+        names: in the order of the file; those that are nowhere are left out.
+        output: feature file.
+        provenance: of it.
+        where: the file that holds each photo, a part or the older ``output``; None = the parts.
 
     Returns:
         The number of local features in all of them.
     """
     merged = folder / "merged.tmp"
-    where = finished_photos(folder)
+    where = finished_photos(folder) if where is None else where
     parts: Dict[Path, h5py.File] = {}
     present, features = [name for name in names if name in where], 0
     with Hdf5Output(merged) as writer:

@@ -115,8 +115,8 @@ def test_finished_work_is_skipped_and_other_settings_refused(photos, config, tmp
     assert "already made" in caplog.text and output.stat().st_mtime_ns == before
     with pytest.raises(UserError, match=r"\(max_feature_num\); give `overwrite`"):
         _extract(photos, _config(tmp_path, max_feature_num=8), output)
-    with pytest.raises(UserError, match=r"\(photos\)"):
-        _extract(photos[1:], config, output)
+    with pytest.raises(UserError, match=r"features.h5: made of other photos, none of .* these 1; give `overwrite`"):
+        _extract([Photo("other.png", photos[0].path)], config, output)
     _extract(photos, _config(tmp_path, max_feature_num=8, overwrite=True), output)
     with FeatureFile(output) as made:
         assert made.shape(photos[0].name)[0] == 8
@@ -204,6 +204,8 @@ def test_orientation_and_truncation_are_recorded(config, tmp_path):
     _extract(photos_of_folder(tmp_path / "photos"), config, tmp_path / "features.h5")
     with h5py.File(tmp_path / "features.h5") as file:
         read = {name: (dict(group.attrs), group["image_size"][:].tolist()) for name, group in file.items()}
+    for attributes, _ in read.values():
+        assert set(json.loads(attributes.pop("source"))) == {"box", "mtime_ns", "sha256", "size"}
     assert read == {
         "cut.jpg": ({"orientation": 6, "truncated": 1, "resize_factor": 1.0}, [64, 96]),
         "plain.png": ({"orientation": 1, "truncated": 0, "resize_factor": 1.0}, [96, 64]),

@@ -99,7 +99,7 @@ def test_what_is_no_feature_file(path, tmp_path):
 def test_another_format_is_refused(path, version):
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = version
-    with pytest.raises(UserError, match=f"format {version}, this program reads 2; extract the photos again"):
+    with pytest.raises(UserError, match=f"format {version}, this program reads 3; extract the photos again"):
         FeatureFile(path)
 
 

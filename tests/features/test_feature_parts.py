@@ -19,8 +19,9 @@ from src.features.encoder import make_encoder
 from src.features.feature_file import FeatureFile
 from src.features.feature_parts import (
     PartWriter,
+    drop_parts,
     finished_photos,
-    is_finished,
+    made_alike,
     merge_parts,
     open_parts,
     parts_folder,
@@ -109,7 +110,8 @@ def test_writers_killed_at_random_moments_lose_nothing_finished(tmp_path, caplog
         before = len(finished)
     assert kills >= 3 and before > 0
     assert _make(output) == expected if not output.exists() else output.read_bytes() == expected
-    assert is_finished(output, MADE, overwrite=False)
+    assert made_alike(output, MADE, overwrite=False)
+    drop_parts(output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.h5", "features.h5"]
 
 
@@ -127,10 +129,11 @@ def test_killed_around_the_last_rename(tmp_path, monkeypatch, moment):
         with pytest.raises(SystemExit):
             merge_parts(folder, NAMES, output, MADE)
     if moment == "after the parts":
-        assert not is_finished(output, MADE, overwrite=False)
+        assert not made_alike(output, MADE, overwrite=False)
         assert _found(output, MADE) == len(NAMES)
         merge_parts(folder, NAMES, output, MADE)
-    assert is_finished(output, MADE, overwrite=False)
+    assert made_alike(output, MADE, overwrite=False)
+    drop_parts(output)
     assert not folder.exists()
     with FeatureFile(output) as made:
         assert made.names == sorted(NAMES)
@@ -222,11 +225,11 @@ def test_photo_that_fails_half_way_takes_only_its_part(tmp_path, monkeypatch):
 
 def test_finished_file_of_other_settings_is_refused(tmp_path):
     output = tmp_path / "features.h5"
-    assert not is_finished(output, MADE, overwrite=False)
+    assert not made_alike(output, MADE, overwrite=False)
     _make(output)
-    assert is_finished(output, MADE, overwrite=False)
-    assert not is_finished(output, MADE, overwrite=True)
+    assert made_alike(output, MADE, overwrite=False)
+    assert not made_alike(output, MADE, overwrite=True)
     with pytest.raises(UserError, match=r"other settings \(max_feature_num\); give `overwrite`"):
-        is_finished(output, OTHER, overwrite=False)
+        made_alike(output, OTHER, overwrite=False)
     with h5py.File(tmp_path / "foreign.h5", "w"), pytest.raises(UserError, match="not a finished feature file"):
-        is_finished(tmp_path / "foreign.h5", MADE, overwrite=False)
+        made_alike(tmp_path / "foreign.h5", MADE, overwrite=False)

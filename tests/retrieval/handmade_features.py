@@ -5,13 +5,15 @@ import json
 import h5py
 import numpy as np
 
+from src.features.feature_file import FORMAT_VERSION
+
 DIMENSION = 16
 
 
 def write_features(path, photos, **parts):
     """{name: (keypoints [N, 2], descriptors [N, D])} in hloc's layout; ``parts`` of the provenance."""
     with h5py.File(path, "w") as file:
-        file.attrs["format_version"] = 2
+        file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["provenance"] = json.dumps({"weights": "aa", **parts})
         for name, (keypoints, descriptors) in photos.items():
             group = file.create_group(name)

@@ -1,0 +1,103 @@
+"""What a feature file remembers of each photo's file, by which a later run knows what has changed since."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import h5py
+import numpy as np
+
+from ..artifacts import PathLike, digest, sha256_of
+from ..errors import UserError, reading
+from ..hdf5 import open_hdf5, read_attribute
+from ..photo_file import refuse_pipe
+from ..records import Photo, Provenance
+from .feature_file import group_names
+
+SOURCE = "source"  # attribute of a photo's group
+
+
+def state_of(photo: Photo) -> bytes:
+    """JSON of the photo's box and of its file's size, time and SHA-256, to be taken before the photo is read.
+
+    Raises:
+        OSError: there is no such file. UserError: it is a pipe or a device.
+    """
+    refuse_pipe(photo.path)
+    found = os.stat(photo.path)
+    state = {"box": _box_of(photo), "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    return np.bytes_(json.dumps({**state, "sha256": sha256_of(photo.path)}, sort_keys=True))
+
+
+def is_current(recorded: Optional[bytes], photo: Photo) -> bool:
+    """Whether what ``state_of`` gave holds still: the same box, and the same size and time or the same content."""
+    try:
+        state: Dict[str, Any] = json.loads(recorded or b"{}")
+        if state.get("box") != _box_of(photo):
+            return False
+        refuse_pipe(photo.path)
+        found = os.stat(photo.path)
+        if found.st_size != state.get("size"):
+            return False
+        return found.st_mtime_ns == state.get("mtime_ns") or sha256_of(photo.path) == state.get("sha256")
+    except (OSError, ValueError, AttributeError, UserError):  # gone since it was listed, or no such record
+        return False
+
+
+def _box_of(photo: Photo) -> Optional[List[float]]:
+    return None if photo.box is None else [float(side) for side in photo.box]
+
+
+def current_names(file: h5py.File, photos: Mapping[str, Photo]) -> List[str]:
+    """Those of ``photos``, by their names, whose features in ``file`` are of what they are now."""
+    there = [name for name in group_names(file) if name in photos]
+    return [name for name in there if is_current(read_attribute(file[name], SOURCE), photos[name])]
+
+
+def digest_of_failed(photos: Sequence[Photo]) -> str:
+    """Changes with the content of photos that could not be used: one that is whole now is worth another try."""
+    return digest({"failed": [(photo.name, _box_of(photo), _content(photo)) for photo in photos]})
+
+
+def _content(photo: Photo) -> str:
+    try:
+        refuse_pipe(photo.path)
+        return sha256_of(photo.path)
+    except (OSError, UserError):
+        return ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished feature file beside the photos that are wanted now.
+
+    Attributes:
+        kept: names of the photos that are as they were.
+        new, changed, gone: how many others are not in it, are in it as they were once, are in it and not wanted.
+        retried: whether one of the new ones may be usable: not all have failed before as they are now.
+        shared: whether it holds any of the photos.
+    """
+
+    kept: List[str]
+    new: int
+    changed: int
+    gone: int
+    retried: bool
+    shared: bool
+
+    @property
+    def is_made(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.changed or self.gone or self.retried)
+
+
+def compare(path: PathLike, made: Provenance, photos: Sequence[Photo]) -> Comparison:
+    """Compare a finished feature file, of provenance ``made``, with the photos; UserError when it is damaged."""
+    wanted = {photo.name: photo for photo in photos}
+    with open_hdf5(path) as file, reading(path, "give `overwrite`"):
+        names, kept = set(group_names(file)), current_names(file, wanted)
+    new = [photo for photo in photos if photo.name not in names]
+    retried = bool(new) and made.notes.get("failed") != digest_of_failed(new)
+    changed = len(names.intersection(wanted)) - len(kept)
+    return Comparison(kept, len(new), changed, len(names.difference(wanted)), retried, not names.isdisjoint(wanted))
