@@ -133,7 +133,7 @@ def _naming(path: PathLike, hidden: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno and str(error.filename or hidden).startswith(str(hidden)):
+        if error.errno and str(error.filename2 or error.filename or hidden).startswith(str(hidden)):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 

@@ -73,8 +73,10 @@ def writing(path: Union[str, Path]) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        what = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{path}: cannot be written ({what[0][:200]}); make room on the disk") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        what = next((line for line in lines if line.startswith("[ERROR]")), lines[0])  # as MindSpore writes it
+        what = what.replace("[ERROR]", "").strip()[:200]
+        raise UserError(f"{path}: cannot be written ({what}); make room on the disk") from error
 
 
 def install_command(extra: str = "") -> str:

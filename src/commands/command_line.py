@@ -177,6 +177,7 @@ def run_command(main: Callable[[], Any]) -> NoReturn:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.raiseExceptions = False  # a line that cannot be written to a log is lost, without a traceback
     status = 0
     try:
         _require_current_folder()
@@ -239,7 +240,8 @@ def _sentence(error: Exception) -> str:
         if (error.name or "src").split(".")[0] not in ("src", __package__.split(".")[0]):
             return f"{error.name} is not installed: run {install_command()}"
     elif isinstance(error, OSError):  # a full disk, a folder without rights, a name too long
-        where = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "output"
+        name = error.filename2 or error.filename  # of a copy, the new file
+        where = os.fsdecode(name) if isinstance(name, (str, bytes)) else "output"
         return printable(f"{where}: {error.strerror}" if error.errno else " ".join(str(error).split()))
     elif isinstance(error, MemoryError):
         amount = f" ({error})" if str(error) else ""

@@ -4,7 +4,6 @@ Each shard is a MindRecord of its own, opened as a list with its siblings: a fol
 always has three digits (``FileWriter`` gives as many as the count needs).
 """
 
-import os
 import zlib
 from array import array
 from collections import Counter, defaultdict
@@ -56,8 +55,6 @@ def write_shard(path: Path, records: Iterable[Dict[str, Any]]) -> None:
             if batch:
                 writer.write_raw_data(batch)
             writer.commit()
-        for file in (path, path.with_name(f"{path.name}.db")):  # MindSpore leaves them unreadable for others
-            os.chmod(file, path.parent.stat().st_mode & 0o666)
 
 
 class CheckedPhoto(NamedTuple):

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -41,7 +40,6 @@ def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int
     parameters = [{"name": name, "data": parameter} for name, parameter in network.parameters_and_names()]
     with atomic_path(path) as temporary:
         ms.save_checkpoint(parameters, str(temporary), append_dict=extra, crc_check=True)
-        os.chmod(temporary, 0o644)  # MindSpore leaves it unreadable for others, and read-only
 
 
 def write_untrained(model: ModelConfig, output: Path, overwrite: bool = False) -> None:
