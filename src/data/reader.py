@@ -184,6 +184,10 @@ class TrainingStream:
                 yield epoch, chunk, prepare
             start_step += last - first
 
+    def epoch_of(self, step: int) -> int:
+        """The epoch, from 0 on, of the batch of a global step, counted from 0."""
+        return 0 if self.training.overfit_batches else step // self.steps_per_epoch
+
     def batches(self, steps: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of the global steps ``start_step`` .. ``steps - 1``, across as many epochs as that takes."""
         overfit = self.training.overfit_batches

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike, atomic_path
+from ..artifacts import PathLike, atomic_path, require_file
 from ..data.reader import Batch
 from ..errors import UserError, install_command
 
@@ -197,18 +197,30 @@ def draw_loss_curve(metrics_path: PathLike, output_path: PathLike, title: str) -
 
 
 def read_metrics(path: PathLike) -> List[Line]:
-    """The lines of a metrics.jsonl in step order; a line that a killed run left incomplete is left out."""
+    """The lines of a metrics.jsonl in step order; one that a killed run left incomplete, or that is none, is left out.
+
+    Raises:
+        UserError: it is no regular file.
+    """
     lines = []
-    with open(path, encoding="utf-8") as stream:
+    with open(require_file(path, "the metrics of a run"), encoding="utf-8", errors="replace") as stream:
         for number, text in enumerate(stream, 1):
             try:
-                line = json.loads(text)
-                line["step"] = int(line["step"])
-            except (ValueError, KeyError, TypeError):
+                lines.append(_line(text))
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 logger.warning("%s: line %d is incomplete and left out", path, number)
-                continue
-            lines.append(line)
     return sorted(lines, key=lambda line: line["step"])
+
+
+def _line(text: str) -> Line:
+    """A line of metrics.jsonl; ValueError, or whatever a wrong one causes, when it is none."""
+    line = json.loads(text)
+    line["step"] = int(line["step"])
+    for name, value in line.items():
+        by_head = name.endswith(("losses", "accuracies"))
+        for number in value.values() if by_head else () if value is None else (value,):
+            float(number)
+    return line
 
 
 def _series(lines: List[Line], key: str) -> Dict[str, Tuple[np.ndarray, np.ndarray]]:

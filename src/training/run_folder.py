@@ -4,15 +4,17 @@ import json
 import logging
 import platform
 import re
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import yaml
 
-from ..artifacts import atomic_write_json, atomic_write_text, git_commit, versions
+from ..artifacts import atomic_write_json, atomic_write_text, git_commit, locked_folder, require_file, versions
 from ..config import ModelConfig, RunConfig, TrainingConfig
-from ..errors import UserError
+from ..errors import LogFormatter, UserError, reading
 from ..records import Provenance
+from .progress import Line, read_metrics
 
 # These may differ between two runs of the same result; of the files named by paths, the content counts (`sources`).
 _IRRELEVANT = {
@@ -20,6 +22,7 @@ _IRRELEVANT = {
     "eval_steps", "eval_photos", "report_steps", "tensorboard", "engine", "precision",
     "traindata_path", "imagenet_checkpoint", "checkpoint_path",
 }  # fmt: skip
+_LARGEST_RECORD = 1 << 20  # bytes; one has 2,000
 
 
 class RunFolder:
@@ -47,9 +50,28 @@ class RunFolder:
         self._recipe = {**run.values(), **model.values(), **training.values()}
         settings = {name: value for name, value in self._recipe.items() if name not in _IRRELEVANT}
         self._provenance = Provenance(settings={**settings, "ranks": ranks}, sources=sources)
+        self._max_iters = training.max_iters
         self._record = self.path / f"{self.stage}.json"
         self.metrics_path = self.path / f"{self.stage}_metrics.jsonl"
         self.state_path = self.path / f"{self.stage}_state.ckpt"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder for this process alone; one that is made for it and stays empty is deleted again.
+
+        Raises:
+            UserError: another process trains there, or it is no folder.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path}: is no folder; give another `save_ckpt`")
+        is_new = not self.path.exists()
+        with locked_folder(self.path, self.path, "save_ckpt"):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # it holds something
+                    if is_new:
+                        self.path.rmdir()
 
     def checkpoint_path(self, epoch: int, step: int) -> Path:
         """`checkpoint_delf_<stage>-<epoch>_<step>.ckpt`; ``epoch`` counts from 1, ``step`` is the global step."""
@@ -59,42 +81,66 @@ class RunFolder:
         """This stage's checkpoints, oldest first; the best one is not among them."""
         return self._numbered("checkpoint")
 
+    def _name_of(self, kind: str) -> "re.Pattern[str]":
+        return re.compile(rf"{kind}_delf_{self.stage}-[0-9]+_([0-9]{{1,15}})\.ckpt")
+
     def _numbered(self, kind: str) -> List[Path]:
-        pattern = re.compile(rf"{kind}_delf_{self.stage}-\d+_(\d+)\.ckpt")
+        pattern = self._name_of(kind)
         found = [(pattern.fullmatch(path.name), path) for path in self.path.glob(f"{kind}_delf_*.ckpt")]
         return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
     def finished(self) -> Optional[Path]:
         """The last checkpoint of a run that was finished under the same settings, or None.
 
+        A run whose ``max_iters`` alone was another goes on from its state, see ``earlier_max_iters``.
+
         Raises:
-            UserError: the folder holds a run under other settings and ``overwrite`` is off.
+            UserError: the folder holds a run under other settings and ``overwrite`` is off, or its record is damaged.
         """
         if self._overwrite or not self._record.exists():
             return None
-        try:
-            stored = json.loads(self._record.read_text(encoding="utf-8"))
-            provenance, checkpoint = Provenance.from_json(stored["provenance"]), stored["checkpoint"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self._record}: damaged, or of an older version; give another `save_ckpt`, or `overwrite`"
-            ) from error
+        provenance, checkpoint = self._read_record()
         names = self._provenance.differences(provenance)
+        if names == ["max_iters"] and self.can_resume():
+            return None
         if names:
             raise UserError(
                 f"{self.path}: holds a {self.stage} run under other settings ({', '.join(names)}): "
                 "give another `save_ckpt`, or `overwrite` to replace it"
             )
-        last = self.path / (checkpoint or "none")
+        last = self.path / checkpoint
         return last if last.is_file() and self._resume else None
 
+    def _read_record(self) -> Tuple[Provenance, str]:
+        """What the run in the folder is made with, and its last checkpoint's name, 'none' unless it is finished."""
+        fix = "give another `save_ckpt`, or `overwrite`"
+        with reading(require_file(self._record, "save_ckpt"), fix):
+            if self._record.stat().st_size > _LARGEST_RECORD:
+                raise ValueError(f"{self._record.stat().st_size} bytes long")
+            stored = json.loads(self._record.read_text(encoding="utf-8"))
+            checkpoint = stored["checkpoint"] or "none"
+            if checkpoint != "none" and not self._name_of("checkpoint").fullmatch(checkpoint):
+                raise ValueError("its checkpoint has no name of one")
+            provenance = Provenance.from_json(stored["provenance"])
+            max_iters = provenance.settings["max_iters"]
+            if type(max_iters) is not int or max_iters < 1:
+                raise ValueError("its max_iters is no number of steps")
+            return provenance, checkpoint
+
+    def earlier_max_iters(self) -> int:
+        """``max_iters`` of the run that the folder holds and that goes on (call before ``start``)."""
+        return self._read_record()[0].settings["max_iters"] if self._record.exists() else self._max_iters
+
     def can_resume(self) -> bool:
-        """Whether a stopped run of these settings has left a state to go on from (call after ``finished``)."""
-        return self._resume and self.state_path.is_file()
+        """Whether a stopped run has left a state to go on from (call after ``finished``, which judges its settings)."""
+        return self._resume and self.state_path.exists() and bool(require_file(self.state_path, "save_ckpt"))
 
     def start(self, steps_done: int) -> None:
         """Write recipe and environment, drop the metrics of steps that will be made again, and log to the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
+        log = self.path / f"{self.stage}.log"
+        if log.exists():
+            require_file(log, "save_ckpt")
         stale = list(self.path.glob(f".*{self.stage}*.tmp*"))  # half-written files of a killed run
         if not self._resume:
             stale += [*self.checkpoints(), *self._numbered("best"), self.state_path]
@@ -107,16 +153,13 @@ class RunFolder:
         environment = {"versions": versions(), "platform": platform.platform(), "git_commit": git_commit()}
         atomic_write_json(self.path / f"{self.stage}_environment.json", environment)
         mode = "a" if steps_done else "w"
-        handler = logging.FileHandler(self.path / f"{self.stage}.log", mode=mode, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        handler = logging.FileHandler(log, mode=mode, encoding="utf-8", errors="backslashreplace")
+        handler.setFormatter(LogFormatter(time=None))
         logging.getLogger().addHandler(handler)
 
-    def metrics(self) -> List[Dict[str, Any]]:
-        """The lines of the stage's metrics.jsonl; a last line that a kill cut off is left out."""
-        if not self.metrics_path.exists():
-            return []
-        *lines, _ = self.metrics_path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines]
+    def metrics(self) -> List[Line]:
+        """The lines of the stage's metrics.jsonl, see ``read_metrics``."""
+        return read_metrics(self.metrics_path) if self.metrics_path.exists() else []
 
     def add_metrics(self, values: Dict[str, Any]) -> None:
         """Append one line to the stage's metrics.jsonl."""

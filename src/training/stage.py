@@ -1,6 +1,7 @@
 """A stage of training from its recipe: what can be said without MindSpore comes before it is imported."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Dict, Optional
 
@@ -10,7 +11,7 @@ from ..artifacts import require_file, sha256_of
 from ..config import ModelConfig, RunConfig, TrainingConfig
 from ..data.reader import TrainingStream
 from ..data.summary import dataset_info
-from ..device import ranks_started, set_up_training_device
+from ..device import leads_ranks, ranks_started, set_up_training_device
 from ..errors import UserError
 from .run_folder import RunFolder
 
@@ -40,26 +41,28 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
         The last checkpoint; None in the scheduler process of a run on several devices.
 
     Raises:
-        UserError: bad input, settings that differ from those of the run in ``save_ckpt``, or a loss that is not finite.
+        UserError: bad input, settings that differ from those of the run in ``save_ckpt``, another process that trains
+            there, or a loss that is not finite.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     stage = training.train_state
     info = dataset_info(training.traindata_path)
     sources = {"dataset": info.fingerprint, **starting_weights(stage, model)}
     folder = RunFolder(run, model, training, sources, ranks_started())
-    finished = folder.finished()
-    if finished:
-        logger.info("%s: already trained", finished)
-        return finished
-    device = set_up_training_device(run.device_target, run.seed, training.amp_level)
-    if device is None:
-        return None
-    from .networks import build_network
-    from .trainer import Trainer
+    with folder.locked() if leads_ranks() else nullcontext():
+        finished = folder.finished()
+        if finished:
+            logger.info("%s: already trained", finished)
+            return finished
+        device = set_up_training_device(run.device_target, run.seed, training.amp_level)
+        if device is None:
+            return None
+        from .networks import build_network
+        from .trainer import Trainer
 
-    if not device.is_first:
-        logging.getLogger().setLevel(logging.WARNING)  # only the first rank reports
-    stream = TrainingStream(training, info, run.seed, run.num_workers, device.rank, device.ranks)
-    network = build_network(stage, model, info.num_classes, training.amp_level)
-    with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
-        return Trainer(network, training, device, folder, stream).run_steps()
+        if not device.is_first:
+            logging.getLogger().setLevel(logging.WARNING)  # only the first rank reports
+        stream = TrainingStream(training, info, run.seed, run.num_workers, device.rank, device.ranks)
+        network = build_network(stage, model, info.num_classes, training.amp_level)
+        with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
+            return Trainer(network, training, device, folder, stream).run_steps()

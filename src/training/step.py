@@ -3,10 +3,12 @@
 from typing import Any, Tuple
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
 
 from ..artifacts import PathLike
 from ..config import TrainingConfig
+from ..device import Device
 from ..errors import reading
 from ..model.checkpoint_file import read_checkpoint
 from ..model.weights import save_weights
@@ -129,6 +131,21 @@ class TrainStep(nn.Cell):
         return done
 
 
+def average_statistics(network: nn.Cell, device: Device) -> None:
+    """Give BatchNorm's moving statistics, each rank's own, their mean over the ranks, as Keras does when it saves.
+
+    A frozen layer's are the same on every rank and stay, bit for bit. Call it on all ranks, in training mode.
+    """
+    if device.ranks == 1:
+        return
+    layers = [cell for _, cell in network.cells_and_names() if isinstance(cell, nn.BatchNorm2d) and cell.training]
+    statistics = [parameter for layer in layers for parameter in (layer.moving_mean, layer.moving_variance)]
+    sums = device.sum_over_ranks(np.concatenate([np.zeros(0), *(each.asnumpy() for each in statistics)]))
+    ends = np.cumsum([each.size for each in statistics])
+    for parameter, mean in zip(statistics, np.split(sums / device.ranks, ends[:-1])):
+        ops.assign(parameter, Tensor(mean.astype(np.float32)))  # set_data does not reach a compiled graph
+
+
 def save_state(step_cell: TrainStep, steps_done: int, path: PathLike) -> None:
     """Write the state after ``steps_done`` steps atomically, as a file that ``mindspore.load_checkpoint`` reads.
 
@@ -145,5 +162,10 @@ def load_state(step_cell: TrainStep, path: PathLike) -> int:
     with reading(path, fix):
         stored = read_checkpoint(path, fix)
         for name, parameter in step_cell.parameters_and_names():
+            if stored[name].shape != parameter.shape:  # set_data would take it
+                raise ValueError(f"{name} is {stored[name].shape}, the network's is {parameter.shape}")
             parameter.set_data(Tensor(stored[name].copy()))
-        return int(stored["steps_done"])
+        steps_done = int(stored["steps_done"])
+        if steps_done < 0:
+            raise ValueError(f"{steps_done} steps are done")
+        return steps_done

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import mindspore as ms
@@ -18,7 +19,7 @@ from ..workers import StopSignals
 from .networks import describe_network
 from .progress import Line, StepTimes, describe, describe_heads, draw_loss_curve, open_events, scalars
 from .run_folder import RunFolder
-from .step import TrainStep, learning_rate, load_state, save_state
+from .step import TrainStep, average_statistics, learning_rate, load_state, save_state
 from .validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,12 @@ class Trainer:
         self.stream = stream
         self.step_cell = TrainStep(network, training, device.ranks)
         self.steps_done = load_state(self.step_cell, folder.state_path) if folder.can_resume() else 0
+        if self.steps_done > training.max_iters:
+            raise UserError(
+                f"{folder.state_path}: {self.steps_done} steps are done, and `max_iters` is {training.max_iters}; give "
+                f"{self.steps_done} or more, another `save_ckpt`, or `overwrite`"
+            )
+        self.earlier_max_iters = folder.earlier_max_iters() if self.steps_done else training.max_iters
         validates = training.eval_photos and info.num_validation
         self.validation = Validation(network, training, info, stream.num_workers, device) if validates else None
         self.times = StepTimes(network.HEADS, training.batch_size * device.ranks, training.max_iters)
@@ -59,6 +66,13 @@ class Trainer:
         describe_network(self.network)
         if self.steps_done:
             logger.info("going on after step %d, from %s", self.steps_done, self.folder.state_path)
+        if self.earlier_max_iters != training.max_iters:
+            earlier = replace(training, max_iters=self.earlier_max_iters)
+            logger.info(
+                "`max_iters` was %d and is %d: the learning rate falls linearly to 0 at the new end, so it goes on at "
+                "%.3g instead of %.3g", earlier.max_iters, training.max_iters,
+                learning_rate(training, self.steps_done), learning_rate(earlier, self.steps_done),
+            )  # fmt: skip
         if self.validation is None:
             logger.info(
                 "no validation: %s", "eval_photos is 0" if info.num_validation else "the data set has no such photos"
@@ -81,6 +95,8 @@ class Trainer:
                         f"stopped after step {self.steps_done} of {training.max_iters}, all saved in "
                         f"{self.folder.path}: run the same command again to go on"
                     )
+        if self.steps_done == first:  # no step was left to make; the checkpoint may have been deleted since
+            self._save(self.stream.epoch_of(self.steps_done - 1))
         self._close()
         checkpoint = self.folder.checkpoints()[-1]
         if self.device.is_first:
@@ -112,11 +128,13 @@ class Trainer:
         if last or step % training.report_steps == 0:
             self._report()
         validates = self.validation is not None and (step == training.max_iters or step % training.eval_steps == 0)
+        saves = last or step % training.save_ckpt_step == 0
+        if validates or saves:
+            average_statistics(self.network, self.device)
         if validates:
             self._validate(batch)
-        saves = last or step % training.save_ckpt_step == 0
         if saves:
-            self._save(batch)
+            self._save(batch.epoch)
         if validates or saves:
             self.times.skip_time()
 
@@ -142,10 +160,10 @@ class Trainer:
         heads = describe_heads(measured["validation_losses"], measured["validation_accuracies"])
         logger.info("step %d, validation: %s%s", self.steps_done, heads, ", the best so far" if best else "")
 
-    def _save(self, batch: Batch) -> None:
+    def _save(self, epoch: int) -> None:
         """The checkpoint first: a run killed between the two files makes it again."""
         if self.device.is_first:
-            save_weights(self.network, self.folder.checkpoint_path(batch.epoch + 1, self.steps_done))
+            save_weights(self.network, self.folder.checkpoint_path(epoch + 1, self.steps_done))
             save_state(self.step_cell, self.steps_done, self.folder.state_path)
             self.folder.prune()
         self.device.wait_for_ranks()  # none ends the job while the first still writes

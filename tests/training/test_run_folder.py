@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 
@@ -71,12 +72,48 @@ def test_a_stopped_run_may_go_on_until_it_is_to_start_anew():
     assert not stopped.state_path.exists()
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"checkpoint": null, "provenance": {"seed": 1}}', "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[1]", "[" * 100000, " " * (2 << 20), "\0\udcff",
+        '{"checkpoint": null, "provenance": {"seed": 1}}',
+        '{"checkpoint": 5, "provenance": {"settings": {"max_iters": 5}}}',
+        '{"checkpoint": "../thesis.txt", "provenance": {"settings": {"max_iters": 5}}}',
+        '{"checkpoint": null, "provenance": {"settings": {"max_iters": "5"}}}',
+        '{"checkpoint": null, "provenance": {"settings": {"max_iters": 0}}}',
+        '{"checkpoint": null, "provenance": {"settings": []}}',
+    ],
+)  # fmt: skip
 def test_a_damaged_record_is_one_sentence(text):
     finish(folder())
-    folder().path.joinpath("tuning.json").write_text(text)
-    with pytest.raises(UserError, match="tuning.json: damaged, or of an older version; give another `save_ckpt`"):
+    folder().path.joinpath("tuning.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=r"tuning.json: damaged \([^\n]{1,220}\); give another `save_ckpt`, or `over"):
         folder().finished()
+
+
+@pytest.mark.parametrize("name", ["tuning.json", "tuning_metrics.jsonl", "tuning.log"])
+def test_a_pipe_in_the_folder_is_not_waited_for(name):
+    made = folder()
+    made.path.mkdir()
+    os.mkfifo(made.path / name)
+    with pytest.raises(UserError, match=f"{name}: is a pipe or a device"):
+        made.finished()
+        made.start(0)
+
+
+def test_lines_of_the_metrics_that_are_none_are_left_out():
+    made = folder()
+    made.start(0)
+    made.add_metrics({"step": 1, "losses": {"descriptor": 2.5}, "seconds_left": None})
+    made.add_metrics({"step": 2, "validation_losses": {"descriptor": 2.0}})
+    bad = [b"[" * 100000, b"[1]", b"3", b"{}", b'{"step": 1e999}', b'{"step": 3, "losses": 4}', b"\xff\xfe",
+           b'{"step": 3, "losses": {"descriptor": "x"}}', b'{"step": 3, "x": []}', b'{"step": 4']  # fmt: skip
+    with open(made.metrics_path, "ab") as stream:
+        stream.write(b"\n".join(bad))
+    assert [line["step"] for line in made.metrics()] == [1, 2]
+    assert made.is_best({"descriptor": 1.5}) and not made.is_best({"descriptor": 2.5})
+    folder().start(1)
+    assert made.metrics() == [{"step": 1, "losses": {"descriptor": 2.5}, "seconds_left": None}]
 
 
 def test_the_recipe_is_kept_as_a_recipe():
