@@ -60,7 +60,7 @@ def match(
 
     Args:
         encoder: of ``load_encoder``.
-        a, b: path, PIL image or array of each photo, or its features.
+        a, b: path, bytes of the file, PIL image or array of each photo, or its features.
         settings: keys of the recipe's section matching, such as ``match_distance=0.9``, and ``seed``.
 
     Returns:

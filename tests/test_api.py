@@ -64,10 +64,14 @@ def test_the_readme_s_lines_run_as_they_stand(folder, monkeypatch, capsys):
     assert figures == str({"classic": (1 + (1 / 2 + 2 / 3) / 2) / 2})
 
 
-def test_photos_come_as_files_images_and_arrays(folder):
+def _kinds_of(path):
+    return path, str(path), path.read_bytes(), Image.open(path), np.array(Image.open(path)), draw_photo(3)
+
+
+def test_photos_come_as_files_bytes_images_and_arrays(folder):
     encoder = delf.load_encoder(folder / "net.ckpt", image_scales=(1,), max_feature_num=7, engine="mindspore")
     path = folder / "photos/3.png"
-    features = [encoder.encode(photo).local for photo in (path, str(path), Image.open(path), draw_photo(3))]
+    features = [encoder.encode(photo).local for photo in _kinds_of(path)]
     assert len(features[0]) == 7 and repr(features[0]) == "LocalFeatures(7 of 1024 numbers, photo 160 x 120)"
     for other in features[1:]:
         np.testing.assert_array_equal(features[0].descriptors, other.descriptors)

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import re
+import unicodedata
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, List, Optional, Sequence, Union
@@ -13,7 +14,7 @@ import numpy as np
 from ..artifacts import PathLike, digest, require_file, require_folder
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..device import network_threads
-from ..errors import UserError
+from ..errors import UserError, reading
 from ..images import list_images
 from ..records import Photo, Provenance
 from ..workers import Pool, Stage, StopSignals, WorkerDied
@@ -203,27 +204,37 @@ def some_of(names: Sequence[str], count: int, seed: int) -> List[str]:
 def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
     """The photos whose paths relative to ``images_path`` a text file lists, one a line, sorted; repeats count once.
 
+    A path that is not there as it is written is sought among the photos in Unicode's composed form (NFC), as file
+    systems differ in it; the photo has the name of its file.
+
     Raises:
         UserError: the list cannot be read or is empty, or names a photo that is not in the folder.
     """
     root = require_folder(images_path, "images_path")
-    names = sorted({str(PurePosixPath(line)) for line in read_list(list_path)})
-    if not names:
+    listed = {str(PurePosixPath(line)) for line in read_list(list_path)}
+    if not listed:
         raise UserError(f"{list_path}: lists no photo; list one a line, relative to `images_path`")
-    for name in names:
+    names, others = set(), {}
+    for name in sorted(listed):
+        if not name.isascii() and not (root / name).is_file():
+            others = others or {unicodedata.normalize("NFC", other): other for other in list_images(root)}
+            name = others.get(unicodedata.normalize("NFC", name), name)
         inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
         if not inside or not (root / name).is_file():
             raise UserError(f"{list_path}: {name} is not a photo in {images_path}; list paths relative to that folder")
-    return [Photo(name, os.path.join(images_path, name)) for name in names]
+        names.add(name)
+    return [Photo(name, os.path.join(images_path, name)) for name in sorted(names)]
 
 
 def read_list(list_path: PathLike) -> List[str]:
     """The lines of a text file without spaces around them, empty ones left out; UserError when it cannot be read."""
-    try:
-        text = require_file(list_path, "list_images_path").read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{list_path}: not a text file; list one photo a line (`list_images_path`)") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    with reading(require_file(list_path, "list_images_path")):
+        try:
+            text = Path(list_path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            fix = "list one photo a line in UTF-8 (`list_images_path`)"
+            raise UserError(f"{list_path}: not a text file; {fix}") from error
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def with_prefix(photos: Sequence[Photo], prefix: str) -> List[Photo]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from src.config import Config
+from src.errors import printable
 from src.features.extraction import extract_to_file, photos_of_folder
 from src.features.feature_file import FeatureFile
 from tests.deep_png import write_16_bit_png
@@ -118,16 +119,37 @@ def test_without_a_size_limit_the_huge_photo_says_what_to_do(place):
     assert "give `max_image_size`" in reason
 
 
-def test_name_that_is_no_text(place, tmp_path):
-    name = os.fsdecode(b"caf\xe9.jpg")
+ODD_NAMES = {  # bytes of a name: why it is left out, None where it works
+    b"caf\xe9.jpg": "its name is not UTF-8",
+    b"back\\slash.jpg": "unusable name",
+    b"C:drive.jpg": "unusable name",
+    b"line\nfeed\ttab \x1b[31mred.jpg": None,
+    b"$x_{a$ %s {} \xe2\x80\xae.jpg": None,
+    b"folder\xff/plain.jpg": "its name is not UTF-8",
+}
+
+
+@pytest.mark.parametrize("devices", [(0,), (0, 1)])
+def test_odd_names_work_or_are_left_out_and_none_reaches_a_list_raw(place, tmp_path, devices):
+    folder = tmp_path / "photos"
+    folder.mkdir()
     try:
-        (tmp_path / name).write_bytes(FILES["plain.jpg"][0])
+        for name in (*ODD_NAMES, b"good.jpg"):
+            path = os.path.join(os.fsencode(folder), name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as stream:
+                stream.write(FILES["plain.jpg"][0])
     except OSError:
         pytest.skip("the file system takes UTF-8 alone")
-    (tmp_path / "good.jpg").write_bytes(FILES["plain.jpg"][0])
+    (folder / "bad\n\x1b[2J.jpg").write_bytes(b"no photo")
     config = Config(checkpoint_path=str(place / "delf.ckpt"), image_scales=(1.0,))
-    photos = photos_of_folder(tmp_path)
-    extract_to_file(photos, tmp_path / "f.h5", *sections(config), load_network=load_fake_network)
+    photos = photos_of_folder(folder)
+    extract_to_file(photos, tmp_path / "f.h5", *sections(config), devices=devices, load_network=load_fake_network)
     with FeatureFile(tmp_path / "f.h5") as made:
-        assert made.names == ["good.jpg"]
-    assert "its name is not UTF-8" in (tmp_path / "f.h5.failed.txt").read_text()
+        assert made.names == sorted(["good.jpg", *(os.fsdecode(name) for name, why in ODD_NAMES.items() if not why)])
+    text = (tmp_path / "f.h5.failed.txt").read_bytes().decode("utf-8")
+    assert all(char.isprintable() or char in "\n\t" for char in text)
+    listed = dict(line.split("\t") for line in text.splitlines())
+    assert "cannot be read as a photo" in listed.pop("bad\\n\\x1b[2J.jpg")
+    expected = {printable(os.fsdecode(name)): why for name, why in ODD_NAMES.items() if why}
+    assert listed.keys() == expected.keys() and all(why in listed[name] for name, why in expected.items())

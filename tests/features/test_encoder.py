@@ -105,7 +105,7 @@ def test_threshold_saved_beside_the_checkpoint(checkpoint, photos):
     assert len(_encoder(**keys, score_threshold=0.0).encode(photos[0].path).local) == len(everything)
 
 
-def test_paths_pil_images_and_arrays_are_one_photo(tmp_path):
+def test_paths_bytes_pil_images_and_arrays_are_one_photo(tmp_path):
     encoder, pixels = encoder_of(image_scales=(1.0,)), np.random.default_rng(1).integers(0, 256, (70, 90, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6  # turned to the right: 70 wide, 90 high
@@ -116,6 +116,7 @@ def test_paths_pil_images_and_arrays_are_one_photo(tmp_path):
     assert _equal(encoder.encode(tmp_path / "a.png").local, expected)
     assert _equal(encoder.encode(str(tmp_path / "a.png")).local, expected)
     assert _equal(encoder.encode(Image.open(tmp_path / "a.png")).local, expected)
+    assert _equal(encoder.encode((tmp_path / "a.png").read_bytes()).local, expected)
     for floats in (upright / 255, (upright / 255).astype(np.float32), upright.astype(np.float64)):
         assert _equal(encoder.encode(floats).local, expected)
     grey = np.repeat(upright[:, :, :1], 3, axis=2)
@@ -145,6 +146,8 @@ def test_a_photo_that_cannot_be_used_is_named(tmp_path):
         encoder_of().encode(tmp_path / "a.png", (100, 0, 120, 50))
     with pytest.raises(UserError, match="no.png: cannot be read"):
         encoder_of().encode(tmp_path / "no.png")
+    with pytest.raises(UserError, match="^the bytes given: cannot be read as a photo"):
+        encoder_of().encode(b"no photo")
 
 
 def test_unreadable_photos_are_named_and_others_done(photos, tmp_path, caplog):

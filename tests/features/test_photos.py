@@ -1,5 +1,7 @@
 """Which photos are extracted, under which names, with which boxes."""
 
+import os
+
 import pytest
 
 from src.errors import UserError
@@ -25,6 +27,39 @@ def test_list(photo_folder, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("\ufeffb.png\r\n\n ./a.png \nb.png\n", encoding="utf-8")
     assert [photo.name for photo in photos_of_list(photo_folder, path)] == ["a.png", "b.png"]
+
+
+def test_a_list_finds_names_in_the_other_form_of_unicode(photo_folder, tmp_path):
+    composed, apart = "caf\u00e9.png", "cafe\u0301.png"
+    for there, listed in ((composed, apart), (apart, composed)):
+        (photo_folder / there).write_bytes(b"1")
+        (tmp_path / "list.txt").write_text(f"{listed}\n{there}\na.png\n", encoding="utf-8")
+        photos = photos_of_list(photo_folder, tmp_path / "list.txt")
+        assert [photo.name for photo in photos] == sorted(["a.png", there])
+        (photo_folder / there).unlink()
+    for name in (composed, apart):  # both there: each is itself
+        (photo_folder / name).write_bytes(b"1")
+    (tmp_path / "list.txt").write_text(apart, encoding="utf-8")
+    assert [photo.name for photo in photos_of_list(photo_folder, tmp_path / "list.txt")] == [apart]
+
+
+def test_what_ends_a_line_elsewhere_belongs_to_a_name(photo_folder, tmp_path):
+    name = "a\u2028b\x0bc.png"
+    (photo_folder / name).write_bytes(b"1")
+    (tmp_path / "list.txt").write_text(f"{name}\r\na.png", encoding="utf-8")
+    assert [photo.name for photo in photos_of_list(photo_folder, tmp_path / "list.txt")] == ["a.png", name]
+
+
+def test_a_list_of_pipes_and_devices(photo_folder, tmp_path):
+    os.mkfifo(photo_folder / "pipe.jpg")
+    (photo_folder / "zero.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "zero.jpg"):
+        (tmp_path / "list.txt").write_text(name)
+        with pytest.raises(UserError, match=f"{name} is not a photo in"):
+            photos_of_list(photo_folder, tmp_path / "list.txt")
+    for path in (photo_folder / "pipe.jpg", "/dev/zero"):
+        with pytest.raises(UserError, match="pipe or a device"):
+            photos_of_list(photo_folder, path)
 
 
 @pytest.mark.parametrize("line", ["none.png", "jpg", "../photos/a.png", "/etc/hostname"])
