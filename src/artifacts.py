@@ -52,11 +52,7 @@ def is_made(
         UserError: something else stands there and may not be replaced.
     """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UserError(f"{path}: is a pipe or a device; give `{name}` another name")
-    if path.exists() and path.is_dir() != folder:
-        kinds = ("file", "folder") if folder else ("folder", "file")
-        raise UserError(f"{path}: is a {kinds[0]}; give `{name}` the name of a {kinds[1]}")
+    _require_kind(path, name, folder)
     different = []
     if path.exists() and not (folder and not any(path.iterdir())) and (folder or not overwrite):
         different = wanted.differences(read(path))
@@ -66,16 +62,24 @@ def is_made(
     if different and not overwrite:
         reason = ", ".join(different)
         raise UserError(f"{path}: made under other settings ({reason}); give `overwrite`, or another `{name}`")
-    require_place(path, name)
+    require_place(path, name, folder)
     return False
 
 
-def require_place(path: PathLike, name: str = "output") -> None:
-    """Find out before long work that nothing can be made at ``path``; a full disk shows only later.
+def _require_kind(path: Path, name: str, folder: bool) -> None:
+    """UserError when something else than a file, or a folder, stands at ``path``."""
+    if path.exists() and not (path.is_dir() if folder else path.is_file()):
+        kind = "file" if path.is_file() else "folder" if path.is_dir() else "pipe or a device"
+        raise UserError(f"{path}: is a {kind}; give `{name}` the name of a {'folder' if folder else 'file'}")
+
+
+def require_place(path: PathLike, name: str = "output", folder: bool = False) -> None:
+    """Find out before long work that no file, or folder, can be made at ``path``; a full disk shows only later.
 
     Raises:
-        UserError: its folder may not be written to. OSError: the name cannot be one.
+        UserError: something else stands there, or its folder may not be written to. OSError: the name cannot be one.
     """
+    _require_kind(Path(path), name, folder)
     target = Path(path).absolute()
     for place in (target, *target.parents):
         try:
@@ -97,10 +101,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     that of any new file, whatever the writer makes of it. What killed processes left in the folder is deleted.
     """
     target = Path(path)
-    if target.is_dir():
-        raise UserError(f"{path}: is a folder; give the name of a file")
-    if target.exists() and not target.is_file():
-        raise UserError(f"{path}: is a pipe or a device; give the name of a file")
+    _require_kind(target, "output", False)
     target.parent.mkdir(parents=True, exist_ok=True)
     _drop_leftovers(target.parent.absolute())
     begin = f".{target.stem}.{os.getpid()}-{_HOST}.tmp"  # as _TEMPORARY

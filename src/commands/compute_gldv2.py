@@ -6,6 +6,7 @@ Recognition is judged by GAP, retrieval by mAP@100.
 import argparse
 from typing import Optional, Sequence
 
+from ..errors import printable
 from .command_line import Command, refuse_options
 
 
@@ -40,7 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             arguments.output, arguments.task, arguments.predictions, arguments.solution, figures, config.run.overwrite
         )
     for usage, values in figures.items():
-        print(usage)
+        print(printable(usage))
         for name, value in values.items():
             shown = f"{value:.6f}" if isinstance(value, float) else "-" if value is None else str(value)
             print(f"  {name:34}{shown:>10}")

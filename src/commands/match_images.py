@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
-from ..artifacts import require_folder
+from ..artifacts import require_folder, require_place
 from ..config import Config, ExtractionConfig, MatchingConfig, keys_of
 from ..device import parse_devices
 from ..errors import UserError
@@ -122,6 +122,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         refuse_options(argv, (*_EXTRACTION_KEYS, "devices"), "has no effect together with --features: leave it out")
     elif not config.model.checkpoint_path:
         raise UserError("give --checkpoint_path to extract the features, or --features that holds them")
+    require_place(arguments.output_image, "output_image")
     device_id = parse_devices(arguments.devices)[0]
     folder = require_folder(arguments.images_path, "images_path") if arguments.images_path else Path()
     from ..images import load_image

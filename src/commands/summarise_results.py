@@ -6,7 +6,7 @@ It has a row for each file and a column for each setting of the protocol.
 import argparse
 from typing import Optional, Sequence
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..evaluation.results import read_results
 from .command_line import Command
 
@@ -28,7 +28,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             raise UserError(f"{pair}: write NAME=results.json")
         rows[name] = {setting: values["mAP"] for setting, values in read_results(path)["metrics"].items()}
     settings = list(dict.fromkeys(setting for maps in rows.values() for setting in maps))
-    print(f"{'mAP, %':<16}" + "".join(f"{setting:>10}" for setting in settings))
+    print(f"{'mAP, %':<16}" + "".join(f"{printable(setting):>10}" for setting in settings))
     for name, maps in rows.items():
         shown = ("-" if maps.get(setting) is None else f"{100 * maps[setting]:.2f}" for setting in settings)
         print(f"{name:<16}" + "".join(f"{value:>10}" for value in shown))

@@ -46,8 +46,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         refuse_options(argv, _SELECTION_KEYS, "has no effect together with --features: leave it out")
     if arguments.num_images < 0 or arguments.num_shown < 0:
         raise UserError("--num_images and --num_shown are 0 or more")
+    from ..artifacts import require_place
     from ..features.visualize import visualize
 
+    require_place(arguments.output, "output", folder=True)
     counts = arguments.num_images, arguments.num_shown
     sections = config.run, config.model, config.extraction
     count = visualize(arguments.images_path, arguments.output, *sections, arguments.features, *counts)

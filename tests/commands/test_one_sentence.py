@@ -1,14 +1,17 @@
 """Whatever stands in the way of a command: one sentence, exit status 2, and nothing that a terminal would obey."""
 
 import errno
+import importlib
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from src.commands import compare
 from src.commands.command_line import run_command
 from src.errors import Interrupted, LogFormatter, UserError
 
@@ -80,6 +83,32 @@ def test_streams_and_folders_that_are_gone(tmp_path, line, status, said):
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == status and (said in done.stderr if said else not done.stderr), done.stderr
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+
+def test_names_in_results_are_printable():
+    odd = "a\x1b[2J\nb"
+    setting = SimpleNamespace(
+        difference=0.5, maps=(0.0, 0.5), interval=(0.1, 0.9), wins=1, losses=0, ties=0, queries={odd: (0.0, 0.5)}
+    )
+    lines = compare._lines_of_setting(odd, setting, 5)
+    assert len(lines) == 2 and all(line.isprintable() and "a\\x1b[2J\\nb" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "verb, arguments, option",
+    [
+        ("match_images", "a.png b.png --checkpoint_path net.ckpt", "output_image"),
+        ("visualize_features", "--images_path . --checkpoint_path net.ckpt", "output"),
+        ("choose_score_threshold", "--images_path . --checkpoint_path net.ckpt", "output_image"),
+        ("show_batch", "--traindata_path none", "output_image"),
+    ],
+)
+def test_an_output_that_cannot_be_made_is_told_before_the_work(tmp_path, verb, arguments, option):
+    (tmp_path / "file").write_text("mine")
+    main = importlib.import_module(f"src.commands.{verb}").main
+    with pytest.raises(UserError, match=f"/file/a: cannot be made in .*no folder; give another `{option}`"):
+        main([*arguments.split(), f"--{option}={tmp_path}/file/a"])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
 
 
 def test_names_that_are_no_unicode_can_be_printed(tmp_path):
