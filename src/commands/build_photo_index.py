@@ -1,4 +1,4 @@
-"""Features and index of a folder of one's own photos in one command; run again, it adds the photos that are new.
+"""Features and index of a folder of one's own photos in one command; run again, it follows what changed in the folder.
 
 Photos longer than 1024 pixels are shrunk to that, unless --max_image_size or the recipe says otherwise.
 """

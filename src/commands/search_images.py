@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from ..config import MatchingConfig, RetrievalConfig, keys_of
-from ..errors import UserError
+from ..errors import UserError, printable
 from .command_line import Command, refuse_unused_tests
 
 
@@ -40,11 +40,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     refuse_unused_tests(argv, config.retrieval.correspondences)
     if arguments.top_k < 1:
         raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
-    from ..artifacts import require_folder
+    from ..artifacts import is_made, require_folder
+    from ..records import Provenance
     from ..report.search_page import SearchPage
     from ..retrieval import photo_search
     from ..retrieval.photo_index import load_photo_index
 
+    if arguments.output:  # found out now that a page cannot stand there
+        is_made(arguments.output, Provenance(), lambda _: Provenance(), overwrite=True)
     moved = require_folder(arguments.images_path, "images_path") if arguments.images_path else None
     photo_index, queries = load_photo_index(arguments.index), photo_search.query_photos(arguments.query)
     sections = (config.run, config.model, config.matching, config.retrieval)
@@ -67,8 +70,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 def _print_table(found: Any) -> None:
-    print(f"{found.query.name}: {len(found.features)} features")
-    rows = [result.as_row() for result in found.results]
+    print(f"{printable(found.query.name)}: {len(found.features)} features")
+    rows = [{**result.as_row(), "photo": printable(result.name)} for result in found.results]
     width = max([len(row["photo"]) for row in rows] + [5])
     if rows:
         print(f"  rank  {'photo':<{width}}  inliers  correspondences")

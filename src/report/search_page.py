@@ -98,4 +98,9 @@ def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -
         }
         for row in query["rows"]
     ]
-    return {"name": printable(query["name"]), "num_features": query["num_features"], "thumbnail": own, "results": results}
+    return {
+        "name": printable(query["name"]),
+        "num_features": query["num_features"],
+        "thumbnail": own,
+        "results": results,
+    }

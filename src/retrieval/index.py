@@ -160,7 +160,7 @@ class Manifest(NamedTuple):
     sha256: Dict[str, str]
 
 
-def read_manifest(folder: PathLike) -> Manifest:
+def read_manifest(folder: PathLike, fix: str = _AGAIN) -> Manifest:
     """The manifest of an index folder; UserError when the folder is not a finished index."""
     path = require_folder(folder, "index") / MANIFEST_FILE
     inner = Path(folder) / INDEX_FOLDER
@@ -168,8 +168,8 @@ def read_manifest(folder: PathLike) -> Manifest:
         if (inner / MANIFEST_FILE).is_file():
             raise UserError(f"{folder}: a photo index; give {inner}")
         raise UserError(f"{folder}: not an index folder: no {path.name} in it; make one with the command build_index")
-    values = read_sealed(path, FORMAT_VERSION, _AGAIN)
-    with reading(path, _AGAIN):
+    values = read_sealed(path, FORMAT_VERSION, fix)
+    with reading(path, fix):
         return Manifest(**{**values, "provenance": Provenance.from_json(values["provenance"])})
 
 
@@ -198,24 +198,33 @@ def save_index(folder: Path, index: DescriptorIndex) -> None:
     write_sealed(folder / MANIFEST_FILE, FORMAT_VERSION, manifest._asdict())
 
 
-def load_index(folder: PathLike) -> DescriptorIndex:
-    """Load an index folder; UserError when it is not one, or when a byte of its files has changed.
+def require_whole(folder: PathLike, fix: str = _AGAIN) -> Manifest:
+    """The manifest of an index folder; UserError, with what to do, when it is none, or a byte of its files has changed.
 
-    All files are compared with their checksums before they are used, about a second for each GB: faiss ends the process
-    over damaged bytes, or finds wrong photos.
+    About a second for each GB.
     """
-    manifest, folder = read_manifest(folder), Path(folder)
+    manifest, folder = read_manifest(folder, fix), Path(folder)
     for name in _FILES[:-1]:
         if not (folder / name).is_file():
-            raise UserError(f"{folder}: damaged index: no {name} in it; {_AGAIN}")
+            raise UserError(f"{folder}: damaged index: no {name} in it; {fix}")
         if sha256_of(folder / name) != manifest.sha256.get(name):
-            raise UserError(f"{folder / name}: damaged, or of another index (its checksum differs); {_AGAIN}")
+            raise UserError(f"{folder / name}: damaged, or of another index (its checksum differs); {fix}")
+    return manifest
+
+
+def load_index(folder: PathLike, fix: str = _AGAIN) -> DescriptorIndex:
+    """Load an index folder; errors as of ``require_whole``.
+
+    All files are compared with their checksums before they are used: over damaged bytes faiss ends the process, or
+    finds wrong photos.
+    """
+    manifest, folder = require_whole(folder, fix), Path(folder)
     try:
         faiss_index = faiss.read_index(str(folder / FAISS_FILE), _READ_FLAGS)
     except RuntimeError as error:
         fact = f"faiss {faiss.__version__} cannot read it ({' '.join(str(error).split())})"
-        raise UserError(f"{folder / FAISS_FILE}: {fact}; {_AGAIN}") from error
-    with reading(folder, _AGAIN):
+        raise UserError(f"{folder / FAISS_FILE}: {fact}; {fix}") from error
+    with reading(folder, fix):
         index = DescriptorIndex(
             faiss_index=faiss_index,
             image_names=json.loads((folder / NAMES_FILE).read_text(encoding="utf-8")),
@@ -227,7 +236,7 @@ def load_index(folder: PathLike) -> DescriptorIndex:
     counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), manifest.num_descriptors}
     images = {len(index), len(index.image_ids.starts) - 1, manifest.num_images}
     if len(counts) > 1 or len(images) > 1:
-        raise UserError(f"{folder}: files of different indexes; {_AGAIN}")
+        raise UserError(f"{folder}: files of different indexes; {fix}")
     kind = index.provenance.settings["index_type"]
     logger.info("%s: %d photos, %d descriptors, %s", folder, len(index), max(counts), kind)
     return index

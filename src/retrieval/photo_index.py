@@ -1,29 +1,29 @@
 """A photo index: PCA, features and index of a folder of one's own photos; made, kept up to date, and opened."""
 
 import dataclasses
-import json
 import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
-from ..artifacts import PathLike, atomic_write_json, is_made, require_folder
+from ..artifacts import PathLike, is_made, require_folder, sha256_of
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import INITIAL_KEYS, weights_identity
-from ..errors import UserError
+from ..errors import UserError, reading
 from ..features.encoder import LoadNetwork, make_encoder
 from ..features.extraction import extract_to_file, photos_of_folder
-from ..features.feature_file import FeatureFile
 from ..features.learn_pca import learn_pca_from_photos
 from ..features.pca import PCA_FILE, carried_pca, load_pca, pca_for, save_pca
-from ..images import load_image
+from ..names import bare_name
 from ..records import Photo, Provenance
-from .build import add_to_index, build_index
-from .index import INDEX_FOLDER
+from ..sealed import read_sealed, write_sealed
+from .build import build_index
+from .index import INDEX_FOLDER, require_whole
 
-RECORD_FILE = "settings.json"
-FORMAT_VERSION = 2
+RECORD_FILE, FEATURES_FILE = "settings.json", "features.h5"
+FORMAT_VERSION = 3
+_AGAIN = "make it again with the command build_photo_index, `overwrite`"
 _PCA_PHOTOS = 300  # a PCA is fitted on; some 300,000 descriptors
 _NETWORK = ("architecture", "weights_style", "precision")  # of the encoder, keys of ModelConfig too
 
@@ -39,8 +39,6 @@ class PhotoIndex:
         provenance: weights and encoder, the latter with the PCA that was asked for, '' = chosen or fitted; all keys of
             extraction, and ``index_type``.
         images_path, checkpoint_path: where photos and checkpoint were last.
-        left_out: photos that cannot be read.
-        begun: photos that are being extracted.
         initial: ``seed`` and keys of ModelConfig that an untrained attention follows from, as ImageNet weights have it.
     """
 
@@ -48,8 +46,6 @@ class PhotoIndex:
     provenance: Provenance
     images_path: Path
     checkpoint_path: Path
-    left_out: List[str] = dataclasses.field(default_factory=list)
-    begun: List[str] = dataclasses.field(default_factory=list)
     initial: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -62,22 +58,20 @@ class PhotoIndex:
         """The PCA, which is this photo index's own."""
         return self.folder / PCA_FILE
 
-    def feature_files(self) -> List[Path]:
-        """The finished ones, oldest first."""
-        return sorted(self.folder.glob("features-*.h5"))
+    @property
+    def features(self) -> Path:
+        """The feature file of the photos."""
+        return self.folder / FEATURES_FILE
 
     def save(self) -> None:
         """Write all but the folder into it."""
         record = {
-            "format_version": FORMAT_VERSION,
             "provenance": self.provenance.as_json(),
             "images_path": str(self.images_path),
             "checkpoint_path": str(self.checkpoint_path),
-            "left_out": self.left_out,
-            "begun": self.begun,
             "initial": self.initial,
         }
-        atomic_write_json(self.folder / RECORD_FILE, record)
+        write_sealed(self.folder / RECORD_FILE, FORMAT_VERSION, record)
 
     def recipe(self, run: RunConfig, model: ModelConfig) -> Tuple[RunConfig, ModelConfig, ExtractionConfig]:
         """How photos and queries are extracted: the two with this index's network, and its settings and PCA.
@@ -90,14 +84,15 @@ class PhotoIndex:
         path = model.checkpoint_path or str(self.checkpoint_path)
         if not Path(path).is_file():
             raise UserError(f"{path}: gone, the checkpoint of {self.folder}; give `checkpoint_path` where it is now")
-        encoder, settings = self.provenance.encoder, dict(self.provenance.settings)
-        initial = dict(self.initial)
-        run = run.replace(seed=initial.pop("seed", run.seed))
-        model = model.replace(checkpoint_path=path, **{name: encoder[name] for name in _NETWORK}, **initial)
+        with reading(self.folder / RECORD_FILE, _AGAIN):
+            encoder, settings, initial = self.provenance.encoder, dict(self.provenance.settings), dict(self.initial)
+            del settings["index_type"]
+            extraction = ExtractionConfig(**settings, pca_path=self.pca_path)
+            run = run.replace(seed=initial.pop("seed", run.seed))
+            model = model.replace(checkpoint_path=path, **{name: encoder[name] for name in _NETWORK}, **initial)
         if weights_identity(run, model) != self.provenance.weights:
             raise UserError(f"{path}: not the checkpoint that {self.folder} was made with; give that one")
-        del settings["index_type"]
-        return run, model, ExtractionConfig(**settings, pca_path=self.pca_path)
+        return run, model, extraction
 
 
 def load_photo_index(folder: PathLike) -> PhotoIndex:
@@ -106,23 +101,15 @@ def load_photo_index(folder: PathLike) -> PhotoIndex:
     if not path.is_file():
         fact = f"not a photo index: no {path.name} in it"
         raise UserError(f"{folder}: {fact}; make one with the command build_photo_index")
-    try:
-        record: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record["format_version"] != FORMAT_VERSION:
-            reason = f"format {record['format_version']}, this program reads {FORMAT_VERSION}"
-            raise UserError(f"{folder}: {reason}; make it again with the command build_photo_index, `overwrite`")
+    record = read_sealed(path, FORMAT_VERSION, _AGAIN)
+    with reading(path, _AGAIN):
         return PhotoIndex(
             Path(folder),
             Provenance.from_json(record["provenance"]),
             Path(record["images_path"]),
             Path(record["checkpoint_path"]),
-            record["left_out"],
-            record["begun"],
-            record.get("initial", {}),
+            record["initial"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        fact = f"not a photo index: its {path.name} is damaged"
-        raise UserError(f"{folder}: {fact}; make it again with the command build_photo_index, `overwrite`") from error
 
 
 def build_photo_index(
@@ -135,9 +122,10 @@ def build_photo_index(
     devices: Sequence[int] = (0,),
     load_network: Optional[LoadNetwork] = None,
 ) -> PhotoIndex:
-    """Make the photo index of a folder, go on with a half-made one, or add the photos that are new.
+    """Make the photo index of a folder, go on with a half-made one, or bring one up to date.
 
-    Photos that could not be read are not tried again. Photos that left the folder stay in the index.
+    Photos that are new or have changed are extracted, those that could not be read are tried again, those that left
+    the folder leave the index: it is what it would be if it were made anew.
 
     Args:
         images_path: folder of photos, searched with its sub-folders.
@@ -148,10 +136,12 @@ def build_photo_index(
         load_network: makes the network of a worker; None = that of the engines.
 
     Raises:
-        UserError: no photo, an unusable checkpoint or PCA, or something else stands at ``output``.
+        UserError: no photo, two that differ by extension only, an unusable checkpoint or PCA, or something else stands
+            at ``output``.
     """
     photos = photos_of_folder(images_path)
-    steps = _Steps(run.replace(overwrite=False), model, extraction, devices, load_network)
+    _require_own_names(photos, images_path)
+    steps = _Steps(run.replace(overwrite=False), model, extraction, load_network)
     wanted = PhotoIndex(
         Path(output),
         steps.describe(index_type),
@@ -159,13 +149,13 @@ def build_photo_index(
         Path(model.checkpoint_path).absolute(),
         initial={"seed": run.seed, **{name: getattr(model, name) for name in INITIAL_KEYS}},
     )
-    made = _open(wanted, run.overwrite)
+    made = _begin(wanted, run.overwrite)
     steps.provide_pca(made, photos)
-    made = steps.extract_new(made, photos)
-    if made.index.exists():
-        add_to_index(made.feature_files(), made.index)
-    else:
-        build_index(made.feature_files(), made.index, index_type, run.seed)
+    sections = made.recipe(steps.run, model)
+    extract_to_file(photos, made.features, *sections, devices=devices, load_network=load_network)
+    made.save()  # where photos and checkpoint are now
+    if not _is_indexed(made):
+        build_index(made.features, made.index, index_type, run.seed, overwrite=made.index.exists())
     return made
 
 
@@ -176,7 +166,6 @@ class _Steps:
     run: RunConfig
     model: ModelConfig
     extraction: ExtractionConfig
-    devices: Sequence[int]
     load_network: Optional[LoadNetwork]
 
     def describe(self, index_type: str) -> Provenance:
@@ -202,40 +191,9 @@ class _Steps:
         sections = (self.run, self.model, self.extraction)
         learn_pca_from_photos(sample, made.pca_path, dim, *sections, self.load_network)
 
-    def extract_new(self, made: PhotoIndex, photos: Sequence[Photo]) -> PhotoIndex:
-        """Extract the photos that are in no feature file yet into one of their own; returns what is saved then.
 
-        Those that an interrupted run had begun with come first, by themselves, so that what it finished is used.
-        """
-        known = _known_photos(made, photos)
-        new = [photo for photo in photos if photo.name not in known]
-        begun = set(made.begun)
-        batches = [photo for photo in new if photo.name in begun], [photo for photo in new if photo.name not in begun]
-        made.save()  # where photos and checkpoint are now
-        for batch in filter(None, batches):
-            made = dataclasses.replace(made, begun=[photo.name for photo in batch])
-            made.save()
-            extracted = self._extract(made, batch)
-            failed = [photo.name for photo in batch if photo.name not in extracted]
-            made = dataclasses.replace(made, left_out=made.left_out + failed, begun=[])
-            made.save()
-        if not new:
-            logger.info("%s: no new photos", made.folder)
-        return made
-
-    def _extract(self, made: PhotoIndex, photos: Sequence[Photo]) -> Set[str]:
-        """Extract photos into the next feature file; names of those that have features."""
-        number = len(made.feature_files()) + 1
-        if number > 1 and not any(map(_can_be_read, photos)):  # there is nothing to make a file of
-            return set()
-        output = made.folder / f"features-{number:04d}.h5"
-        sections = made.recipe(self.run, self.model)
-        extract_to_file(photos, output, *sections, devices=self.devices, load_network=self.load_network)
-        return _names_in(output)
-
-
-def _open(wanted: PhotoIndex, overwrite: bool) -> PhotoIndex:
-    """The photo index at its folder with the paths of ``wanted``, or ``wanted`` itself, begun anew."""
+def _begin(wanted: PhotoIndex, overwrite: bool) -> PhotoIndex:
+    """``wanted`` at its folder, where it stands or is begun now; UserError when something else stands there."""
     folder = wanted.folder
 
     def read(_: Path) -> Provenance:
@@ -243,42 +201,29 @@ def _open(wanted: PhotoIndex, overwrite: bool) -> PhotoIndex:
             raise UserError(f"{folder}: stands there and is no photo index; give another `output`")
         return Provenance() if overwrite else load_photo_index(folder).provenance
 
-    if is_made(folder, wanted.provenance, read, overwrite, folder=True):
-        old = load_photo_index(folder)
-        return dataclasses.replace(wanted, left_out=old.left_out, begun=old.begun)
-    for path in folder.glob("features-*.h5.parts"):
-        shutil.rmtree(path)
-    for path in [*folder.glob("features-*.h5"), wanted.pca_path]:
-        path.unlink(missing_ok=True)
-    shutil.rmtree(wanted.index, ignore_errors=True)
-    wanted.save()
+    if not is_made(folder, wanted.provenance, read, overwrite, folder=True):
+        for path in [*folder.glob("features*.h5*"), wanted.pca_path, wanted.index]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        wanted.save()
     return wanted
 
 
-def _can_be_read(photo: Photo) -> bool:
-    try:
-        load_image(photo.path)
-    except UserError as error:
-        logger.warning("left out: %s", error)
+def _require_own_names(photos: Sequence[Photo], images_path: PathLike) -> None:
+    """UserError when two photos differ by extension only: the index knows them without."""
+    known: Dict[str, str] = {}
+    for photo in photos:
+        other = known.setdefault(bare_name(photo.name), photo.name)
+        if other != photo.name:
+            raise UserError(f"{images_path}: {other} and {photo.name} differ only by extension; rename one")
+
+
+def _is_indexed(made: PhotoIndex) -> bool:
+    """Whether the index is whole and of the feature file as it is now."""
+    if not made.index.exists():
         return False
-    return True
-
-
-def _names_in(features: Path) -> Set[str]:
-    with FeatureFile(features) as made:
-        return set(made.names)
-
-
-def _known_photos(made: PhotoIndex, photos: Sequence[Photo]) -> Set[str]:
-    """Names of the photos that are extracted, or were left out.
-
-    Raises:
-        UserError: not one of the extracted ones is among ``photos``.
-    """
-    known = set().union(*map(_names_in, made.feature_files()))
-    gone = known.difference(photo.name for photo in photos)
-    if gone and len(gone) == len(known):
-        raise UserError(f"{made.images_path}: not the photos of {made.folder}; give another `output`")
-    if gone:
-        logger.warning("%d photos are no longer in %s and stay in the index", len(gone), made.images_path)
-    return known.union(made.left_out)
+    try:
+        sources = require_whole(made.index, "made again").provenance.sources
+    except UserError as error:
+        logger.warning("%s", error)
+        return False
+    return sources == {"features": [sha256_of(made.features)]}

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from ..artifacts import PathLike
+from ..artifacts import PathLike, require_file
 from ..config import MatchingConfig, ModelConfig, RetrievalConfig, RunConfig
 from ..errors import UserError
 from ..features.encoder import ImageOrPath, LoadNetwork, load_encoder
 from ..features.extraction import photos_of_folder
+from ..names import in_either_form
 from ..records import LocalFeatures, Matches, Photo
 from .index import DescriptorIndex, load_index
 from .photo_index import PhotoIndex
@@ -60,11 +61,10 @@ class Found:
 
 def query_photos(path: PathLike) -> List[Photo]:
     """The query photos that ``path`` stands for: itself, or all in that folder; UserError when there is none."""
-    if Path(path).is_dir():
-        return photos_of_folder(path)
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such photo or folder (`query`)")
-    return [Photo(Path(path).name, str(path))]
+    if str(path) and in_either_form(Path(path)).is_dir():
+        return photos_of_folder(in_either_form(Path(path)))
+    photo = require_file(in_either_form(Path(path)) if str(path) else "", "query")
+    return [Photo(photo.name, str(photo))]
 
 
 class PhotoSearch:
@@ -90,7 +90,7 @@ class PhotoSearch:
         load_network: Optional[LoadNetwork] = None,
     ) -> None:
         own_recipe = photo_index.recipe(run, model)
-        self.index: DescriptorIndex = load_index(photo_index.index)
+        self.index: DescriptorIndex = load_index(photo_index.index, "run the command build_photo_index again")
         self._encoder = load_encoder(*own_recipe, load_network=load_network)
         self._stack = ExitStack()
         self._search = self._stack.enter_context(open_search(self.index, retrieval, matching, run.seed))

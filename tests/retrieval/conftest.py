@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 from handmade_features import random_photo, write_features
+from own_photos import picture, random_pca
+
+from src.artifacts import sha256_of
+from src.features.pca import save_pca
 
 
 @pytest.fixture
@@ -18,3 +22,15 @@ def features(tmp_path, photos):
     """The feature file of ``photos``."""
     write_features(tmp_path / "features.h5", photos)
     return tmp_path / "features.h5"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """photos/ with seven photos, and model/ with a checkpoint and its PCA."""
+    (tmp_path / "photos" / "trip").mkdir(parents=True)
+    for seed in range(7):
+        picture(seed).save(tmp_path / "photos" / ("trip" if seed % 2 else "") / f"{seed}.png")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "net.ckpt").write_bytes(b"weights")
+    save_pca(tmp_path / "model" / "pca.npz", random_pca(sha256_of(tmp_path / "model" / "net.ckpt")))
+    return tmp_path

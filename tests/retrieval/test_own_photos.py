@@ -1,12 +1,12 @@
-"""One's own photos: a folder made into a photo index, kept up to date, and searched; with a cheap network."""
+"""One's own photos: a folder made into a photo index, and searched; with a cheap network."""
 
 import functools
 import json
 import os
 import shutil
 
-import numpy as np
 import pytest
+from own_photos import build, found_in, picture, random_pca
 from PIL import Image
 
 from src.artifacts import sha256_of
@@ -16,61 +16,16 @@ from src.commands.perform_retrieval import main as rank_command
 from src.commands.search_images import main as search_command
 from src.config import Config
 from src.errors import UserError
-from src.features.feature_file import FeatureFile
-from src.features.pca import Pca, load_pca, save_pca
-from src.records import Provenance
-from src.retrieval.index import load_index
-from src.retrieval.photo_index import build_photo_index, load_photo_index
-from src.retrieval.photo_search import PhotoSearch, query_photos
+from src.features.pca import load_pca, save_pca
+from src.retrieval.photo_index import load_photo_index
+from src.retrieval.photo_search import PhotoSearch
 from tests.features.fake_network import load_fake_network
-
-
-def picture(seed: int) -> Image.Image:
-    """A photo of coloured blocks, 320 x 256; each seed another one."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (8, 10, 3), np.uint8)
-    return Image.fromarray(np.kron(blocks, np.ones((32, 32, 1), np.uint8)))
-
-
-def random_pca(sha256: str) -> Pca:
-    """To 8 dimensions; fitting one takes most of a test's time."""
-    generator = np.random.default_rng(0)
-    return Pca(np.zeros(1024), np.linalg.qr(generator.normal(size=(1024, 8)))[0].T, np.ones(8), Provenance(sha256))
-
-
-@pytest.fixture
-def place(tmp_path):
-    """photos/ with seven photos, and model/ with a checkpoint and its PCA."""
-    (tmp_path / "photos" / "trip").mkdir(parents=True)
-    for seed in range(7):
-        picture(seed).save(tmp_path / "photos" / ("trip" if seed % 2 else "") / f"{seed}.png")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "net.ckpt").write_bytes(b"weights")
-    save_pca(tmp_path / "model" / "pca.npz", random_pca(sha256_of(tmp_path / "model" / "net.ckpt")))
-    return tmp_path
-
-
-def recipe(place, **values) -> Config:
-    options = {"image_scales": (1.0,), "max_feature_num": 60, "pca_dim": 6, **values}
-    return Config(checkpoint_path=str(place / "model" / "net.ckpt"), **options)
-
-
-def build(place, images="photos", output="made", load_network=load_fake_network, **values):
-    config = recipe(place, **values)
-    sections = (config.run, config.model, config.extraction)
-    return build_photo_index(place / images, place / output, *sections, load_network=load_network)
-
-
-def found_in(made, query, top_k=3, **values):
-    config = Config(**values)
-    sections = (config.run, config.model, config.matching, config.retrieval)
-    with PhotoSearch(made, *sections, load_fake_network) as search:
-        return list(search.find_all(query_photos(query), top_k))
 
 
 def test_a_photo_finds_itself_and_a_part_of_it_too(place):
     made = build(place)
     assert sorted(path.name for path in made.folder.iterdir()) == [
-        "features-0001.h5", "index", "pca.npz", "settings.json"]  # fmt: skip
+        "features.h5", "index", "pca.npz", "settings.json"]  # fmt: skip
     (inside,) = found_in(made, place / "photos" / "trip" / "3.png")
     first = inside.results[0].as_row()
     assert first["photo"] == "trip/3.png" and first["inliers"] == first["correspondences"] == 60
@@ -99,88 +54,6 @@ def test_the_pca_beside_the_checkpoint_or_the_one_given_is_taken(place):
         build(place, pca_path=str(place / "given.npz"))
     made = build(place, output="other", pca_path=str(place / "given.npz"))
     assert load_pca(made.pca_path).identity == given.identity
-
-
-def test_only_new_photos_are_extracted_and_added(place):
-    first = build(place).folder / "features-0001.h5"
-    written = first.stat().st_mtime_ns
-    assert build(place) and sorted(place.glob("made/*.h5")) == [first]
-    picture(7).save(place / "photos" / "0a.png")
-    made = build(place)
-    with FeatureFile(made.folder / "features-0002.h5") as second:
-        assert second.names == ["0a.png"]
-    index = load_index(made.index)
-    assert len(index) == 8 and index.image_names[-1] == "0a.png"
-    assert first.stat().st_mtime_ns == written
-    assert found_in(made, place / "photos" / "0a.png")[0].results[0].name == "0a.png"
-
-
-def test_a_photo_that_cannot_be_read_is_left_out_once(place, caplog):
-    (place / "photos" / "broken.jpg").write_bytes(b"no photo")
-    build(place)
-    assert "broken.jpg: cannot be read" in caplog.text
-    caplog.clear()
-    made = build(place)
-    assert "broken.jpg" not in caplog.text and len(load_index(made.index)) == 7
-    (place / "photos" / "empty.png").write_bytes(b"")  # the only new one
-    build(place)
-    assert "empty.png: cannot be read" in caplog.text and len(load_index(build(place).index)) == 7
-
-
-def test_a_stopped_build_goes_on(place):
-    seen = []
-
-    def load_stopping_network(run, model, device_id, threads):
-        network = load_fake_network(run, model, device_id, threads)
-
-        def stop_at_the_fifth(level):
-            if len(seen) == 4:
-                raise KeyboardInterrupt
-            seen.append(level)
-            return network(level)
-
-        return stop_at_the_fifth
-
-    def load_counting_network(run, model, device_id, threads):
-        network = load_fake_network(run, model, device_id, threads)
-        return lambda level: seen.append(level) or network(level)
-
-    with pytest.raises(KeyboardInterrupt):
-        build(place, load_network=load_stopping_network)
-    with pytest.raises(UserError, match="no such folder"):
-        load_index(place / "made" / "index")
-    picture(7).save(place / "photos" / "0a.png")  # does not make it start again
-    made = build(place, load_network=load_counting_network)
-    assert len(seen) == 8 and len(load_index(made.index)) == 8
-
-
-def test_a_build_stopped_before_its_index_makes_it(place):
-    made = build(place)
-    shutil.rmtree(made.index)
-    assert len(load_index(build(place).index)) == 7
-
-
-def test_other_settings_are_refused_and_replaced_on_request(place):
-    build(place)
-    with pytest.raises(UserError, match=r"other settings \(max_feature_num\)"):
-        build(place, max_feature_num=20)
-    made = build(place, max_feature_num=20, overwrite=True)
-    assert load_index(made.index).keypoints.shape == (140, 2)
-    (place / "model" / "net.ckpt").write_bytes(b"other weights")
-    with pytest.raises(UserError, match=r"other settings \(weights\)"):
-        build(place, max_feature_num=20)
-
-
-def test_other_photos_and_other_folders_are_refused(place):
-    made = build(place)
-    (place / "else").mkdir()
-    picture(9).save(place / "else" / "x.png")
-    with pytest.raises(UserError, match="not the photos of"):
-        build(place, "else")
-    with pytest.raises(UserError, match="no photo index"):
-        build(place, output="else", overwrite=True)
-    assert (place / "else" / "x.png").exists()
-    assert load_photo_index(made.folder).images_path == place / "photos"
 
 
 def test_index_photos_and_checkpoint_may_move(place):
@@ -229,6 +102,19 @@ def test_the_command_prints_json(place, fake_engine, capsys):
     assert sorted(path.name for path in place.iterdir()) == ["made", "model", "photos"]
 
 
+def test_odd_names_are_found_and_printed_as_text(place, fake_engine, capsys):
+    (place / "photos" / "2.png").rename(place / "photos" / "a\x1b[31m\n2.png")
+    picture(2).save(place / "cafe\N{COMBINING ACUTE ACCENT}.png")
+    picture(2).save(place / os.fsdecode(b"q\xe9.png"))
+    build(place)
+    for query in ("caf\N{LATIN SMALL LETTER E WITH ACUTE}.png", os.fsdecode(b"q\xe9.png")):
+        search_command([f"--index={place}/made", f"--query={place}/{query}", f"--output={place}/page.html"])
+        printed = capsys.readouterr().out
+        assert "\x1b" not in printed and "\udce9" not in printed
+        assert printed.splitlines()[2].split() == ["1", r"a\x1b[31m\n2.png", "60", "60"]
+    assert r"<h2>q\udce9.png</h2>" in (place / "page.html").read_text()
+
+
 def test_an_index_of_imagenet_weights_is_searched_with_the_network_it_was_made_with(place):
     """Their attention is untrained: it follows from the seed and more, which a search need not name again."""
     (place / "model" / "net.ckpt").write_bytes(b"\x89HDF\r\n\x1a\n, by its first bytes")
@@ -259,8 +145,15 @@ def test_wrong_input_is_one_sentence(place, fake_engine):
         search_command([f"--index={place}/made", f"--query={place}/photos/0.png", f"--images_path={place}/nope"])
     with pytest.raises(UserError, match=r"not a photo index: no settings\.json in it; make one"):
         search_command([f"--index={place}/photos", f"--query={place}/photos/0.png"])
-    with pytest.raises(UserError, match=r"nowhere\.jpg: no such photo"):
+    with pytest.raises(UserError, match=r"nowhere\.jpg: no such file \(`query`\)"):
         search_command([f"--index={place}/made", f"--query={place}/nowhere.jpg"])
+    os.mkfifo(place / "pipe.jpg")
+    with pytest.raises(UserError, match=r"pipe\.jpg: is a pipe or a device"):
+        search_command([f"--index={place}/made", f"--query={place}/pipe.jpg"])
+    with pytest.raises(UserError, match=r"`query` is not set"):
+        search_command([f"--index={place}/made", "--query="])
+    with pytest.raises(UserError, match=r"photos: is a folder; give `output`"):
+        search_command([f"--index={place}/made", f"--query={place}/photos/0.png", f"--output={place}/photos"])
     (place / "bad.jpg").write_bytes(b"no photo")
     with pytest.raises(UserError, match="no query could be searched with"):
         search_command([f"--index={place}/made", f"--query={place}/bad.jpg", "--output="])
