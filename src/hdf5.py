@@ -82,18 +82,19 @@ def require_plain(dataset: h5py.Dataset) -> None:
     Raises:
         ValueError: its numbers lie in other files, are compressed, are no numbers, or are not all there.
     """
-    name, layout = dataset.name, dataset.id.get_create_plist()
-    if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
-        raise ValueError(f"{name} lies in another file")
-    if dataset.dtype.kind not in "fiu" or dataset.dtype.subdtype or dataset.shape is None:
-        raise ValueError(f"{name} does not hold numbers")
-    if layout.get_nfilters():  # some unpack to a thousand times of what is stored
-        raise ValueError(f"{name} is compressed: write it without")
-    if dataset.size:
-        most = max(math.prod(part) for part in (dataset.shape, dataset.chunks or ()))
+    plan, dtype, shape = dataset.id.get_create_plist(), dataset.dtype, dataset.shape
+    layout = plan.get_layout()
+    if layout == h5py.h5d.VIRTUAL or plan.get_external_count():
+        raise ValueError(f"{dataset.name} lies in another file")
+    if dtype.kind not in "fiu" or dtype.subdtype or shape is None:
+        raise ValueError(f"{dataset.name} does not hold numbers")
+    if plan.get_nfilters():  # some unpack to a thousand times of what is stored
+        raise ValueError(f"{dataset.name} is compressed: write it without")
+    if 0 not in shape:
+        most = max(math.prod(shape), math.prod(plan.get_chunk()) if layout == h5py.h5d.CHUNKED else 0)
         stored = min(dataset.id.get_storage_size(), h5py.h5i.get_file_id(dataset.id).get_filesize())
-        if most * dataset.dtype.itemsize > stored:
-            raise ValueError(f"{name} has not the bytes of its shape {dataset.shape}")
+        if most * dtype.itemsize > stored:
+            raise ValueError(f"{dataset.name} has not the bytes of its shape {shape}")
 
 
 def read_numbers(group: h5py.Group, name: str) -> np.ndarray:

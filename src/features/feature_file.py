@@ -189,24 +189,21 @@ class FeatureFile:
     def shape(self, name: str) -> Tuple[int, int]:
         """(number of local features, descriptor dimension) of a photo, without reading them."""
         with self._reading(name):
-            group = self._group(name, _LOCAL)
-            shape = plain_dataset(group, "descriptors").shape
-            if len(shape) != 2 or shape[0] > _MOST_DIMENSIONS:
-                raise ValueError(f"descriptors are {shape}, not [D, N]")
-            return shape[1], shape[0]
+            dimension, count = _descriptors_of(self._group(name, _LOCAL)).shape
+            return count, dimension
 
     def read(self, name: str) -> LocalFeatures:
         """Local features of a photo; UserError when the file has no such photo or its group has none, or damaged."""
         with self._reading(name):
             group = self._group(name, _LOCAL)
-            count, _ = self.shape(name)
-            every = np.ones(count, np.float32)
-            needs_scores = _has(group, "scores") or not self._is_foreign
+            descriptors = _descriptors_of(group)[()].T
+            every = np.ones(len(descriptors), np.float32)
+            needs_scores = not self._is_foreign or _has(group, "scores")
             features = LocalFeatures(
-                keypoints=read_numbers(group, "keypoints"),
+                keypoints=read_numbers(group, _LOCAL),
                 scales=read_numbers(group, "scales") if _has(group, "scales") else every,
                 scores=read_numbers(group, "scores") if needs_scores else every,
-                descriptors=read_numbers(group, "descriptors").T,
+                descriptors=descriptors,
                 image_size=tuple(read_numbers(group, "image_size")),
                 resize_factor=read_attribute(group, "resize_factor", 1.0),
             )
@@ -253,6 +250,14 @@ class FeatureFile:
             lacks = "local features" if part == _LOCAL else "global descriptor"
             raise UserError(f"{self.path}: {name} has no {lacks} in it; extract them")
         return group
+
+
+def _descriptors_of(group: h5py.Group) -> h5py.Dataset:
+    """The descriptors [D, N] of a photo, unread; errors as of ``plain_dataset``."""
+    found = plain_dataset(group, "descriptors")
+    if found.ndim != 2 or found.shape[0] > _MOST_DIMENSIONS:
+        raise ValueError(f"descriptors are {found.shape}, not [D, N]")
+    return found
 
 
 def _has(group: h5py.Group, part: str) -> bool:
