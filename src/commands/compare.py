@@ -35,14 +35,14 @@ COMMAND = Command(
 def _lines_of_setting(name: str, setting: SettingComparison, num_queries: int) -> List[str]:
     """Table row and the largest wins and losses, in percent."""
     if setting.difference is None:
-        return [f"{printable(name):10}no query has positives in both"]
+        return [f"{name:10}no query has positives in both"]
     before, after, change, low, high = (100 * x for x in (*setting.maps, setting.difference, *setting.interval))
     counts = f"{setting.wins:6}{setting.losses:8}{setting.ties:6}"
-    lines = [f"{printable(name):10}{before:8.2f}{after:8.2f}{change:+9.2f}{f'[{low:+.2f}, {high:+.2f}]':>18}{counts}"]
+    lines = [f"{name:10}{before:8.2f}{after:8.2f}{change:+9.2f}{f'[{low:+.2f}, {high:+.2f}]':>18}{counts}"]
     changed = [(query, *pair) for query, pair in setting.queries.items()]
     shown = changed[: min(num_queries, setting.wins)]
     shown += changed[len(changed) - min(num_queries, setting.losses) :]
-    lines += [f"  {100 * b:8.2f}{100 * a:16.2f}{100 * (a - b):+9.2f}  {printable(query)}" for query, b, a in shown]
+    lines += [f"  {100 * b:8.2f}{100 * a:16.2f}{100 * (a - b):+9.2f}  {query}" for query, b, a in shown]
     return lines
 
 

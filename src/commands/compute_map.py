@@ -6,6 +6,7 @@ Prints the table, writes mAP.txt, and results.json beside it.
 import argparse
 from typing import Optional, Sequence
 
+from ..errors import printable
 from ..evaluation.evaluate import extra_figures
 from ..evaluation.results import format_extra_figures, format_table, save_results
 from .command_line import Command
@@ -37,6 +38,6 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     ground_truth, _, evaluation, provenance = judge(arguments)
     save_results(arguments.output, ground_truth, evaluation, provenance, config.run.overwrite)
     sizes = f"{len(evaluation.rows)} queries, {evaluation.index_size} photos"
-    print(f"{ground_truth.name}, protocol {evaluation.protocol}: {sizes}")
+    print(f"{printable(ground_truth.name)}, protocol {evaluation.protocol}: {sizes}")
     print(format_table({name: setting.means() for name, setting in evaluation.metrics.items()}))
     print(format_extra_figures(extra_figures(ground_truth, evaluation)), end="")

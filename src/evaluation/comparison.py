@@ -1,7 +1,7 @@
 """Two results.json of one benchmark side by side: differences, wins and losses by query, and how sure they are."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
@@ -66,8 +66,14 @@ def compare_results(first: PathLike, second: PathLike, seed: int = 0) -> Compari
             f"{first} was judged by {ours['ground_truth']}, {second} by another ground truth "
             f"({theirs['ground_truth']}): judge both by the same `gt_path`"
         )
+    if _queries(ours) != _queries(theirs):
+        raise UserError(f"{second}: has other settings or queries than {first}; make both anew with compute_map")
     settings = {name: _compare(ours["metrics"][name], theirs["metrics"][name], seed) for name in ours["metrics"]}
     return Comparison(ours["ground_truth"], ours["protocol"], (ours["index_size"], theirs["index_size"]), settings)
+
+
+def _queries(results: Mapping[str, Any]) -> Dict[str, Set[str]]:
+    return {name: set(setting["queries"]) for name, setting in results["metrics"].items()}
 
 
 def _compare(first: Mapping[str, Any], second: Mapping[str, Any], seed: int) -> SettingComparison:

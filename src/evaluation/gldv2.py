@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Seq
 import numpy as np
 
 from ..artifacts import PathLike, atomic_write_json, is_made, sha256_of
-from ..errors import UserError
+from ..errors import UserError, reading
+from ..outside import read_bounded
 from ..records import Provenance
 from ..tables import read_table
 
@@ -225,8 +226,9 @@ def save_figures(
 def _read_provenance(path: Path) -> Provenance:
     """Of figures; one that nothing equals where the file is something else."""
     try:
-        return Provenance.from_json(json.loads(path.read_bytes())["provenance"])
-    except (ValueError, KeyError, TypeError):
+        with reading(path):
+            return Provenance.from_json(json.loads(read_bounded(path, "output"))["provenance"])
+    except UserError:
         return Provenance()
 
 

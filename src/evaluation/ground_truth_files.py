@@ -11,10 +11,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike, require_file
+from ..artifacts import PathLike
 from ..errors import UserError, printable, reading
 from ..images import list_images
 from ..names import PHOTO_SUFFIXES, bare_name, require_inside
+from ..outside import read_bounded
 from .ground_truth import BY_NAMES, KIND_LISTS, Box, GroundTruth, QueryTruth
 from .truth_mat import read_variables
 from .truth_pickle import PickleFault, load_plain
@@ -22,7 +23,6 @@ from .truth_pickle import PickleFault, load_plain
 TEXT_LISTS = ("good", "ok", "junk")
 OXFORD_PREFIX = "oxc1_"  # only the query files of Oxford carry it; the photos and the lists do not
 _EXPECTED = "give a folder with *_query.txt files, or a gnd_*.pkl or gnd_*.mat file"
-_LARGEST_FILE = 2**30  # bytes; that of a million photos has 2**25
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
@@ -46,17 +46,9 @@ def read_text_folder(folder: Path) -> GroundTruth:
     return GroundTruth(folder.resolve().name, "text", tuple(queries))
 
 
-def _require_truth(file: Path) -> Path:
-    """``file`` if it may be read at once; the check all readers share."""
-    size = require_file(file, "the ground truth needs it").stat().st_size
-    if size > _LARGEST_FILE:
-        raise UserError(f"{file}: {size} bytes are too many for a ground truth; {_EXPECTED}")
-    return file
-
-
 def _read_bytes(file: Path) -> bytes:
-    with reading(_require_truth(file)):
-        return file.read_bytes()
+    with reading(file):
+        return read_bounded(file, "the ground truth needs it")
 
 
 def _read_lines(file: Path) -> List[str]:
@@ -129,7 +121,7 @@ def read_mat(file: Path) -> GroundTruth:
     Raises:
         UserError: the file cannot be read, is of MATLAB 7.3 (HDF5), or is not as described.
     """
-    content = read_variables(_require_truth(file))
+    content = read_variables(file, _read_bytes(file))
     truths = [_query_truth(file, fields) for fields in content["gnd"]]
     _fill_lists(file, truths)
     return numbered_truth(str(file), file.stem, content["imlist"], content["qimlist"], truths)

@@ -10,15 +10,16 @@ import numpy as np
 
 from ..artifacts import (
     PathLike,
+    atomic_path,
     atomic_write_json,
     atomic_write_text,
     digest,
     git_commit,
     is_made,
-    require_file,
     versions,
 )
-from ..errors import UserError
+from ..errors import UserError, printable, reading
+from ..outside import read_bounded
 from ..records import Provenance
 from .evaluate import Evaluation, extra_figures
 from .ground_truth import GroundTruth
@@ -67,7 +68,7 @@ def format_table(means: Mapping[str, MeanMetrics]) -> str:
 
 def format_extra_figures(extra: Mapping[str, Any]) -> str:
     """Lines for the terminal of what ``extra_figures`` gives."""
-    lines = [f"{landmark:20}{100 * value:9.2f}\n" for landmark, value in extra.get("mAP_by_landmark", {}).items()]
+    lines = [f"{printable(landmark):20}{100 * value:9.2f}\n" for landmark, value in extra.get("mAP_by_landmark", {}).items()]
     if lines:
         lines.insert(0, "mAP by landmark\n")
     if "N-S" in extra:
@@ -102,18 +103,28 @@ def save_results(
     results = results_as_json(ground_truth, evaluation, provenance)
     text = format_metrics({name: setting.means() for name, setting in evaluation.metrics.items()})
     made = [
-        is_made(path, _provenance_of_text(text), lambda file: _provenance_of_text(_read_text(file)), overwrite),
+        is_made(
+            path,
+            _provenance_of_text(text),
+            lambda file: _provenance_of_text(read_bounded(file, "output").decode("utf-8", "replace")),
+            overwrite,
+        ),
         is_made(results_path, _provenance_of_results(results), _read_provenance, overwrite),
     ]
     if not all(made):
-        atomic_write_json(results_path, results)
-        atomic_write_text(path, text)
+        with atomic_path(results_path) as temporary:  # renamed when both are written
+            atomic_write_json(temporary, results)
+            atomic_write_text(path, text)
     return results_path
 
 
 def _provenance_of_text(text: str) -> Provenance:
     """mAP.txt does not say where it comes from: its figures tell it from another."""
     return Provenance(sources={"figures": digest({"text": text})})
+
+
+def _read_figures(path: Path) -> Provenance:
+    return _provenance_of_text(read_bounded(path, "output").decode("utf-8", "replace"))
 
 
 def _provenance_of_results(results: Mapping[str, Any]) -> Provenance:
@@ -128,15 +139,12 @@ def _provenance_of_results(results: Mapping[str, Any]) -> Provenance:
     )
 
 
-def _read_text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", errors="replace")
-
-
 def _read_provenance(path: Path) -> Provenance:
     """Of a results.json; one that nothing equals where the file is something else."""
     try:
-        return _provenance_of_results(json.loads(_read_text(path)))
-    except (ValueError, KeyError, TypeError):
+        with reading(path):
+            return _provenance_of_results(json.loads(read_bounded(path, "results.json")))
+    except UserError:
         return Provenance(sources={"figures": ""})
 
 
@@ -166,21 +174,27 @@ def read_results(path: PathLike) -> Dict[str, Any]:
     Raises:
         UserError: no such file, or not a results.json.
     """
-    try:
-        results = json.loads(require_file(path, "results.json").read_text(encoding="utf-8"))
-        needed = ("protocol", "ground_truth", "ground_truth_digest", "index_size")
-        content = {name: results[name] for name in needed}
-        content["metrics"] = {
-            name: {
-                "mAP": setting["mAP"],
-                "queries": {query: {"AP": values["AP"]} for query, values in setting["queries"].items()},
-            }
-            for name, setting in results["metrics"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        fact = f"no {error.args[0]} in it" if isinstance(error, KeyError) else "no JSON, or of another form"
-        raise UserError(f"{path}: not a results.json: {fact}; make it with the command compute_map") from error
-    return content
+    with reading(path, "give a results.json that the command compute_map made"):
+        results = _checked(json.loads(read_bounded(path, "results.json")), dict)
+        texts = {name: _checked(results[name], str) for name in ("protocol", "ground_truth", "ground_truth_digest")}
+        metrics = {}
+        for name, setting in _checked(results["metrics"], dict).items():
+            queries = _checked(_checked(setting, dict)["queries"], dict)
+            found = {query: {"AP": _fraction(_checked(values, dict)["AP"])} for query, values in queries.items()}
+            metrics[name] = {"mAP": _fraction(setting["mAP"]), "queries": found}
+        return {**texts, "index_size": _checked(results["index_size"], int), "metrics": metrics}
+
+
+def _checked(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{type(value).__name__} where {kind.__name__} belongs")
+    return value
+
+
+def _fraction(value: Any) -> Optional[float]:
+    if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+        raise ValueError("a mean or average precision that is not between 0 and 1")
+    return value
 
 
 def _setting_as_json(names: List[str], metrics: Metrics) -> Dict[str, Any]:

@@ -18,22 +18,24 @@ _FACTS = {
 }
 
 
-def read_variables(file: Path) -> Dict[str, Any]:
-    """The cell arrays imlist and qimlist as lists of texts, the structs gnd as lists of (field, numbers) in order.
+def read_variables(file: Path, data: bytes) -> Dict[str, Any]:
+    """The variables in ``data``, the bytes of ``file``.
+
+    Returns:
+        The cell arrays imlist and qimlist as lists of texts, the structs gnd as lists of (field, numbers) in order.
 
     Raises:
         UserError: the file is damaged, of MATLAB 7.3 (HDF5), lacks a variable, or is not as described.
     """
     quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # each thread would take address space
-    with open(file, "rb") as stream:
-        try:
-            done = subprocess.run(
-                [sys.executable, str(_READER)], stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                timeout=_PATIENCE, env={**os.environ, **quiet},
-            )  # fmt: skip
-            answer = json.loads(done.stdout) if done.returncode == 0 else {"error": ""}
-        except (subprocess.TimeoutExpired, ValueError):
-            answer = {"error": ""}
+    try:
+        done = subprocess.run(
+            [sys.executable, str(_READER)], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            timeout=_PATIENCE, env={**os.environ, **quiet},
+        )  # fmt: skip
+        answer = json.loads(done.stdout) if done.returncode == 0 else {"error": ""}
+    except (subprocess.TimeoutExpired, ValueError):
+        answer = {"error": ""}
     if "error" in answer:
         raise UserError(f"{file}: {_FACTS.get(answer['error'], answer['error'])}")
     return answer

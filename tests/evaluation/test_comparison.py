@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -81,13 +82,61 @@ def test_other_benchmarks_are_refused(tmp_path):
         compare_results(first, write(tmp_path / "b.json", [0.5], ground_truth_digest="4567"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"metrics": 3}', '{"protocol": "x", "metrics": {"m": {}}}', "\x00"])
-def test_not_results(tmp_path, text):
-    path = tmp_path / "b.json"
-    path.write_text(text)
+SETTING = {"mAP": 0.5, "queries": {"q_0": {"AP": 0.5}}}
+
+
+def changed(**changes):
+    return {"metrics": {"medium": {**SETTING, **changes}}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metrics": 3},
+        {"metrics": {"m": {}}},
+        {"protocol": None},
+        {"index_size": "many"},
+        changed(mAP="0.5"),
+        changed(mAP=float("nan")),
+        changed(queries=["q_0"]),
+        changed(queries={"q_0": 0.5}),
+        changed(queries={"q_0": {"AP": float("inf")}}),
+    ],
+)
+def test_results_of_another_form(tmp_path, changes):
+    first = write(tmp_path / "a.json", [0.5])
+    path = write(tmp_path / "b.json", [0.5], **changes)
     with pytest.raises(
-        UserError, match=r"b\.json: not a results\.json: no [a-zA-Z_ ,]*; make it with the command compute_map$"
+        UserError, match=r"b\.json: damaged \(.*\); give a results\.json that the command compute_map made"
     ):
+        compare_results(first, path)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"\0", b"\xff", b"[" * 10**6, b'{"a":' * 10**6, b"1" * 10**6])
+def test_no_results(tmp_path, text):
+    path = tmp_path / "b.json"
+    path.write_bytes(text)
+    with pytest.raises(UserError, match=r"b\.json: damaged \(.*\); give a results\.json"):
         compare_results(write(tmp_path / "a.json", [0.5]), path)
+
+
+def test_what_is_not_opened(tmp_path):
+    first = write(tmp_path / "a.json", [0.5])
     with pytest.raises(UserError, match="no such file"):
-        compare_results(tmp_path / "none.json", path)
+        compare_results(tmp_path / "none.json", first)
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "zero.json"):
+        with pytest.raises(UserError, match=f"{name}: is a pipe or a device"):
+            compare_results(tmp_path / name, first)
+    with open(tmp_path / "huge.json", "wb") as stream:
+        stream.truncate(2**40)
+    with pytest.raises(UserError, match=f"huge.json: {2**40} bytes are too many"):
+        compare_results(first, tmp_path / "huge.json")
+
+
+def test_other_queries_or_settings_are_told(tmp_path):
+    first = write(tmp_path / "a.json", [0.5])
+    for second in (write(tmp_path / "b.json", [0.5, 1]), write(tmp_path / "b.json", [], metrics={"hard": SETTING})):
+        with pytest.raises(UserError, match="b.json: has other settings or queries than .*a.json"):
+            compare_results(first, second)

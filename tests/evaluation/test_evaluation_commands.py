@@ -115,5 +115,5 @@ def test_summarise_results(tmp_path, oxford, capsys):
     assert rows[2][:2] == ["modelzoo", "-"] and rows[2][-1] == "-"  # no query has a positive in the setting hard
     with pytest.raises(UserError, match="write NAME=results.json"):
         summarise_results(["results.json"])
-    with pytest.raises(UserError, match="not a results.json"):
+    with pytest.raises(UserError, match="damaged .*give a results.json"):
         summarise_results([f"x={good}"])

@@ -1,5 +1,7 @@
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,36 @@ def test_what_is_missing_of_a_pair_is_written_and_other_files_are_kept(tmp_path,
     results.write_text('{"settings": {}}')  # of an older version
     with pytest.raises(UserError, match=r"results\.json.*`overwrite`"):
         save_results(output, *judged, PROVENANCE)
+
+
+@pytest.mark.parametrize("failing", ["results.json", "mAP.txt"])
+def test_a_full_disk_leaves_the_old_pair(tmp_path, judged, failing, monkeypatch):
+    output, results = tmp_path / "mAP.txt", tmp_path / "results.json"
+    save_results(output, *judged, PROVENANCE)
+    before = output.read_bytes(), results.read_bytes()
+    write = Path.write_bytes
+
+    def fail(path, data):
+        if path.name.startswith(f".{Path(failing).stem}") or path.name.startswith(f"..{Path(failing).stem}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    truth, _ = judged
+    other = evaluate(truth, Ranking(["q"], ["a", "b", "c"], [[2, 0, 1]], [[3, 2, 1]]), "revisited")
+    with pytest.raises(OSError, match=f"No space left on device: .*{failing}"):
+        save_results(output, truth, other, PROVENANCE, overwrite=True)
+    with pytest.raises(OSError, match="No space left"):
+        save_results(tmp_path / "new" / "mAP.txt", truth, other, PROVENANCE)
+    assert (output.read_bytes(), results.read_bytes()) == before
+    assert sorted(os.listdir(tmp_path)) == ["mAP.txt", "new", "results.json"] and not os.listdir(tmp_path / "new")
+
+
+@pytest.mark.parametrize("content", [b"[" * 10**6, b"\xff\xfe", b'{"settings": 3}', b"[]"])
+def test_what_stands_there_may_be_anything(tmp_path, judged, content):
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"results\.json: made under other settings"):
+        save_results(tmp_path / "mAP.txt", *judged, PROVENANCE)
+    assert (tmp_path / "results.json").read_bytes() == content and not (tmp_path / "mAP.txt").exists()
+    save_results(tmp_path / "mAP.txt", *judged, PROVENANCE, overwrite=True)
+    assert json.loads((tmp_path / "results.json").read_text())["protocol"] == "revisited"
