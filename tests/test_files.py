@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from src.artifacts import (
 )
 from src.errors import UserError
 from src.records import Provenance
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -148,3 +151,29 @@ def test_places_where_nothing_can_be_made_are_found_before_the_work(tmp_path, mo
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     with pytest.raises(UserError, match="no right to write there, or a read-only disk; give another `report`"):
         is_made(tmp_path / "a", Provenance(), lambda _: Provenance(), False, "report")
+
+
+KILLED = """
+import sys
+from src.artifacts import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("new")
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_killed_ten_times_while_writing(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    for _ in range(10):
+        arguments = [sys.executable, "-c", KILLED, str(target)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": ROOT}
+        with subprocess.Popen(arguments, **pipes) as process:
+            assert process.stdout.readline() == b"begun\n"
+            assert len(list(tmp_path.iterdir())) == 2  # what the one before left is gone
+            process.kill()
+        assert target.read_text() == "old"
+    with subprocess.Popen(arguments, **pipes) as process:
+        process.communicate()
+    assert list(tmp_path.iterdir()) == [target] and target.read_text() == "new"
