@@ -9,7 +9,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +25,7 @@ from ..images import LoadedPhoto, leaves_photo, load_photo, photo_of_array, phot
 from ..names import require_inside
 from ..photo_file import Source
 from ..records import GlobalDescriptor, LocalFeatures, Photo, Provenance
-from .photo_state import SOURCE, state_of
+from .photo_state import SOURCE, stamp_of, state_of
 
 logger = logging.getLogger(__name__)
 
@@ -217,18 +216,19 @@ class Pipeline:
 
     def _read(self, photo: Photo) -> Union[_UnderWay, str]:
         """A photo ready for the network, or the reason why it cannot be used."""
-        told: Dict[str, Any] = {}
         try:
             require_inside(photo.name, photo.path).encode()
-            with suppress(OSError):  # reading it says the same in a sentence
-                told[SOURCE] = state_of(photo)
+            stamp = stamp_of(photo)
             loaded = self.encoder.read(photo.path, photo.box)
             prepared = self.encoder.prepare(loaded, photo.box)
+            told: Dict[str, Any] = {SOURCE: state_of(photo, stamp)}
         except UserError as error:
             reason = str(error)
             return reason if photo.path in reason else f"{photo.path}: {reason}"
         except UnicodeEncodeError:
             return f"{photo.path}: its name is not UTF-8, which feature files need; rename it"
+        except OSError as error:  # gone since it was read
+            return f"{photo.path}: {error.strerror}"
         except MemoryError:
             return f"{photo.path}: not enough memory to read it; give `max_image_size`"
         told.update(orientation=loaded.orientation, truncated=int(loaded.truncated))

@@ -20,7 +20,7 @@ import h5py
 from tqdm import tqdm
 
 from ..artifacts import PathLike, atomic_write_json, clear_folder, is_made, locked_folder, put_in_place
-from ..errors import UserError
+from ..errors import UserError, reading
 from ..records import LocalFeatures, Photo, Provenance
 from .feature_file import group_names, provenance_of, write_group, write_provenance
 from .hdf5_output import Hdf5Output
@@ -200,8 +200,9 @@ def merge_parts(
                     _close(parts)
                 parts[where[name]] = h5py.File(where[name], "r")
             source = parts[where[name]]
-            source.copy(name, target, name, without_attrs=True)  # copied, their place would depend on the part
-            target[name].attrs.update(source[name].attrs)
+            with reading(where[name], "give `overwrite`"):
+                source.copy(name, target, name, without_attrs=True)  # copied, their place would depend on the part
+                target[name].attrs.update(source[name].attrs)
             writer.check()
             features += len(target[name]["scores"]) if "scores" in target[name] else 0
         _close(parts)

@@ -1,9 +1,10 @@
 """What a feature file remembers of each photo's file, by which a later run knows what has changed since."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import h5py
 import numpy as np
@@ -16,31 +17,41 @@ from ..records import Photo, Provenance
 from .feature_file import group_names
 
 SOURCE = "source"  # attribute of a photo's group
+_TOLD_APART = 2**24  # bytes at the beginning of a file
 
 
-def state_of(photo: Photo) -> bytes:
-    """JSON of the photo's box and of its file's size, time and SHA-256, to be taken before the photo is read.
+def stamp_of(photo: Photo) -> Optional[Tuple[int, int]]:
+    """(size, time of the last change in ns) of the photo's file; None when it cannot be asked for."""
+    try:
+        found = os.stat(photo.path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
-    Raises:
-        OSError: there is no such file. UserError: it is a pipe or a device.
+
+def state_of(photo: Photo, stamp: Optional[Tuple[int, int]]) -> bytes:
+    """JSON of the photo's box and of its file's size, time and SHA-256.
+
+    Args:
+        photo: that was just read.
+        stamp: ``stamp_of`` it before; when it has changed since, what was read is unknown and '{}' is returned.
     """
-    refuse_pipe(photo.path)
-    found = os.stat(photo.path)
-    state = {"box": _box_of(photo), "size": found.st_size, "mtime_ns": found.st_mtime_ns}
-    return np.bytes_(json.dumps({**state, "sha256": sha256_of(photo.path)}, sort_keys=True))
+    content = sha256_of(photo.path)
+    if stamp is None or stamp != stamp_of(photo):
+        return np.bytes_(b"{}")
+    state = {"box": _box_of(photo), "size": stamp[0], "mtime_ns": stamp[1], "sha256": content}
+    return np.bytes_(json.dumps(state, sort_keys=True))
 
 
 def is_current(recorded: Optional[bytes], photo: Photo) -> bool:
     """Whether what ``state_of`` gave holds still: the same box, and the same size and time or the same content."""
     try:
         state: Dict[str, Any] = json.loads(recorded or b"{}")
-        if state.get("box") != _box_of(photo):
+        stamp = stamp_of(photo)
+        if stamp is None or stamp[0] != state.get("size") or _box_of(photo) != state.get("box"):
             return False
         refuse_pipe(photo.path)
-        found = os.stat(photo.path)
-        if found.st_size != state.get("size"):
-            return False
-        return found.st_mtime_ns == state.get("mtime_ns") or sha256_of(photo.path) == state.get("sha256")
+        return stamp[1] == state.get("mtime_ns") or sha256_of(photo.path) == state.get("sha256")
     except (OSError, ValueError, AttributeError, UserError):  # gone since it was listed, or no such record
         return False
 
@@ -57,15 +68,17 @@ def current_names(file: h5py.File, photos: Mapping[str, Photo]) -> List[str]:
 
 def digest_of_failed(photos: Sequence[Photo]) -> str:
     """Changes with the content of photos that could not be used: one that is whole now is worth another try."""
-    return digest({"failed": [(photo.name, _box_of(photo), _content(photo)) for photo in photos]})
+    return digest({"failed": [(photo.name, _box_of(photo), _begin_of(photo)) for photo in photos]})
 
 
-def _content(photo: Photo) -> str:
+def _begin_of(photo: Photo) -> Tuple[int, str]:
+    """Size and SHA-256 of the first bytes: a file that is no photo may be of any size."""
     try:
         refuse_pipe(photo.path)
-        return sha256_of(photo.path)
+        with open(photo.path, "rb") as stream:
+            return os.stat(photo.path).st_size, hashlib.sha256(stream.read(_TOLD_APART)).hexdigest()
     except (OSError, UserError):
-        return ""
+        return -1, ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from src.config import Config
 from src.errors import UserError
-from src.features import feature_parts
+from src.features import encoder, feature_parts
 from src.features.extraction import extract_to_file, photos_of_folder
 from src.features.feature_file import FeatureFile
 from src.records import Photo
@@ -97,6 +97,31 @@ def test_what_failed_and_is_as_it_was_is_not_tried_again(place, caplog):
     assert _written(place) == before
     (place / "photos/half.png").write_bytes(b"\x89PNG\r\n")
     assert _extract(place) == ["half.png"] and "new.png" in _names(place)
+
+
+def test_a_photo_that_changes_while_it_is_read_is_read_again_by_the_next_run(place):
+    real, path = encoder.load_photo, place / "photos/a.png"
+
+    def load(source, *others):
+        photo = real(source, *others)
+        if str(source) == str(path):
+            _draw(path, 9, (61, 50))  # its upload goes on
+        return photo
+
+    _draw(path, 8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "load_photo", load)
+        assert _extract(place) == ["a.png", "half.png"]
+    assert _extract(place) == ["a.png", "half.png"]
+    with FeatureFile(place / "features.h5") as made:
+        assert made.read("a.png").image_size == (61, 50)
+
+
+def test_a_file_of_any_size_that_is_no_photo_is_left_out_at_once(place):
+    with open(place / "photos/film.png", "wb") as stream:
+        stream.truncate(2**40)  # takes no room, and hours to read
+    assert _extract(place) == ["film.png", "half.png"]
+    _extract(place, network=lambda *_: pytest.fail("nothing is to be extracted"))
 
 
 def _names(place):
