@@ -68,7 +68,9 @@ def format_table(means: Mapping[str, MeanMetrics]) -> str:
 
 def format_extra_figures(extra: Mapping[str, Any]) -> str:
     """Lines for the terminal of what ``extra_figures`` gives."""
-    lines = [f"{printable(landmark):20}{100 * value:9.2f}\n" for landmark, value in extra.get("mAP_by_landmark", {}).items()]
+    lines = [
+        f"{printable(landmark):20}{100 * value:9.2f}\n" for landmark, value in extra.get("mAP_by_landmark", {}).items()
+    ]
     if lines:
         lines.insert(0, "mAP by landmark\n")
     if "N-S" in extra:
