@@ -138,9 +138,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse the command line and go all the way."""
     config, arguments = COMMAND.parse(argv)
     refuse_unused_tests(argv, config.retrieval.correspondences)
-    from ..artifacts import require_folder
+    from ..artifacts import require_folder, require_place
     from ..device import parse_devices
 
+    for name in ("mAP.txt", "results.json", "report.html"):
+        require_place(Path(arguments.output_path) / name, "output_path")
     devices = parse_devices(arguments.devices)
     images_path = require_folder(arguments.images_path, "images_path")
     config = config.replace(checkpoint_path=arguments.checkpoint_path)

@@ -101,12 +101,13 @@ def test_names_in_results_are_printable():
         ("visualize_features", "--images_path . --checkpoint_path net.ckpt", "output"),
         ("choose_score_threshold", "--images_path . --checkpoint_path net.ckpt", "output_image"),
         ("show_batch", "--traindata_path none", "output_image"),
+        ("evaluate_retrieval", ". . net.ckpt", "output_path"),
     ],
 )
 def test_an_output_that_cannot_be_made_is_told_before_the_work(tmp_path, verb, arguments, option):
     (tmp_path / "file").write_text("mine")
     main = importlib.import_module(f"src.commands.{verb}").main
-    with pytest.raises(UserError, match=f"/file/a: cannot be made in .*no folder; give another `{option}`"):
+    with pytest.raises(UserError, match=f"/file/a.*: cannot be made in .*no folder; give another `{option}`"):
         main([*arguments.split(), f"--{option}={tmp_path}/file/a"])
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
 
