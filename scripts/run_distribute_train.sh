@@ -52,6 +52,9 @@ fi
 run_folder=$("$python" "$root/train.py" "${options[@]}" --print_key save_ckpt)
 [[ -n $run_folder ]] || fail "--save_ckpt is empty: give the name of a folder"
 logs=$run_folder/${stage}_ranks
+# The first rank locks the folder, but what a running job's ranks say is deleted before.
+[[ ! -d $run_folder ]] || ! command -v flock >/dev/null || flock --nonblock "$run_folder" true ||
+    fail "$run_folder: another process is making it; wait for it, or give another --save_ckpt"
 rm -rf -- "$logs"
 mkdir -p -- "$logs" || fail "$logs cannot be made: give another --save_ckpt"
 
