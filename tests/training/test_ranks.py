@@ -11,6 +11,7 @@ import pytest
 from mindspore import ops
 from runs import ENVIRONMENT, run, tensors
 
+from src.artifacts import locked_folder
 from src.config import ModelConfig, TrainingConfig
 from src.data.reader import TrainingStream
 from src.data.summary import dataset_info
@@ -20,8 +21,9 @@ from src.training.step import Losses
 
 pytestmark = pytest.mark.slow
 RANKS, STEPS, CLIP_NORM, RATE = 2, 10, 10.0, 7e-5
-# Initial values with even gradients: at the usual ones, rounding alone changes a gradient of so few photos by 2 %.
-INITIAL = {"kernel_init": "he", "kernel_init_gain": 0.18, "residual_gamma": 0.25}
+# Initial values with even gradients: at the usual ones, rounding alone changes a gradient of so few photos by 2 %. The
+# smallest network: what ranks exchange does not depend on it.
+INITIAL = {"architecture": "resnet18", "kernel_init": "he", "kernel_init_gain": 0.18, "residual_gamma": 0.25}
 EVEN = [word for key, value in INITIAL.items() for word in (f"--{key}", value)]
 RECIPE = ["--image_size", 65, "--batch_size", 4, "--max_iters", STEPS, "--initial_lr", RATE, "--clip_norm", CLIP_NORM,
           *EVEN, "--report_steps", 5, "--save_ckpt", "run"]  # fmt: skip
@@ -71,8 +73,24 @@ def test_two_ranks_are_one_process_with_both_batches(shards, tmp_path):
         off.append(np.square(of_ranks[0] - weights).sum())
         moved.append(np.square(weights - initial).sum())
     assert np.sqrt(sum(moved)) > 2e-3 and np.sqrt(sum(off) / sum(moved)) < 0.05  # both went the same way
-    statistics = [name for name in ranks[0] if "moving_mean" in name and "conv4" in name]
-    assert any(ranks[0][n].asnumpy().tobytes() != ranks[1][n].asnumpy().tobytes() for n in statistics)  # own batches
+    statistics = [name for name in ranks[0] if "moving_" in name]
+    own = [np.load(tmp_path / f"rank{rank}_own.npz") for rank in range(RANKS)]  # as they were before the mean
+    assert len(statistics) > 30
+    for name in statistics:
+        assert (own[0][name] != own[1][name]).any(), name  # each rank has batches of its own
+        mean = (own[0][name] + own[1][name]) / 2
+        for state in ranks:  # and both go on from what the first one saves
+            np.testing.assert_allclose(state[name].asnumpy(), mean, rtol=1e-6, err_msg=name)
+
+
+def test_script_leaves_the_logs_of_a_job_that_runs_there(shards, tmp_path):
+    (tmp_path / "run/tuning_ranks").mkdir(parents=True)
+    (tmp_path / "run/tuning_ranks/worker_0.log").write_text("step 7")
+    with locked_folder(tmp_path / "run", tmp_path / "run"):
+        said = run("scripts/run_distribute_train.sh", 2, "tuning", *RECIPE, "--traindata_path", shards, cwd=tmp_path,
+                   status=2)  # fmt: skip
+    assert "run: another process is making it; wait for it, or give another --save_ckpt" in said
+    assert (tmp_path / "run/tuning_ranks/worker_0.log").read_text() == "step 7"
 
 
 def test_script_runs_both_ranks_and_shows_the_failing_one(shards, tmp_path):
@@ -90,7 +108,7 @@ def test_script_runs_both_ranks_and_shows_the_failing_one(shards, tmp_path):
     alone = tensors(folder / "checkpoint_delf_tuning-1_2.ckpt")
     trained = tensors(tmp_path / "attn/checkpoint_delf_attn-1_2.ckpt")
     backbone = [name for name in trained if name.startswith("backbone.")]
-    assert len(backbone) > 250 and all(trained[name] == alone[name] for name in backbone)
+    assert len(backbone) > 80 and all(trained[name] == alone[name] for name in backbone)
 
 
 @pytest.mark.parametrize(
