@@ -25,8 +25,12 @@ def read_arrays(path: PathLike, fix: str = "give a whole file") -> Dict[str, np.
         UserError: no such file, damaged, with objects in it, or one that unpacks to far more than it holds.
     """
     with reading(path, fix), open(path, "rb") as stream:
-        if stream.read(6) == b"\x93NUMPY":
-            raise UserError(f"{path}: a single array (.npy), not a .npz file of named ones; {fix}")
+        start = stream.read(6)
+        if not start.startswith(b"PK"):
+            what = (
+                "a single array (.npy), not a .npz file of named ones" if start == b"\x93NUMPY" else "not a .npz file"
+            )
+            raise UserError(f"{path}: {what}; {fix}")
         with zipfile.ZipFile(stream) as archive:
             _require_affordable(path, archive, os.fstat(stream.fileno()).st_size)
             return dict(_read(archive, info) for info in archive.infolist())

@@ -100,7 +100,7 @@ def test_wrong_values_and_files_are_one_sentence(folder):
         ),
         (lambda: delf.load_encoder(folder / "a.jpg"), "a.jpg: "),
         (lambda: delf.open_index(folder / "photos"), "not a photo index"),
-        (lambda: delf.evaluate(folder / "a.jpg", folder / "gt_files"), "a.jpg: not a ranking"),
+        (lambda: delf.evaluate(folder / "a.jpg", folder / "gt_files"), "a.jpg: not a .npz file; give a ranking"),
         (lambda: delf.evaluate(folder / "ranks.npz", folder / "none"), "none: no such ground truth"),
     ):
         with pytest.raises(UserError, match=said) as caught:

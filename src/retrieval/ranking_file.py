@@ -4,22 +4,21 @@ Other programs may write one too: ``query_names``, ``index_names``, ``ranks`` an
 """
 
 import json
-import zipfile
-import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike, atomic_path, require_file
-from ..errors import UserError
+from ..arrays import read_arrays
+from ..artifacts import PathLike, atomic_stream, require_file
+from ..errors import UserError, reading
+from ..names import require_inside
 from ..records import Matches, Provenance, Ranking
 
 _ARRAYS = ("query_names", "index_names", "ranks", "scores")
-_AGAIN = "make it again with the command perform_retrieval"
+_FIX = f"give a ranking, which holds {', '.join(_ARRAYS)}; the command perform_retrieval makes one"
 _MATCH_TYPES = {
     "queries": np.int32,
     "photos": np.int32,
@@ -66,7 +65,7 @@ class RankedMatches:
         points: [M, 4] float32, see ``PairMatches``.
 
     Raises:
-        ValueError: shapes disagree.
+        ValueError: shapes disagree, or a point is not finite.
     """
 
     queries: np.ndarray
@@ -84,6 +83,8 @@ class RankedMatches:
             raise ValueError(f"queries, photos, correspondences and verified of the matches are not all [{pairs}]")
         if self.points.ndim != 2 or self.points.shape[1] != 4:
             raise ValueError(f"points of the matches are {self.points.shape}, not [M, 4]")
+        if not np.isfinite(self.points).all():
+            raise ValueError("points of the matches hold a number that is not finite")
         if starts.shape != (pairs + 1,) or starts[0] or starts[-1] != len(self.points) or (np.diff(starts) < 0).any():
             raise ValueError(f"starts of the matches do not divide {len(self.points)} points among {pairs} pairs")
 
@@ -153,8 +154,8 @@ def save_ranking(
         arrays["num_images"] = np.array(len(ranking.index_names))
     if matches is not None and len(matches):
         arrays.update({f"match_{name}": getattr(matches, name) for name in _MATCH_TYPES})
-    with atomic_path(require_ranking_name(path)) as temporary:
-        np.savez(temporary, **arrays)
+    with atomic_stream(require_ranking_name(path)) as stream:
+        np.savez(stream, **arrays)
     return Path(path)
 
 
@@ -164,15 +165,18 @@ def load_ranking(path: PathLike) -> Tuple[Ranking, Provenance]:
     Raises:
         UserError: no such file, or not a ranking.
     """
-    with _open(path) as arrays:
-        ranking = Ranking(*(arrays[name] for name in _ARRAYS))
-        if int(arrays.get("num_images", len(ranking.index_names))) != len(ranking.index_names):
-            raise ValueError(f"num_images is {arrays['num_images']}, index_names are {len(ranking.index_names)}")
-        try:
-            provenance = Provenance.from_json(json.loads(str(arrays["provenance"])))
-        except (KeyError, ValueError):  # another program's, or an older one
-            provenance = Provenance()
-    return ranking, provenance
+    with reading(path, _FIX):
+        arrays = _read(path)
+        index_names = _names(arrays, "index_names", path)
+        ranking = Ranking(
+            _names(arrays, "query_names", path), index_names, _ranks(arrays, len(index_names)), _scores(arrays)
+        )
+        if int(arrays.get("num_images", len(index_names))) != len(index_names):
+            raise ValueError(f"num_images is {arrays['num_images']}, index_names are {len(index_names)}")
+    try:
+        return ranking, Provenance.from_json(json.loads(str(arrays["provenance"])))
+    except (KeyError, ValueError, RecursionError):  # another program's, or an older one
+        return ranking, Provenance()
 
 
 def load_ranked_matches(path: PathLike) -> Optional[RankedMatches]:
@@ -181,22 +185,47 @@ def load_ranked_matches(path: PathLike) -> Optional[RankedMatches]:
     Raises:
         UserError: no such file, or not a ranking.
     """
-    with _open(path) as arrays:
+    with reading(path, _FIX):
+        arrays = _read(path)
         if "match_queries" not in arrays:
             return None
         return RankedMatches(**{name: arrays[f"match_{name}"] for name in _MATCH_TYPES})
 
 
-@contextmanager
-def _open(path: PathLike) -> Iterator[np.lib.npyio.NpzFile]:
-    """The arrays of a ranking file; what goes wrong in the block becomes a UserError."""
-    try:
-        with np.load(require_file(path, "ranks"), allow_pickle=False) as arrays:
-            yield arrays
-    except KeyError as error:
-        lacking = str(error.args[0]).split()[0]  # NumPy's sentence begins with the name
-        raise UserError(f"{path}: not a ranking: no {lacking} in it; it must hold {', '.join(_ARRAYS)}") from error
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        is_ours = type(error) is ValueError and "pickle" not in str(error)
-        fact = str(error) if is_ours else "no .npz file of arrays, or cut short"
-        raise UserError(f"{path}: not a ranking: {fact}; {_AGAIN}") from error
+def _read(path: PathLike) -> Dict[str, np.ndarray]:
+    """The arrays of a ranking file; KeyError when it lacks one that it must hold."""
+    arrays = read_arrays(require_file(path, "ranks"), _FIX)
+    for name in _ARRAYS:
+        arrays[name]
+    return arrays
+
+
+def _names(arrays: Mapping[str, np.ndarray], name: str, path: PathLike) -> List[str]:
+    """A list of names; UserError or ValueError for what is none, or leaves the folder of the photos."""
+    array = arrays[name]
+    if array.ndim != 1 or array.dtype.kind not in "US":
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, not a list of texts")
+    texts = array.tolist() if array.dtype.kind == "U" else [text.decode("utf-8") for text in array.tolist()]
+    return [require_inside(text, path) for text in texts]
+
+
+def _ranks(arrays: Mapping[str, np.ndarray], num_images: int) -> np.ndarray:
+    """The numbers of photos, whole and of the index; ValueError for others, which int32 could turn into such."""
+    ranks = arrays["ranks"]
+    if ranks.dtype.kind not in "iu":
+        raise ValueError(f"ranks are {ranks.dtype}, not whole numbers")
+    if ranks.size and not (ranks.min() >= 0 and ranks.max() < num_images):
+        raise ValueError(f"ranks hold {ranks.min()} to {ranks.max()}, the photos are numbered 0 to {num_images - 1}")
+    return ranks
+
+
+def _scores(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The scores as float32; ValueError for what are no finite numbers."""
+    scores = arrays["scores"]
+    if scores.dtype.kind not in "fiu":
+        raise ValueError(f"scores are {scores.dtype}, not numbers")
+    with np.errstate(over="ignore"):
+        scores = scores.astype(np.float32, copy=False)
+    if not np.isfinite(scores).all():
+        raise ValueError("scores hold a number that is not finite")
+    return scores

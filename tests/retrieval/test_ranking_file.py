@@ -1,6 +1,7 @@
 """The ranking file: what is written is read back, and what is no ranking is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,14 +111,78 @@ def test_not_a_ranking(tmp_path, write):
     path = tmp_path / "ranks.npz"
     if write:
         write(path)
-    said = r"not a ranking: no \.npz file of arrays, or cut short; make it again" if write else "no such file"
+    said = r"not a \.npz file; give a ranking, which holds query_names, " if write else "no such file"
     with pytest.raises(UserError, match=rf"ranks\.npz: {said}"):
         load_ranking(path)
 
 
+SOUND = {"query_names": ["q"], "index_names": ["a", "b/c"], "ranks": [[1, 0]], "scores": [[1.0, 0.5]]}
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"ranks": [1, 0]}, r"ranks are \(2,\), not \[1, K\]"),
+        ({"ranks": [[1, 0]] * 2}, r"ranks are \(2, 2\), not \[1, K\]"),
+        ({"ranks": [[1.0, 0.0]]}, "ranks are float64, not whole numbers"),
+        ({"ranks": [[True, False]]}, "ranks are bool"),
+        ({"ranks": [["a", "b"]]}, "ranks are <U1"),
+        ({"ranks": [[2, 0]]}, "ranks hold 0 to 2, the photos are numbered 0 to 1"),
+        ({"ranks": [[1, -1]]}, "ranks hold -1 to 1"),
+        ({"ranks": [[1, 2**32]]}, "ranks hold 1 to 4294967296"),  # as int32 a sound 0
+        ({"ranks": 3}, r"ranks hold 3 to 3"),
+        ({"scores": [[0.5, 1]]}, "scores must fall"),
+        ({"scores": [[1]]}, r"scores are \(1, 1\), ranks \(1, 2\)"),
+        ({"scores": [[np.nan, np.nan]]}, "scores hold a number that is not finite"),
+        ({"scores": [[1e300, 0]]}, "scores hold a number that is not finite"),
+        ({"scores": [["1", "0"]]}, "scores are <U1, not numbers"),
+        ({"scores": [[1j, 0]]}, "scores are complex128"),
+        ({"query_names": [1]}, "query_names is int64"),
+        ({"query_names": "q"}, r"query_names is <U1 \(\), not a list of texts"),
+        ({"query_names": ["../q"]}, r"unusable name '\.\./q'"),
+        ({"index_names": ["a", "a"]}, "index names are not unique"),
+        ({"index_names": [["a", "b"]]}, "not a list of texts"),
+        ({"index_names": ["a", "/etc/passwd"]}, "unusable name '/etc/passwd'"),
+        ({"index_names": ["a", ""]}, "unusable name ''"),
+        ({"index_names": [b"a", b"\xff"]}, "can't decode"),
+        ({"num_images": [2, 2]}, "damaged"),
+        ({"num_images": "two"}, "damaged"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_a_foreign_program_gets_wrong_is_one_sentence(tmp_path, wrong, said):
+    path = tmp_path / "ranks.npz"
+    np.savez(path, **{**SOUND, **wrong})
+    with pytest.raises(UserError, match=said) as refused:
+        load_ranking(path)
+    assert str(refused.value).startswith(f"{path}: ") and str(refused.value).isprintable()
+
+
+def test_what_a_foreign_program_may_write(tmp_path):
+    """Bytes as names, other widths of numbers, compressed; provenance of any kind is passed over."""
+    path = tmp_path / "ranks.npz"
+    names = {"query_names": [b"q"], "index_names": np.array(["a", "b/\u00e9"]).astype(object).astype("U300")}
+    numbers = {"ranks": np.array([[1, 0]], np.uint64), "scores": np.array([[2, 1]], np.int8)}
+    np.savez_compressed(path, **names, **numbers, provenance="[" * 100_000)
+    ranking, provenance = load_ranking(path)
+    assert (ranking.query_names, ranking.index_names) == (["q"], ["a", "b/\u00e9"])
+    assert ranking.ranks.tolist() == [[1, 0]] and ranking.ranks.dtype == np.int32 and provenance == Provenance()
+
+
+def test_the_example_of_the_documentation_is_read(tmp_path, monkeypatch):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    example = next(block for block in text.split("```python\n")[1:] if "ranks.npz" in block).split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    ranking, _ = load_ranking("ranks.npz")
+    assert ranking.ranks.shape == (len(ranking.query_names), len(ranking.index_names))
+
+
 def test_bad_content(tmp_path, ranking):
     np.savez(tmp_path / "lacking.npz", query_names=["q"], index_names=["a"], ranks=[[0]])
-    with pytest.raises(UserError, match="no scores in it; it must hold query_names"):
+    with pytest.raises(
+        UserError, match=r"lacking\.npz: damaged \(no scores in it\); give a ranking, which holds query_names"
+    ):
         load_ranking(tmp_path / "lacking.npz")
     arrays = {"query_names": ["q"], "index_names": ["a", "b"], "ranks": [[1, 1]], "scores": [[1, 0]]}
     np.savez(tmp_path / "twice.npz", **arrays)
@@ -125,14 +190,14 @@ def test_bad_content(tmp_path, ranking):
         load_ranking(tmp_path / "twice.npz")
     arrays["query_names"] = np.array([{"q": 1}], dtype=object)  # would need a pickle
     np.savez(tmp_path / "object.npz", **arrays)
-    with pytest.raises(UserError, match=r"not a ranking: no \.npz file of arrays"):
+    with pytest.raises(UserError, match="query_names holds Python objects"):
         load_ranking(tmp_path / "object.npz")
     np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(UserError, match="not a ranking"):
+    with pytest.raises(UserError, match=r"a single array \(\.npy\), not a \.npz file"):
         load_ranking(tmp_path / "array.npy")
     with pytest.raises(UserError, match=r"ends in \.npz"):
         save_ranking(tmp_path / "ranks.txt", ranking, Provenance())
     path = save_ranking(tmp_path / "cut.npz", ranking, Provenance())
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(UserError, match="not a ranking"):
+    with pytest.raises(UserError, match=r"cut\.npz: damaged \("):
         load_ranking(path)
