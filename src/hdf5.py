@@ -48,7 +48,7 @@ def member_of(group: h5py.Group, name: str) -> Tuple[Optional[int], Optional[Tup
     Raises:
         ValueError: the member is a soft or an external link.
     """
-    key = name.encode("utf-8", "surrogateescape")
+    key = name.encode()
     if not group.id.links.exists(key):
         return None, None
     found = h5py.h5g.get_objinfo(group.id, key, follow_link=False)
@@ -69,7 +69,7 @@ def plain_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     if kind != DATASET:
         raise ValueError(f"{name} is no data set")
     try:
-        dataset = h5py.Dataset(h5py.h5d.open(group.id, name.encode("utf-8", "surrogateescape")))
+        dataset = h5py.Dataset(h5py.h5d.open(group.id, name.encode()))
     except KeyError as error:  # h5py's word for a damaged header too
         raise ValueError(f"{name}: {error.args[0]}") from error
     require_plain(dataset)

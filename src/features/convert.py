@@ -20,7 +20,7 @@ from ..artifacts import (
 )
 from ..errors import UserError, reading
 from ..images import list_images, upright_size
-from ..names import NameTable, bare_name
+from ..names import NameTable, bare_name, require_inside
 from ..records import LocalFeatures, Provenance
 from .delf_format import SUFFIX, features_as_delf, read_delf
 from .feature_file import FeatureFile, is_off_unit, provenance_of, write_group, write_provenance
@@ -130,6 +130,10 @@ def _photos_of(files: List[Path], folder: Path, images_path: PathLike) -> List[s
         number = table.find(wanted)
         if number is None:
             raise UserError(f"{images_path}: no photo {wanted} in it, whose size {path} needs")
+        try:
+            require_inside(names[number], images_path).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{path}: its name is not UTF-8, which it must be; rename it and the photo") from error
         if owners.setdefault(number, path) != path:
             raise UserError(f"{path}: belongs to {names[number]}, as {owners[number]} does; remove one of them")
     return [names[number] for number in owners]

@@ -97,6 +97,8 @@ def group_names(file: h5py.File) -> List[str]:
         if name and not is_photo and not inside:
             raise ValueError(f"nothing in the group {name}")
         for key in inside:
+            if isinstance(key, bytes):
+                raise ValueError(f"the name {key!r} in {name or 'it'} is not UTF-8")
             kind, place = member_of(group, key)
             if is_photo and kind == DATASET:  # another program's
                 continue
@@ -105,7 +107,7 @@ def group_names(file: h5py.File) -> List[str]:
             if is_photo or place in seen:
                 raise ValueError(f"the group {key} in {name or 'it'} lies in a photo or at two places")
             seen.add(place)
-            child = h5py.Group(h5py.h5g.open(group.id, key.encode("utf-8", "surrogateescape")))
+            child = h5py.Group(h5py.h5g.open(group.id, key.encode()))
             waiting.append((f"{name}/{key}" if name else key, child))
     return sorted(names)
 

@@ -1,11 +1,15 @@
 """The feature file as hloc and as this project read it."""
 
+import fcntl
+import os
+
 import h5py
 import numpy as np
 import pytest
 
 from src.errors import UserError
 from src.features.feature_file import FORMAT_VERSION, FeatureFile, provenance_of, write_group, write_provenance
+from src.features.merge import merge_features
 from src.records import GlobalDescriptor, LocalFeatures, Provenance
 
 MADE = Provenance("ab" * 32, {"name": "delf"}, {"image_scales": [0.25, 1.0], "score_threshold": None}, {"shard": ""})
@@ -79,7 +83,7 @@ def test_unknown_photo(path):
 def test_damaged_photo(path):
     with h5py.File(path, "r+") as file:
         del file["a.jpg/scores"]
-    with FeatureFile(path) as source, pytest.raises(UserError, match=r"a.jpg: damaged \(no scores in it\); extract again"):
+    with FeatureFile(path) as source, pytest.raises(UserError, match=r"a.jpg: damaged \(no scores in it\)"):
         source.read("a.jpg")
 
 
@@ -132,3 +136,100 @@ def test_global_descriptors_beside_local_features_or_alone(path):
                 read("alone.jpg")
         with pytest.raises(UserError, match="features.h5: a.jpg has no global descriptor in it"):
             source.read_global("a.jpg")
+
+
+def test_folders_may_be_called_as_data_sets_are(tmp_path):
+    names = ["descriptors/b.jpg", "global_descriptor/a/c.jpg", "keypoints/a.jpg", "sub/keypoints/scores/d.jpg"]
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        write_provenance(file, MADE)
+        for name in names:
+            write_group(file, name, make_features(1))
+    with FeatureFile(tmp_path / "features.h5") as source:
+        assert source.names == names and all(len(features) == 5 for _, features in source)
+
+
+def _loop(file):
+    file["sub/again"] = file["sub"]
+
+
+NOT_PASSED_OVER = {
+    "keypoints are a group": (lambda file: file.create_group("c.jpg/keypoints"), "nothing in the group c.jpg/keyp"),
+    "no keypoints": (lambda file: file.move("a.jpg/keypoints", "a.jpg/points"), "a.jpg holds .*, but no data set keyp"),
+    "data beside photos": (lambda file: file.update({"sub/scores": [1.0]}), "sub holds scores, but no data set keyp"),
+    "no photos": (lambda file: file.create_group("sub/c/d.jpg"), "nothing in the group sub/c/d.jpg"),
+    "a photo in a photo": (lambda file: write_group(file, "a.jpg/c.jpg", make_features(1)), "c.jpg in a.jpg lies in a"),
+    "data of a folder": (lambda file: file.update({"sub/keypoints": [[1.0]]}), "(b|empty).jpg in sub lies in a"),
+    "link": (lambda file: file.update({"c.jpg": h5py.SoftLink("/a.jpg")}), "c.jpg is a link"),
+    "link to a file": (lambda file: file.update({"c.jpg": h5py.ExternalLink("x.h5", "/a.jpg")}), "c.jpg is a link"),
+    "keypoints are a link": (lambda file: file.update({"c/keypoints": h5py.SoftLink("/")}), "keypoints is a link"),
+    "two places": (lambda file: file.update({"c.jpg": file["a.jpg"]}), "lies in a photo or at two places"),
+    "within itself": (_loop, "lies in a photo or at two places"),
+    "the whole file again": (lambda file: file.update({"again": file["/"]}), "lies in a photo or at two places"),
+    "Latin-1": (lambda file: h5py.h5g.create(file.id, b"\xe9.jpg"), "is not UTF-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOT_PASSED_OVER)
+def test_no_photo_is_lost_without_a_word(path, case):
+    make, message = NOT_PASSED_OVER[case]
+    with h5py.File(path, "r+") as file:
+        make(file)
+    with pytest.raises(UserError, match=rf"features.h5: damaged \(.*{message}.*; extract the photos again"):
+        FeatureFile(path)
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "a/../../x.jpg", "..", "C:/x.jpg", "a\\b.jpg", "a/..\\..\\x.jpg"])
+def test_names_that_would_leave_a_folder(path, name):
+    with h5py.File(path, "r+") as file:
+        write_group(file, name, make_features(1))
+    with pytest.raises(UserError, match="features.h5: unusable name '"):
+        FeatureFile(path)
+
+
+def _replace(part, **data_set):
+    def make(file, folder):
+        del file[f"a.jpg/{part}"]
+        file.create_dataset(f"a.jpg/{part}", **data_set)
+
+    return make
+
+
+def _behind_a_pipe(file, folder):
+    os.mkfifo(folder / "pipe")
+    _replace("scores", shape=(5,), dtype="f4", external=[(folder / "pipe", 0, 20)])(file, folder)
+
+
+DAMAGED = {
+    "points in space": (_replace("keypoints", data=np.zeros((5, 3))), r"keypoints are \(5, 3\)"),
+    "one point": (_replace("keypoints", data=1.0), "damaged"),
+    "few scores": (_replace("scores", data=np.ones(4)), r"scores are \(4,\), not \[5\]"),
+    "few descriptors": (_replace("descriptors", data=np.ones((4, 4))), r"keypoints|descriptors|scales"),
+    "flat descriptors": (_replace("descriptors", data=np.ones(20)), r"descriptors are \(20,\), not \[D, N\]"),
+    "long descriptors": (_replace("descriptors", data=np.ones((70000, 0))), r"descriptors are \(70000, 0\)"),
+    "huge": (_replace("descriptors", shape=(2**20, 2**20), dtype="f4", chunks=(64, 64)), "not the bytes of its shape"),
+    "not finite": (_replace("scores", data=np.full(5, np.nan)), "scores holds a number that is not finite"),
+    "text": (_replace("scales", data="text"), "does not hold numbers"),
+    "behind a pipe": (_behind_a_pipe, "lies in another file"),
+    "a link": (lambda file, _: file.update({"a.jpg/global_descriptor": h5py.SoftLink("/")}), "is a link"),
+    "size of a line": (_replace("image_size", data=[4]), "damaged"),
+    "size of nothing": (_replace("image_size", data=[np.inf, 1]), "damaged"),
+    "factors": (lambda file, _: file["a.jpg"].attrs.update(resize_factor=[1, 2]), "resize_factor is neither"),
+    "factor 0": (lambda file, _: file["a.jpg"].attrs.update(resize_factor=0), "resize_factor is 0.0, not above 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_features_are_a_sentence_and_nothing_is_merged_of_them(path, case, tmp_path):
+    make, message = DAMAGED[case]
+    with h5py.File(path, "r+") as file:
+        make(file, tmp_path)
+    with pytest.raises(UserError, match=rf"features.h5.*{message}.*; extract") as told:
+        merge_features([path], tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.h5").exists() and len(str(told.value).splitlines()) == 1
+
+
+def test_a_file_that_another_program_writes_is_finished_later(path):
+    with open(path, "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as HDF5 does
+        with pytest.raises(UserError, match="features.h5: another program has it open for writing; close it"):
+            FeatureFile(path)
