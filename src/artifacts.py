@@ -223,11 +223,15 @@ def clear_folder(folder: PathLike) -> None:
 
 
 def restore_folder(path: PathLike) -> Path:
-    """``path``, after bringing back the old folder of a run killed between moving it aside and the new one in."""
+    """``path``, brought back if a run was killed before it put the new one there; what killed runs left is deleted."""
     target = Path(path).absolute()
-    aside = target.with_name(f".{target.name}.old")
-    if aside.exists() and not target.exists():
-        os.replace(aside, target)
+    temporary, aside = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
+    if temporary.exists() or aside.exists():
+        with suppress(UserError), locked_folder(temporary, target):
+            if aside.exists() and not target.exists():
+                os.replace(aside, target)
+            for leftover in (aside, temporary):
+                shutil.rmtree(leftover, ignore_errors=True)
     return Path(path)
 
 

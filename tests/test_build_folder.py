@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.artifacts import build_folder_for
+from src.artifacts import build_folder_for, restore_folder
 from src.errors import UserError
 
 HOLD = """
@@ -61,3 +61,17 @@ def test_a_killed_maker_is_cleaned_up_and_a_running_one_is_left_alone(tmp_path):
         assert names(folder) == []
         (folder / "whole").write_text("whole")
     assert names(tmp_path) == ["other", "set"] and names(target) == ["whole"]
+
+
+def test_leftovers_of_a_finished_folder_go_and_those_of_a_running_maker_stay(tmp_path):
+    target = tmp_path / "set"
+    target.mkdir()
+    (tmp_path / ".set.old").mkdir()  # of one killed after its last rename
+    process = hold(target)
+    (tmp_path / ".set.old").mkdir()
+    restore_folder(target)
+    assert names(tmp_path) == [".set.old", ".set.tmp", "set"] and names(tmp_path / ".set.tmp") == ["half"]
+    process.kill()
+    process.wait()
+    restore_folder(target)
+    assert names(tmp_path) == ["set"]
