@@ -1,32 +1,33 @@
 """Tables of outside (csv): named columns, as text, in chunks, so that memory does not grow with the file."""
 
+import codecs
 import csv
 import re
 import warnings
 from itertools import accumulate
 from pathlib import Path
-from typing import Iterator, List, Sequence
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 import pandas as pd
 
 from .artifacts import PathLike, require_file
-from .errors import UserError
+from .errors import UserError, reading
 
 CHUNK = 100_000  # rows
+SEPARATORS = ",;\t|"
+_LONGEST_HEADER = 2**16  # characters
 _EXCESS = "\0excess"  # name of the column that catches a field too many; no header can hold it
 
 
-def read_table(
-    path: PathLike, columns: Sequence[str], name: str, separators: str = ",", errors: str = "strict"
-) -> Iterator[pd.DataFrame]:
+def read_table(path: PathLike, columns: Sequence[str], name: str, errors: str = "strict") -> Iterator[pd.DataFrame]:
     """Yield the rows of a csv file, ``CHUNK`` at a time, blank lines left out.
 
     Args:
-        path: UTF-8 file with a header, with or without byte order mark.
-        columns: those wanted; the header may hold others, in any order.
+        path: UTF-8 file with a header, with or without byte order mark, or UTF-16 with one; its fields are separated
+            by the first of ``SEPARATORS`` by which the header has all columns.
+        columns: those wanted; the header may hold others, in any order, upper or lower case, with spaces around.
         name: of the argument that gave ``path``, for messages.
-        separators: characters that may separate the fields; the first one of them in the header does.
-        errors: what bytes that are no UTF-8 lead to, as of ``open``.
+        errors: what bytes that are no text lead to, as of ``open``.
 
     Returns:
         Frames with ``columns`` as stripped text ('' where a field is empty or missing) and with the number of the line
@@ -36,29 +37,44 @@ def read_table(
         UserError: no such file, a column missing, a row with more fields than the header, or no csv file.
     """
     file = require_file(path, name)
-    try:
-        yield from _chunks(file, columns, name, separators, errors)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a csv file ({error})") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
-        raise UserError(f"{path}{_place_of(error)}: no valid csv: {_reason_of(error)}") from error
+    with reading(path, "give a csv file"):
+        try:
+            yield from _chunks(file, columns, name, errors)
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            raise UserError(f"{path}{_place_of(error)}: no valid csv: {_reason_of(error)}") from error
 
 
-def _chunks(file: Path, columns: Sequence[str], name: str, separators: str, errors: str) -> Iterator[pd.DataFrame]:
-    with open(file, newline="", encoding="utf-8-sig", errors=errors) as stream:
-        line = stream.readline()
-    separator = next((character for character in line if character in separators), separators[0])
-    header = [field.strip() for field in next(csv.reader([line], delimiter=separator), [])]
-    for column in columns:
-        if header.count(column) != 1:
-            problem = "two columns" if column in header else "no column"
-            expected = separators[0].join(columns)
-            raise UserError(
-                f"{file}: {problem} {column!r}: the header is {line.strip()[:60]!r}; `{name}` needs {expected}"
-            )
+def _header_of(file: Path, encoding: str, columns: Sequence[str], name: str, errors: str) -> Tuple[str, List[str]]:
+    """The separator, and the name of each column: as in ``columns`` where it is one of them."""
+    with open(file, newline="", encoding=encoding, errors=errors) as stream:
+        line = stream.readline(_LONGEST_HEADER)
+    headers: Dict[str, List[str]] = {}
+    for separator in SEPARATORS:
+        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        headers[separator] = _named([field.strip() for field in fields], columns)
+        if all(headers[separator].count(column) == 1 for column in columns):
+            return separator, headers[separator]
+    doubled = [column for header in headers.values() for column in columns if header.count(column) > 1]
+    missing = [column for column in columns if column not in headers[max(SEPARATORS, key=line.count)]]
+    problem = f"two columns {doubled[0]!r}" if doubled else f"no column {missing[0]!r}"
+    raise UserError(f"{file}: {problem}: the header is {line.strip()[:60]!r}; `{name}` needs {','.join(columns)}")
+
+
+def _named(header: List[str], columns: Sequence[str]) -> List[str]:
+    """``header`` with the wanted ``columns`` in their own case, unless they are there as they are."""
+    wanted = {column.lower(): column for column in columns if column not in header}
+    return [wanted.get(field.lower(), field) for field in header]
+
+
+def _chunks(file: Path, columns: Sequence[str], name: str, errors: str) -> Iterator[pd.DataFrame]:
+    with open(file, "rb") as stream:
+        mark = stream.read(2)
+    encoding = "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    separator, header = _header_of(file, encoding, columns, name, errors)
     frames = pd.read_csv(
         file, sep=separator, header=None, skiprows=1, names=[*range(len(header)), _EXCESS], index_col=False, dtype=str,
-        keep_default_na=False, skip_blank_lines=False, encoding_errors=errors, compression=None, chunksize=CHUNK,
+        keep_default_na=False, skip_blank_lines=False, skipinitialspace=True, encoding=encoding,
+        encoding_errors=errors, compression=None, chunksize=CHUNK,
     )  # fmt: skip
     with frames:
         last = 1

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Iterator, List, Sequence, Tuple
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_clean_csv(path: PathLike) -> Catalogue:
-    """Read ``train_clean.csv``: header ``landmark_id,images`` (or with ';'), image ids separated by spaces.
+    """Read ``train_clean.csv``: header ``landmark_id,images``, image ids separated by spaces.
 
     Classes are numbered by rising landmark id.
 
@@ -29,9 +30,9 @@ def read_clean_csv(path: PathLike) -> Catalogue:
 
 
 def _landmarks(path: PathLike) -> Iterator[Tuple[int, str]]:
-    for rows in read_table(path, ("landmark_id", "images"), "train_clean_csv_path", ",;", "surrogateescape"):
+    for rows in read_table(path, ("landmark_id", "images"), "train_clean_csv_path", "surrogateescape"):
         for line, landmark, images in rows.itertuples():
-            if not landmark.lstrip("-").isdecimal():
+            if not re.fullmatch(r"-?\d{1,18}", landmark):
                 raise UserError(f"{path}, line {line}: landmark_id is {landmark[:60]!r}; it must be a whole number")
             file_ids = images.split()
             if not file_ids:
@@ -110,7 +111,7 @@ def _labelled_photos(path: PathLike) -> Iterator[Tuple[str, str]]:
         for line, photo, label in rows.itertuples():
             if not photo or not label:
                 raise UserError(f"{path}, line {line}: a row is one path and one label")
-            yield label, photo
+            yield label, photo.replace("\\", "/")  # a table of Windows
 
 
 def read_image_folder(folder: PathLike) -> Catalogue:

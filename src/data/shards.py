@@ -155,7 +155,8 @@ def build_dataset(
     source = Source(catalogue, str(root), on_error)
     digest, size = fingerprint(source)
     if not size:
-        raise UserError(f"{root}: none of the {len(catalogue.file_ids)} listed photos is there, or all are empty")
+        fact = f"none of the {len(catalogue.file_ids)} listed photos is there, or all are empty"
+        raise UserError(f"{root}: {fact}; the first was sought as {source.path(0)}")
     wanted = Provenance(settings=asdict(settings), sources={"photos": digest})
     if is_made(
         output, wanted, partial(stored_provenance, replaced=overwrite), overwrite, "output_directory", folder=True

@@ -157,8 +157,8 @@ def _parse_recognized(text: str) -> Any:
         return None
     landmark, number = text.split()
     score = float(number)
-    if math.isnan(score):
-        raise ValueError("the score is NaN")
+    if not math.isfinite(score):
+        raise ValueError("the score is no number")
     return Recognized(landmark, score)
 
 

@@ -91,7 +91,7 @@ def test_a_table_of_paths_and_labels(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "fact"),
     [
-        ("path;label\na;b\n", "no column 'path'"),
+        ("file;label\na;b\n", "no column 'path': the header is 'file;label'; `csv` needs path,label"),
         ("", "no column 'path'"),
         ("path,label\n", "lists no image"),
         ("path,label\na.jpg\n", "line 2: a row is one path and one label"),
@@ -104,6 +104,21 @@ def test_bad_tables_are_refused_with_the_place(tmp_path, text, fact):
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(UserError, match=fact):
         read_labelled_csv(tmp_path / "mine.csv")
+
+
+def test_tables_of_windows_name_the_same_photos(tmp_path):
+    (tmp_path / "mine.csv").write_bytes("Path; Label\r\nimg\\p0.jpg;A\r\n".encode("utf-16"))
+    assert list(read_labelled_csv(tmp_path / "mine.csv").file_ids) == ["img/p0.jpg"]
+
+
+FAULTS = Path(__file__).resolve().parents[3] / "shared" / "faults"
+
+
+@pytest.mark.parametrize("path", sorted(FAULTS.glob("*.csv")), ids=lambda path: path.name)
+def test_the_tables_that_were_refused(path):
+    catalogue = read_labelled_csv(path)
+    assert list(catalogue.file_ids)[:2] == ["img/p0.jpg", "img/p1.jpg"]
+    assert catalogue.class_names[0] == "A" and catalogue.labels[:2].tolist() == [0, 0]
 
 
 def test_folders_without_classes_are_refused(tmp_path):

@@ -5,10 +5,11 @@ import pytest
 from landmark_sets import reference_split, write_csv
 
 from src.data.lists import count_known, image_path, image_root, read_clean_csv, split_by_label
+from src.data.shards import build_dataset
 from src.errors import UserError
 
 
-@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_labels_follow_the_numeric_order_of_landmarks(tmp_path, separator):
     write_csv(tmp_path / "clean.csv", {100: ["aaa1", "bbb2"], 9: ["ccc3"], 20: ["ddd4", "eee5"]}, separator)
     catalogue = read_clean_csv(tmp_path / "clean.csv")
@@ -42,6 +43,8 @@ def test_a_photo_under_two_landmarks_keeps_the_later(tmp_path, caplog):
         ("landmark_id,images\n", "lists no image"),
         ("landmark_id,images\n1,abc\nabc\n", "line 3"),
         ("landmark_id,images\nx,abc\n", "line 2"),
+        ("landmark_id,images\n--5,abc\n", "line 2: landmark_id is '--5'"),
+        (f"landmark_id,images\n{'9' * 5000},abc\n", "line 2"),
         ("landmark_id,images\n5,\n", "landmark 5"),
         ("landmark_id,images\n5,../../etc/passwd\n", "folder"),
     ],
@@ -103,3 +106,15 @@ def test_photo_is_looked_for_under_its_first_characters_then_flat(tmp_path):
     assert image_path(str(tmp_path), "abcdef") == str(tmp_path / "a" / "b" / "c" / "abcdef.jpg")
     Path(tmp_path / "abcdef.jpg").touch()
     assert image_path(str(tmp_path), "abcdef") == str(tmp_path / "abcdef.jpg")
+
+
+@pytest.mark.parametrize("given", ["photos", "photos/train/train"])
+def test_a_folder_one_level_off_is_told_with_the_first_path_tried(tmp_path, given):
+    place = tmp_path / "photos" / "train" / "a" / "b" / "c" / "abcdef.jpg"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"photo")
+    (tmp_path / "photos/train/train").mkdir()
+    write_csv(tmp_path / "clean.csv", {1: ["abcdef"]})
+    tried = tmp_path / given / "a" / "b" / "c" / "abcdef.jpg"
+    with pytest.raises(UserError, match=f"none of the 1 listed photos .*the first was sought as {tried}$"):
+        build_dataset(read_clean_csv(tmp_path / "clean.csv"), tmp_path / given, tmp_path / "out")

@@ -104,6 +104,7 @@ SOLUTION = "id,landmarks,Usage\na,1,Public\n"
         ("id,landmarks\na,1\n", SOLUTION, "line 2: landmarks is '1'; expected one landmark and its score"),
         ("id,landmarks\na,1 2 3 4\n", SOLUTION, "one landmark and its score"),
         ("id,landmarks\na,1 nan\n", SOLUTION, "one landmark and its score"),
+        ("id,landmarks\na,1 1e999\n", SOLUTION, "one landmark and its score"),
         ("id,landmarks\na,1 2\na,1 3\n", SOLUTION, "line 3: query 'a' is empty or was there before"),
         ("id,images\na,x\n", SOLUTION, "predictions.csv: no column 'landmarks'"),
         ("id,landmarks\n", "id,landmarks,Usage\na,1,Secret\n", "line 2: Usage is 'Secret'"),
@@ -120,7 +121,7 @@ def test_malformed_files(tmp_path, predictions, solution, said):
 def test_files_that_are_no_text(tmp_path):
     files = write(tmp_path, predictions="", solution=SOLUTION)
     files[0].write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not a csv file"):
+    with pytest.raises(UserError, match="damaged .*give a csv file"):
         evaluate_gldv2("recognition", *files)
     files[0].unlink()
     with pytest.raises(UserError, match="no such file"):
