@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
-from ..artifacts import PathLike, is_made, require_folder, sha256_of
+from ..artifacts import PathLike, is_made, require_folder, restore_folder, sha256_of
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import INITIAL_KEYS, weights_identity
 from ..errors import UserError, reading
@@ -155,7 +155,7 @@ def build_photo_index(
     extract_to_file(photos, made.features, *sections, devices=devices, load_network=load_network)
     made.save()  # where photos and checkpoint are now
     if not _is_indexed(made):
-        build_index(made.features, made.index, index_type, run.seed, overwrite=made.index.exists())
+        build_index(made.features, made.index, index_type, run.seed, overwrite=True)
     return made
 
 
@@ -218,12 +218,14 @@ def _require_own_names(photos: Sequence[Photo], images_path: PathLike) -> None:
 
 
 def _is_indexed(made: PhotoIndex) -> bool:
-    """Whether the index is whole and of the feature file as it is now."""
-    if not made.index.exists():
+    """Whether the index is whole and of the feature file as it is now; a damaged one is deleted."""
+    index = restore_folder(made.index)
+    if not index.exists():
         return False
     try:
-        sources = require_whole(made.index, "made again").provenance.sources
+        sources = require_whole(index, "made again").provenance.sources
     except UserError as error:
         logger.warning("%s", error)
+        shutil.rmtree(index)
         return False
     return sources == {"features": [sha256_of(made.features)]}

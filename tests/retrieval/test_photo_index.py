@@ -182,10 +182,15 @@ def test_a_stopped_build_goes_on(place):
     assert network.photos == 8 and len(load_index(made.index)) == 8
 
 
-def test_a_build_stopped_before_its_index_makes_it(place):
+def test_a_build_stopped_before_or_while_its_index_is_replaced_makes_it(place):
     made = build(place)
     shutil.rmtree(made.index)
-    assert len(load_index(build(place).index)) == 7
+    assert len(load_index(build(place, load_network=no_network).index)) == 7
+    (made.index / "index.json").unlink()
+    assert len(load_index(build(place, load_network=no_network).index)) == 7
+    picture(7).save(place / "photos" / "0a.png")
+    os.rename(made.index, made.folder / ".index.old")  # where a kill between two renames leaves it
+    assert len(load_index(build(place).index)) == 8 and not (made.folder / ".index.old").exists()
 
 
 def test_other_settings_are_refused_and_replaced_on_request(place):
