@@ -5,6 +5,7 @@ from typing import Callable, Tuple
 import cv2
 import numpy as np
 
+from ..errors import printable
 from ..records import LocalFeatures, Matches
 
 _PHOTO_HEIGHT = 720  # both photos are shown at this height, pixels
@@ -15,6 +16,7 @@ _LINE_OPACITY, _OUTLIER_OPACITY = 0.8, 0.35
 _BACKGROUND, _INK, _OUTLIER = (250, 250, 248), (40, 40, 44), (232, 232, 232)
 _GOLDEN_RATIO = 0.61803398875
 _SUBPIXEL_BITS = 4  # OpenCV draws at fixed-point coordinates
+_FAR = 2.0**20  # pixels; a feature file may hold keypoints that lie where OpenCV cannot count
 
 Colour = Tuple[int, int, int]  # RGB
 
@@ -77,7 +79,7 @@ def _on_canvas(features: LocalFeatures, rows: np.ndarray, shape: Tuple[int, ...]
     """Keypoints of some rows as fixed-point (x, y) on the canvas, [M, 2] int."""
     scale = np.array([shape[1], shape[0]]) / np.array(features.image_size)
     points = features.keypoints[rows] * scale + np.array([left, _TITLE_HEIGHT])
-    return np.rint(points * (1 << _SUBPIXEL_BITS)).astype(int)
+    return np.rint(np.clip(points, -_FAR, _FAR) * (1 << _SUBPIXEL_BITS)).astype(int)
 
 
 def _draw_lines(
@@ -108,7 +110,7 @@ def _colour(number: int) -> Colour:
 
 def _write_title(canvas: np.ndarray, text: str) -> None:
     """Write the title into the bar above the photos, smaller if the picture is narrow."""
-    text = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
+    text = printable(text).encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
     font, room = cv2.FONT_HERSHEY_DUPLEX, canvas.shape[1] - 2 * _MARGIN
     width = cv2.getTextSize(text, font, 0.7, 1)[0][0]
     size = min(0.7, 0.7 * room / width)

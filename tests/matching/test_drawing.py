@@ -65,6 +65,26 @@ def test_keypoints_follow_a_photo_shown_smaller_than_its_original():
     np.testing.assert_array_equal(coloured(small), coloured(large))
 
 
+@pytest.mark.parametrize("far", [3e38, -3e38, 1e9, 5e7])
+def test_keypoints_far_off_the_photo_are_drawn_as_lines_that_leave_it(far):
+    features = features_at([[200, 150], [far, -far]], 400, 300)
+    matches = Matches([[0, 0], [0, 1]], [0.1] * 2, inliers=[True, True])
+    picture = draw_matches(grey(400, 300), grey(400, 300), features, features, matches, show_outliers=True)
+    assert coloured(picture).any()
+
+
+@pytest.mark.parametrize(
+    "title", [r"$\frac{a$.jpg", "a\x1b[31m\n\0.jpg", "\udcff\ud800.jpg", "\u202e.jpg", "%s {0}.jpg", "a" * 5000, " "]
+)
+def test_any_name_is_a_title(title):
+    """What OpenCV's fonts lack is written as escapes or '?': the same width of picture, and something in the bar."""
+    features = features_at([[0, 0]], 400, 300)
+    matches = Matches([[0, 0]], [0.1], inliers=[True])
+    plain, named = (draw_matches(grey(400, 300), grey(400, 300), features, features, matches, t) for t in ("", title))
+    assert named.shape == plain.shape and (named[:52] < 200).any()
+    np.testing.assert_array_equal(named[52:], plain[52:])
+
+
 @pytest.mark.parametrize("width, height", [(1, 1), (3000, 20), (20, 3000)])
 def test_odd_photos(width, height):
     features = features_at([[0, 0]], width, height)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,18 @@ def test_a_photo_without_features_is_a_valid_pair(folder, capsys):
     main(options(folder, "--image_a=a.png", "--image_b=c.png"))
     assert capsys.readouterr().out == "0 correspondences, 0 inliers\n"
     assert (folder / "m.png").exists()
+
+
+@pytest.mark.parametrize("name", [r"$\frac{a$.png", "a\x1b[31m\nb.png", os.fsdecode(b"caf\xe9.png")])
+def test_photos_of_awkward_names_are_matched_and_drawn(network, folder, capsys, name):
+    try:
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    main([name, "b.png", "--json", *network])
+    out = capsys.readouterr().out
+    assert json.loads(out)["image_a"] == name and out.isascii()
+    assert cv2.imread(str(folder / "eval_match.png")) is not None
 
 
 def test_a_photo_missing_from_the_feature_file(folder):
