@@ -90,8 +90,9 @@ def test_names_in_results_are_printable():
     setting = SimpleNamespace(
         difference=0.5, maps=(0.0, 0.5), interval=(0.1, 0.9), wins=1, losses=0, ties=0, queries={odd: (0.0, 0.5)}
     )
-    lines = compare._lines_of_setting(odd, setting, 5)
-    assert len(lines) == 2 and all(line.isprintable() and "a\\x1b[2J\\nb" in line for line in lines)
+    comparison = SimpleNamespace(ground_truth=odd, protocol="classic", index_sizes=(1, 1), settings={odd: setting})
+    first, _, *lines = compare._table(comparison, 5).split("\n")
+    assert len(lines) == 2 and all(line.isprintable() and "a\\x1b[2J\\nb" in line for line in (first, *lines))
 
 
 @pytest.mark.parametrize(
