@@ -1,6 +1,7 @@
 """Feature files to the reference's .delf files and back."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -124,6 +125,37 @@ def test_what_cannot_be_gathered(tmp_path):
     with pytest.raises(UserError, match="y.delf: descriptors of 9 numbers, those before have 8"):
         delf_to_features(folder, tmp_path / "out.h5", photos)
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_no_regular_file_is_waited_for(tmp_path):
+    photos, folder = make_photos(tmp_path / "photos", ["x.jpg"]), tmp_path / "delf"
+    folder.mkdir()
+    os.mkfifo(folder / "x.delf")
+    with pytest.raises(UserError, match="x.delf: is a pipe or a device"):
+        delf_to_features(folder, tmp_path / "out.h5", photos)
+    (folder / "x.delf").unlink()
+    (folder / "x.delf").mkdir()
+    with pytest.raises(UserError, match="x.delf: is no file"):
+        delf_to_features(folder, tmp_path / "out.h5", photos)
+
+
+@pytest.mark.parametrize("name", [b"a\\b", b"\xe9"])
+def test_names_that_no_feature_file_may_hold(tmp_path, name):
+    photos = make_photos(tmp_path / "photos", [os.fsdecode(name + b".jpg")])
+    folder = _delf_folder(tmp_path / "delf", [os.fsdecode(name + b".delf")])
+    with pytest.raises(UserError, match="unusable name|its name is not UTF-8"):
+        delf_to_features(folder, tmp_path / "out.h5", photos)
+    assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, "7", "\0", '{"weights": "a", "encoder": 1}'])
+def test_damaged_provenance_of_a_folder(tmp_path, text):
+    features = make_file(tmp_path / "f.h5", ["x.jpg"])
+    features_to_delf(features, tmp_path / "delf")
+    (tmp_path / "delf/provenance.json").write_text(text)
+    with pytest.raises(UserError, match=r"provenance.json: damaged \(.*\); give another `output`"):
+        features_to_delf(features, tmp_path / "delf", overwrite=True)
+    assert (tmp_path / "delf/x.delf").exists()
 
 
 def test_empty_photos_and_odd_lengths(tmp_path, caplog):

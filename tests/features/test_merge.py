@@ -45,6 +45,26 @@ def test_missing_shards_are_named_and_the_file_does_not_pass_for_whole(tmp_path,
         merge_features(shards, tmp_path / "merged.h5")
 
 
+def test_a_shard_of_very_many(tmp_path, caplog):
+    parts = [make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], shard=f"{i}/99999999999") for i in (1, 3)]
+    merge_features(parts, tmp_path / "merged.h5")
+    assert "shards 2/99999999999, 4/99999999999, 5/" in caplog.text and "10/99999999999, ... are miss" in caplog.text
+
+
+@pytest.mark.parametrize("shard", ["1", "0/2", "3/2", "a/b", "1/2/3", "-1/2", "1/²", "1/" + "9" * 5000, 7, ["1/2"], {}])
+def test_what_is_no_shard(tmp_path, shard):
+    path = make_file(tmp_path / "part.h5", ["a.jpg"], shard=shard)
+    with pytest.raises(UserError, match=r"part.h5: damaged \(it is shard .*, not one such as 2/8\); extract"):
+        merge_features([path], tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.h5").exists()
+
+
+def test_sources_and_notes_of_any_kind(tmp_path):
+    merge_features([make_file(tmp_path / "a.h5", ["a.jpg"], photos=["x"], engine=3)], tmp_path / "merged.h5")
+    with FeatureFile(tmp_path / "merged.h5") as merged:
+        assert merged.names == ["a.jpg"] and merged.provenance.notes["engine"] == "3"
+
+
 def test_mixed_settings_are_refused(tmp_path):
     paths = [make_file(tmp_path / f"{i}.h5", [f"{i}.jpg"], score_threshold=i) for i in range(2)]
     with pytest.raises(UserError, match=r"1.h5: made under other settings than .*0.h5 \(score_threshold\)"):

@@ -75,6 +75,9 @@ def test_scores_of_a_feature_file(tmp_path):
     assert all((np.diff(scores) <= 0).all() for scores in sample.scores)
     assert len(scores_of_file(features, 1000, num_photos=4, seed=1).scores) == 4
     cut = make_file(tmp_path / "cut.h5", ["a.jpg"], score_threshold=2.5)
+    odd = make_file(tmp_path / "odd.h5", ["a.jpg"], score_threshold="high")
+    with pytest.raises(UserError, match="odd.h5: made with score_threshold high"):
+        scores_of_file(odd, 1000)
     with pytest.raises(UserError, match="made with score_threshold 2.5, .*`score_threshold` 0"):
         scores_of_file(cut, 1000)
     with pytest.raises(UserError, match="no features in 0 photos"):
