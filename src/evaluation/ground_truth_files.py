@@ -6,6 +6,7 @@ import math
 import posixpath
 import re
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -224,6 +225,9 @@ def numbered_truth(
     query_names = [photo_name(image, f"{file_name}: qimlist") for image in queries]
     if len(truths) != len(query_names) or not query_names:
         raise UserError(f"{file_name}: qimlist names {len(query_names)} queries but gnd describes {len(truths)}")
+    if len(set(query_names)) < len(query_names):
+        twice = next(each for each, count in Counter(query_names).items() if count > 1)
+        raise UserError(f"{file_name}: qimlist names {twice} twice; results are told apart by it, so give it two names")
     kind = _kind_of(file_name, truths)
     built = []
     for image, truth in zip(query_names, truths):

@@ -88,8 +88,8 @@ def choose_protocol(ground_truth: GroundTruth, protocol: Optional[str] = None) -
         if ground_truth.kind != "text":
             return ground_truth.kind
         logger.info(
-            "protocol modelzoo: its figures compare with nothing published; `protocol` classic gives the "
-            "published Oxford / Paris mAP"
+            "protocol modelzoo: its figures compare with nothing published, easy and hard not even with the model "
+            "zoo's (docs/differences.md); `protocol` classic gives the published Oxford / Paris mAP"
         )
         return "modelzoo"
     if protocol not in PROTOCOLS:

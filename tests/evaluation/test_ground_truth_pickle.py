@@ -181,6 +181,7 @@ def test_pickle_cannot_run_code(tmp_path):
         (revisited(easy=[[0], [1, 2]]), "easy holds something that is no number"),
         (revisited(easy=[10**400]), "easy holds something that is no number"),
         ({**revisited(), "imlist": {"a", "b"}}, "imlist is a set, whose places count nothing; give a list"),
+        ({**revisited(), "qimlist": ["a/q", "a/q.jpg"], "gnd": [{}, {}]}, "qimlist names a/q twice"),
         ({**revisited(), "gnd": {"q": {}}}, "gnd is a dict"),
         ({**revisited(), "gnd": ["q"]}, "gnd must be a list of dictionaries"),
         ({**revisited(), "imlist": [1, 2, 3]}, "imlist: a photo's name is int"),

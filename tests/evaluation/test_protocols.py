@@ -246,7 +246,8 @@ def test_choice_of_protocol(caplog):
     caplog.set_level(logging.INFO)
     assert choose_protocol(revisited_truth()) == "revisited" and not caplog.text
     assert choose_protocol(text_truth()) == "modelzoo"
-    assert "nothing published" in caplog.text and "`protocol` classic" in caplog.text
+    assert "nothing published, easy and hard not even with the model zoo's" in caplog.text
+    assert "`protocol` classic" in caplog.text
     assert choose_protocol(text_truth(), "classic") == "classic"
     with pytest.raises(UserError, match="needs a folder"):
         choose_protocol(revisited_truth(), "classic")
