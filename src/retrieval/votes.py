@@ -103,8 +103,10 @@ def cast_votes(
 ) -> Votes:
     """Look up the nearest index descriptors of each query descriptor and group them by photo.
 
-    A query descriptor has one vote a photo, however many of its neighbours lie there: its nearest one counts, so that
-    the correspondences of a pair are what 1-nearest-neighbour matching within the pair would give (reference TF DELF).
+    A query descriptor has one vote a photo, however many of its neighbours lie there: its nearest one counts. The
+    correspondences of a pair are a part of what 1-nearest-neighbour matching within the pair gives (reference TF DELF,
+    ``correspondences: exact``): those of them that are among the ``num_neighbors`` nearest of the whole index. An
+    approximate index may miss some of these too.
 
     Args:
         index: N photos.
