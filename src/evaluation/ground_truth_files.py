@@ -35,12 +35,12 @@ def read_text_folder(folder: Path) -> GroundTruth:
     Raises:
         UserError: no query in the folder, or a file that is missing or malformed.
     """
-    files = sorted(folder.glob("*_query.txt"))
+    files = sorted(file for file in folder.glob("*_query.txt") if not file.name.startswith("."))  # those are macOS's
     if not files:
         raise UserError(f"{folder}: no *_query.txt file in this folder; give the folder of the Oxford or Paris lists")
     queries = []
     for file in files:
-        name = file.name[: -len("_query.txt")]
+        name = require_inside(file.name[: -len("_query.txt")], file)
         image_name, box = _read_query_line(file)
         lists = {label: _read_name_list(folder / f"{name}_{label}.txt") for label in TEXT_LISTS}
         queries.append(QueryTruth(unicodedata.normalize("NFC", name), image_name, box, lists))

@@ -80,6 +80,15 @@ def test_malformed_list(tmp_path):
         load_ground_truth(tmp_path)
 
 
+def test_hidden_files_of_macos_are_no_queries(tmp_path):
+    write_text(tmp_path)
+    (tmp_path / "._a_1_query.txt").write_bytes(b"\x00\x05\x16\x07\xff")
+    assert [query.name for query in load_ground_truth(tmp_path).queries] == ["a_1"]
+    write_text(tmp_path, name="")
+    with pytest.raises(UserError, match="_query.txt: unusable name ''"):
+        load_ground_truth(tmp_path)
+
+
 def test_pipes_are_not_waited_for(tmp_path):
     write_text(tmp_path)
     (tmp_path / "a_1_ok.txt").unlink()
