@@ -4,6 +4,8 @@ import errno
 import importlib
 import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 from src.commands import compare
 from src.commands.command_line import run_command
 from src.errors import Interrupted, LogFormatter, UserError
+from src.records import Provenance, Ranking
+from src.retrieval.ranking_file import save_ranking
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPUTE_MAP = f"{sys.executable} {ROOT}/eval/compute_map.py"
@@ -83,6 +87,34 @@ def test_streams_and_folders_that_are_gone(tmp_path, line, status, said):
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == status and (said in done.stderr if said else not done.stderr), done.stderr
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+
+RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")  # root may read and write anything otherwise
+
+
+@pytest.mark.skipif(shutil.which(RIGHTS[0]) is None, reason="setpriv is not installed")
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ("--ranks hidden.npz --protocol holidays", "hidden.npz: Permission denied"),
+        ("--ranks hidden/a.npz --protocol holidays", "hidden/a.npz: Permission denied"),
+        (
+            "--ranks whole.npz --protocol holidays --output fixed/mAP.txt",
+            "cannot be made in .*fixed: no right to write",
+        ),
+    ],
+)
+def test_files_and_folders_without_rights(tmp_path, arguments, said):
+    ranking = Ranking(["100000"], ["100000", "100001"], [[0, 1]], [[2, 1]])
+    save_ranking(tmp_path / "whole.npz", ranking, Provenance("abc"))
+    (tmp_path / "hidden.npz").write_bytes(b"x")
+    for name, mode in (("hidden.npz", 0), ("hidden", 0), ("fixed", 0o555)):
+        if name != "hidden.npz":
+            (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    command = [*RIGHTS, *COMPUTE_MAP.split(), *arguments.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and re.search(f"(?m)^error: .*{said}.*\n\\Z", done.stderr), done.stderr
 
 
 def test_names_in_results_are_printable():
