@@ -1,7 +1,8 @@
 """Extract features of photos, or of a ground truth's queries, into a file.
 
-Run the same command again after a kill: it goes on. Photos that cannot be used are left out with a warning, which does
-not change the exit status; OUTPUT.failed.txt lists them with the reasons.
+Run the same command again after a kill: it goes on. After photos have changed it extracts those that are new or have
+changed, keeps the others, and drops those no longer asked for. Photos that cannot be used are left out with a warning,
+which does not change the exit status; OUTPUT.failed.txt lists them with the reasons.
 """
 
 import argparse

@@ -1,16 +1,13 @@
 """DELF: attentive local features of an image pyramid (Noh et al., ICCV 2017, section 3; details of the reference)."""
 
 import dataclasses
-import json
 import logging
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from ..artifacts import PathLike
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import Network, resolve_engine, weights_identity
 from ..errors import UserError
@@ -31,10 +28,10 @@ from .pyramid import (
     resize_image,
     resized_sides,
 )
+from .saved_threshold import saved_threshold
 
 logger = logging.getLogger(__name__)
 
-THRESHOLD_FILE = "score_threshold.json"  # beside a checkpoint
 _MEANING = ("pca_dim", "use_whitening", "use_square_images")  # of a descriptor
 _SETTINGS = (
     "image_scales", "max_feature_num", "score_threshold", "iou_threshold", "max_image_size", "min_image_size",
@@ -269,43 +266,3 @@ def _gather(levels: List[LevelMaps], cells: List[np.ndarray], kept: np.ndarray) 
 def _require_finite(numbers: np.ndarray) -> None:
     if not np.isfinite(numbers).all():
         raise UserError("the network returns numbers that are not finite: the checkpoint's training diverged")
-
-
-def threshold_path(checkpoint_path: PathLike) -> Path:
-    """Where the threshold of a checkpoint is saved: in its folder."""
-    return Path(checkpoint_path).parent / THRESHOLD_FILE
-
-
-def saved_threshold(checkpoint_path: PathLike, weights: str) -> Optional[float]:
-    """The threshold saved beside a checkpoint; None when there is none.
-
-    Raises:
-        UserError: the file is damaged, or was made for another checkpoint.
-    """
-    path = threshold_path(checkpoint_path)
-    saved = read_saved(path)
-    if saved is None:
-        return None
-    if saved["checkpoint_sha256"] != weights:
-        raise UserError(
-            f"{path}: made for checkpoint {saved['checkpoint_sha256'][:12]}..., not for {Path(checkpoint_path).name} "
-            f"({weights[:12]}...); make it anew with the command choose_score_threshold (`save`, `overwrite`), "
-            "delete it, or give `score_threshold`"
-        )
-    return float(saved["score_threshold"])
-
-
-def read_saved(path: Path) -> Optional[Dict[str, Any]]:
-    """The saved record, None when there is no file; UserError when it is damaged."""
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(saved["checkpoint_sha256"], str) or not float(saved["score_threshold"]) >= 0:
-            raise ValueError("checkpoint_sha256 is no text or score_threshold no number of 0 or more")
-    except FileNotFoundError:
-        return None
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(
-            f"{path}: not a saved score threshold ({error}); delete it, or make it anew with "
-            "the command choose_score_threshold (`save`, `overwrite`)"
-        ) from error
-    return saved

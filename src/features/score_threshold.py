@@ -15,10 +15,10 @@ from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
 from ..records import Photo, Provenance
 from ..values import short
-from .delf_encoder import read_saved, threshold_path
 from .encoder import Encoded, LoadNetwork, encode_photos, load_encoder
 from .extraction import some_of
 from .feature_file import FeatureFile
+from .saved_threshold import read_saved, threshold_path
 
 _EVERY_FEATURE = 10**9
 _LEVELS = (1000, 500, 200, 100, 50, 20)  # features a photo, rows of the table

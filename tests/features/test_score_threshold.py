@@ -1,15 +1,17 @@
 """The score threshold of a model: proposed from a sample of scores, saved beside the checkpoint, found again."""
 
 import cv2
+import os
+
 import numpy as np
 import pytest
 
 from src.artifacts import sha256_of
 from src.config import Config
 from src.errors import UserError
-from src.features.delf_encoder import saved_threshold
 from src.features.drawing import draw_scores
 from src.features.extraction import photos_of_folder
+from src.features.saved_threshold import saved_threshold
 from src.features.score_threshold import ScoreSample, save_threshold, scores_of_file, scores_of_photos
 from tests.features.fake_network import fake_network, load_fake_network, sections
 from tests.features.made_up import make_file, make_photos
@@ -60,11 +62,20 @@ def test_saved_threshold_is_found_again_and_belongs_to_its_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", "7", '{"checkpoint_sha256": "a"}', '{"checkpoint_sha256": 1, "score_threshold": 1}',
-     '{"checkpoint_sha256": "a", "score_threshold": "high"}', '{"checkpoint_sha256": "a", "score_threshold": NaN}'],
+     '{"checkpoint_sha256": "a", "score_threshold": "high"}', '{"checkpoint_sha256": "a", "score_threshold": NaN}',
+     '{"checkpoint_sha256": "a", "score_threshold": 1e999}', "[" * 100_000,
+     '{"checkpoint_sha256": "a", "score_threshold": 1' + "0" * 400 + "}"],
+    ids=range(11),
 )  # fmt: skip
 def test_damaged_file(tmp_path, text):
     (tmp_path / "score_threshold.json").write_text(text)
-    with pytest.raises(UserError, match="score_threshold.json: not a saved score threshold"):
+    with pytest.raises(UserError, match=r"score_threshold.json: damaged \(.*\); delete it, or make it anew"):
+        saved_threshold(tmp_path / "delf.ckpt", SHA)
+
+
+def test_a_pipe_in_its_place(tmp_path):
+    os.mkfifo(tmp_path / "score_threshold.json")
+    with pytest.raises(UserError, match="score_threshold.json: is a pipe or a device"):
         saved_threshold(tmp_path / "delf.ckpt", SHA)
 
 
