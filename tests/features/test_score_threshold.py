@@ -1,8 +1,8 @@
 """The score threshold of a model: proposed from a sample of scores, saved beside the checkpoint, found again."""
 
-import cv2
 import os
 
+import cv2
 import numpy as np
 import pytest
 
