@@ -21,6 +21,7 @@ NETWORK_KEYS = (
     "checkpoint_path", "architecture", "weights_style", "engine", "precision", "device_target", "load_stem",
     "kernel_init", "kernel_init_gain", "attention_init", "seed",
 )  # fmt: skip
+_LONGEST_SENTENCE = 1000  # letters of an error; paths and file names of Linux fit in a quarter of it
 PCA_KEYS = ("pca_path", "force_pca", "pca_dim", "use_whitening")
 
 
@@ -194,7 +195,7 @@ def run_command(main: Callable[[], Any]) -> NoReturn:
         print("interrupted: run the same command again", file=sys.stderr)
         status = 130
     except Exception as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {sentence_of(error)}", file=sys.stderr)
         status = 2
     sys.exit(_flush() or status)
 
@@ -232,10 +233,12 @@ def _flush() -> int:
     return 0
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
     """What a person is told of bad input, or of what the machine lacks; any other error is raised as it is."""
     if isinstance(error, UserError):
-        return with_dashes(printable(str(error)))
+        sentence = with_dashes(printable(str(error)))
+        half = _LONGEST_SENTENCE // 2  # names and words from outside are as long as they like
+        return sentence if len(sentence) <= 2 * half else f"{sentence[:half]} ... {sentence[-half:]}"
     if isinstance(error, ModuleNotFoundError):
         if (error.name or "src").split(".")[0] not in ("src", __package__.split(".")[0]):
             return f"{error.name} is not installed: run {install_command()}"

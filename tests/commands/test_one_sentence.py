@@ -54,6 +54,11 @@ def test_an_error_is_one_printable_line(error, said, capsys):
     assert status == 2 and text.startswith(f"error: {said}") and text.count("\n") == 1 and text[:-1].isprintable()
 
 
+def test_a_long_error_keeps_its_two_ends(capsys):
+    _, text = outcome(UserError("a.csv: found " + "x" * 100000 + "; give a table"), capsys)
+    assert len(text) < 1100 and text.startswith("error: a.csv: found xxx") and text.endswith("xxx; give a table\n")
+
+
 def test_an_error_of_the_program_keeps_its_traceback():
     def main():
         raise ValueError("a bug")
