@@ -55,7 +55,7 @@ class Catalogue:
         return len(self.class_names)
 
 
-def _pack(listings: Iterable[Tuple[ClassName, str]]) -> Tuple[np.ndarray, np.ndarray, List[ClassName]]:
+def _pack(listings: Iterable[Tuple[ClassName, str]], source: str) -> Tuple[np.ndarray, np.ndarray, List[ClassName]]:
     """Names [N], number of the class of each [N], and the classes in the order they came in."""
     numbers: Dict[ClassName, int] = {}
     classes = array("i")
@@ -64,6 +64,9 @@ def _pack(listings: Iterable[Tuple[ClassName, str]]) -> Tuple[np.ndarray, np.nda
     for name, file_id in listings:
         classes.append(numbers.setdefault(name, len(numbers)))
         pending.append(os.fsencode(file_id))
+        if len(pending[-1]) > LONGEST_NAME:
+            fact = f"a name is {len(pending[-1])} bytes long; names have {LONGEST_NAME} at most"
+            raise UserError(f"{source}: {fact}: {file_id[:60]} ...")
         if len(pending) == CHUNK:
             chunks.append(np.array(pending))
             pending.clear()
@@ -89,11 +92,9 @@ def make_catalogue(
     Raises:
         UserError: no photo, or a name past LONGEST_NAME.
     """
-    packed, classes, names = _pack(listings)
+    packed, classes, names = _pack(listings, source)
     if not len(packed):
         raise UserError(f"{source}: lists no image")
-    if packed.dtype.itemsize > LONGEST_NAME:
-        raise UserError(f"{source}: a name is {packed.dtype.itemsize} bytes long; names have {LONGEST_NAME} at most")
     first = np.unique(packed, return_index=True)[1]
     if len(first) < len(packed):
         last = len(packed) - 1 - np.unique(packed[::-1], return_index=True)[1]

@@ -61,7 +61,8 @@ def image_root(train_directory: Sequence[str]) -> Path:
         UserError: no such folder, or folders that share no root.
     """
     if len(train_directory) > 1:
-        roots = {Path(folder).absolute().parents[2] for folder in train_directory if Path(folder).is_dir()}
+        folders = [Path(folder).absolute() for folder in train_directory if Path(folder).is_dir()]
+        roots = {[folder, *folder.parents][:4][-1] for folder in folders}
         if len(roots) != 1:
             raise UserError("`train_directory`: these folders have no common root; give the one above a/b/c")
         return roots.pop()
@@ -84,11 +85,13 @@ def count_known(train_csv_path: PathLike, catalogue: Catalogue) -> int:
     wanted = np.sort(catalogue.file_ids.packed)
     known = np.zeros(len(wanted), bool)
     with open(require_file(train_csv_path, "train_csv_path"), "rb") as stream:
-        header = stream.readline().decode("utf-8-sig", errors="replace").strip()
+        header = stream.readline(2**16).decode("utf-8-sig", errors="replace").strip()
         if header.replace('"', "").split(",")[0] != "id":
             raise UserError(f"{train_csv_path}: the header is {header[:60]!r}; it must begin with id,url,landmark_id")
         while True:
-            file_ids = np.array([line.partition(b",")[0].strip(b'" \r\n') for line in islice(stream, CHUNK)], "S")
+            # a longer one is unknown and would widen the place of every other
+            starts = (line.partition(b",")[0].strip(b'" \r\n') for line in islice(stream, CHUNK))
+            file_ids = np.array([start[: wanted.itemsize + 1] for start in starts], "S")
             if not len(file_ids):
                 return int(known.sum())
             places = np.minimum(np.searchsorted(wanted, file_ids), len(wanted) - 1)

@@ -24,6 +24,7 @@ from .truth_pickle import PickleFault, load_plain
 TEXT_LISTS = ("good", "ok", "junk")
 OXFORD_PREFIX = "oxc1_"  # only the query files of Oxford carry it; the photos and the lists do not
 _EXPECTED = "give a folder with *_query.txt files, or a gnd_*.pkl or gnd_*.mat file"
+_LONGEST_NAME = 4096  # characters, as of a path
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
@@ -68,10 +69,12 @@ def photo_name(name: Any, origin: str) -> str:
     What leads to the folder of an absolute path is dropped: a photo is found by the end of its path.
 
     Raises:
-        UserError: it is no text, or leads out of any folder; the message names ``origin``.
+        UserError: it is no text, too long, or leads out of any folder; the message names ``origin``.
     """
     if not isinstance(name, str):
         raise UserError(f"{origin}: a photo's name is {type(name).__name__}; give texts such as 'all_souls_000013'")
+    if len(name) > _LONGEST_NAME:
+        raise UserError(f"{origin}: a photo's name of {len(name)} characters; paths have {_LONGEST_NAME} at most")
     path = posixpath.normpath(unicodedata.normalize("NFC", bare_name(name.strip())))
     return require_inside(re.sub("^([A-Za-z]:)?/+", "", path), origin)
 

@@ -164,7 +164,7 @@ _NAMES = {
 def _find(module: Any, name: Any) -> _Named:
     found = _NAMES.get(_text(module), {}).get(_text(name))
     if found is None:
-        raise PickleFault(f"it asks for {_text(module)}.{_text(name)}, which no ground truth needs")
+        raise PickleFault(f"it asks for {_text(module)[:60]}.{_text(name)[:60]}, which no ground truth needs")
     return _Named(found)
 
 

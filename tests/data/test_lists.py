@@ -97,7 +97,7 @@ def test_root_from_folder_glob_and_expanded_glob(tmp_path):
     assert image_root([str(root)]) == root
     assert image_root([f"{root}/*/*/*/"]) == root
     assert image_root([f"{folder}/" for folder in folders]) == root
-    for bad in ([f"{tmp_path}/none/*/*/*/"], [f"{tmp_path}/*/a/"], [""], [str(root), str(tmp_path)]):
+    for bad in ([f"{tmp_path}/none/*/*/*/"], [f"{tmp_path}/*/a/"], [""], [str(root), str(tmp_path)], ["/", str(root)]):
         with pytest.raises(UserError, match="train_directory|glob"):
             image_root(bad)
 
@@ -106,6 +106,19 @@ def test_photo_is_looked_for_under_its_first_characters_then_flat(tmp_path):
     assert image_path(str(tmp_path), "abcdef") == str(tmp_path / "a" / "b" / "c" / "abcdef.jpg")
     Path(tmp_path / "abcdef.jpg").touch()
     assert image_path(str(tmp_path), "abcdef") == str(tmp_path / "abcdef.jpg")
+
+
+def test_one_long_name_does_not_widen_the_place_of_all(tmp_path):
+    """20,000 names of a megabyte would take 20 GB."""
+    many = " ".join(f"{number:016x}" for number in range(20_000))
+    (tmp_path / "clean.csv").write_text(f"landmark_id,images\n1,{many} {'x' * 10**6}\n")
+    with pytest.raises(UserError, match="clean.csv: a name is 1000000 bytes long; names have 1024 at most") as caught:
+        read_clean_csv(tmp_path / "clean.csv")
+    assert len(str(caught.value)) < 300
+    (tmp_path / "clean.csv").write_text(f"landmark_id,images\n1,{many}\n")
+    lines = "".join(f"{name},u,1\n" for name in many.split())
+    (tmp_path / "train.csv").write_text(f"id,url,landmark_id\n{'0' * 10**6},u,1\n{lines}")
+    assert count_known(tmp_path / "train.csv", read_clean_csv(tmp_path / "clean.csv")) == 20_000
 
 
 @pytest.mark.parametrize("given", ["photos", "photos/train/train"])

@@ -184,6 +184,7 @@ def test_pickle_cannot_run_code(tmp_path):
         ({**revisited(), "qimlist": ["a/q", "a/q.jpg"], "gnd": [{}, {}]}, "qimlist names a/q twice"),
         ({**revisited(), "gnd": {"q": {}}}, "gnd is a dict"),
         ({**revisited(), "gnd": ["q"]}, "gnd must be a list of dictionaries"),
+        ({**revisited(), "imlist": ["a", "b", "c" * 10**5]}, "imlist: a photo's name of 100000 characters"),
         ({**revisited(), "imlist": [1, 2, 3]}, "imlist: a photo's name is int"),
         ({**revisited(), "qimlist": ["../../q"]}, r"qimlist: unusable name '\.\./\.\./q'"),
     ],
