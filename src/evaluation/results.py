@@ -102,15 +102,12 @@ def save_results(
     """
     path = Path(path)
     results_path = path.with_name("results.json")
+    if path == results_path:
+        raise UserError(f"{path}: is the file beside the metrics file; give `output` another name, such as mAP.txt")
     results = results_as_json(ground_truth, evaluation, provenance)
     text = format_metrics({name: setting.means() for name, setting in evaluation.metrics.items()})
     made = [
-        is_made(
-            path,
-            _provenance_of_text(text),
-            lambda file: _provenance_of_text(read_bounded(file, "output").decode("utf-8", "replace")),
-            overwrite,
-        ),
+        is_made(path, _provenance_of_text(text), _read_figures, overwrite),
         is_made(results_path, _provenance_of_results(results), _read_provenance, overwrite),
     ]
     if not all(made):

@@ -206,6 +206,8 @@ def test_a_full_disk_leaves_the_old_pair(tmp_path, judged, failing, monkeypatch)
 @pytest.mark.parametrize("content", [b"[" * 10**6, b"\xff\xfe", b'{"settings": 3}', b"[]"])
 def test_what_stands_there_may_be_anything(tmp_path, judged, content):
     (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(UserError, match="give `output` another name, such as mAP.txt"):
+        save_results(tmp_path / "results.json", *judged, PROVENANCE, overwrite=True)
     with pytest.raises(UserError, match=r"results\.json: made under other settings"):
         save_results(tmp_path / "mAP.txt", *judged, PROVENANCE)
     assert (tmp_path / "results.json").read_bytes() == content and not (tmp_path / "mAP.txt").exists()
