@@ -192,7 +192,7 @@ class RetrievalConfig(Section):
     )
     nprobe: int = key(0, "inverted lists searched for each descriptor; 0 = chosen by their number", least=0)
     keep_matches: int = key(20, "best photos of each query whose matches are kept with the ranking; 0 = none", least=0)
-    search_threads: int = key(0, "threads of search and verification; 0 = one for each core", least=0)
+    search_threads: int = key(0, "threads of search and verification; 0 = one for each core", least=0, most=1024)
 
 
 @dataclass(frozen=True, init=False)
