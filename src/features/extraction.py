@@ -21,7 +21,7 @@ from ..workers import Pool, Stage, StopSignals, WorkerDied
 from . import feature_parts
 from .encoder import Encoder, Extracted, LoadNetwork, Pipeline, make_encoder
 from .extraction_log import Failures, SpeedLog, list_failures, tell_clipped
-from .photo_state import compare, digest_of_failed
+from .photo_state import compare, digest_of_failed, still_there
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ def extract_to_file(
     """Extract ``photos`` into the feature file ``output``; a killed run goes on.
 
     A finished file of the same settings is brought up to date: photos that are as they were are kept, new and changed
-    ones are extracted, those that could not be used are tried again when their files have changed, others are dropped.
+    ones are extracted, those that could not be used are tried again when their files have changed, and those that are
+    gone from the folder are dropped.
 
     Photos that cannot be used are left out: all are listed with their reasons in ``<output>.failed.txt``, the first
     ones in the log, and the run succeeds as long as one photo has features.
@@ -57,8 +58,8 @@ def extract_to_file(
         load_network: makes the network of a worker; None = that of the engines.
 
     Raises:
-        UserError: unusable checkpoint or PCA, no readable photo, a file of other settings, or of none of the photos,
-            at ``output``.
+        UserError: unusable checkpoint or PCA, no readable photo; at ``output`` a file of other settings, of none of
+            the photos, or of more photos than these that are still there.
         Interrupted: SIGINT or SIGTERM came; what was finished is kept.
     """
     encoder = make_encoder(run, model, extraction, load_network)
@@ -102,7 +103,11 @@ def _kept_of_finished(
         feature_parts.drop_parts(output)
         logger.info("%s: already made, features of %d of %d photos", output, len(found.kept), len(photos))
         return None
-    counts = (found.new, found.changed, found.gone, len(found.kept))
+    left_out = still_there(found.gone, photos)
+    if left_out:
+        fact = f"holds {len(left_out)} photos that are still there and not among these {len(photos)}, {left_out[0]} first"
+        raise UserError(f"{output}: {fact}; give another `output`, or `overwrite` to lose their features")
+    counts = (found.new, found.changed, len(found.gone), len(found.kept))
     logger.info("%s: %d photos are new, %d changed, %d gone, %d kept", output, *counts)
     return found.kept
 

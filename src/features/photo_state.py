@@ -56,6 +56,12 @@ def is_current(recorded: Optional[bytes], photo: Photo) -> bool:
         return False
 
 
+def still_there(names: Sequence[str], photos: Sequence[Photo]) -> List[str]:
+    """Those of ``names`` that are files of the folder in which ``photos`` lie under their names."""
+    roots = {photo.path[: -len(photo.name)] for photo in photos if photo.path.endswith("/" + photo.name)}
+    return [name for name in names if any(os.path.exists(root + name) for root in roots)]
+
+
 def _box_of(photo: Photo) -> Optional[List[float]]:
     return None if photo.box is None else [float(side) for side in photo.box]
 
@@ -87,7 +93,8 @@ class Comparison:
 
     Attributes:
         kept: names of the photos that are as they were.
-        new, changed, gone: how many others are not in it, are in it as they were once, are in it and not wanted.
+        new, changed: how many others are not in it, or are in it as they were once.
+        gone: names of the photos in it that are not wanted.
         retried: whether one of the new ones may be usable: not all have failed before as they are now.
         shared: whether it holds any of the photos.
     """
@@ -95,7 +102,7 @@ class Comparison:
     kept: List[str]
     new: int
     changed: int
-    gone: int
+    gone: List[str]
     retried: bool
     shared: bool
 
@@ -113,4 +120,4 @@ def compare(path: PathLike, made: Provenance, photos: Sequence[Photo]) -> Compar
     new = [photo for photo in photos if photo.name not in names]
     retried = bool(new) and made.notes.get("failed") != digest_of_failed(new)
     changed = len(names.intersection(wanted)) - len(kept)
-    return Comparison(kept, len(new), changed, len(names.difference(wanted)), retried, not names.isdisjoint(wanted))
+    return Comparison(kept, len(new), changed, sorted(names.difference(wanted)), retried, not names.isdisjoint(wanted))

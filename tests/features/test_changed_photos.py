@@ -56,6 +56,14 @@ def _written(place):
     return (place / "features.h5").stat().st_mtime_ns
 
 
+def test_features_of_photos_that_are_still_there_are_not_dropped(place):
+    before = (place / "features.h5").read_bytes()
+    fewer = photos_of_folder(place / "photos")[:2]
+    with pytest.raises(UserError, match="holds 1 photos that are still there .* sub/c.png first; give another"):
+        _extract(place, fewer)
+    assert (place / "features.h5").read_bytes() == before
+
+
 def test_new_changed_and_gone_photos(place, caplog):
     _draw(place / "photos/new.png", 7)
     _draw(place / "photos/a.png", 8)
