@@ -40,14 +40,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     refuse_unused_tests(argv, config.retrieval.correspondences)
     if arguments.top_k < 1:
         raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
-    from ..artifacts import is_made, require_folder
-    from ..records import Provenance
+    from ..artifacts import require_folder, require_place
     from ..report.search_page import SearchPage
     from ..retrieval import photo_search
     from ..retrieval.photo_index import load_photo_index
 
     if arguments.output:  # found out now that a page cannot stand there
-        is_made(arguments.output, Provenance(), lambda _: Provenance(), overwrite=True)
+        require_place(arguments.output)
     moved = require_folder(arguments.images_path, "images_path") if arguments.images_path else None
     photo_index, queries = load_photo_index(arguments.index), photo_search.query_photos(arguments.query)
     sections = (config.run, config.model, config.matching, config.retrieval)

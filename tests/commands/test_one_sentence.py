@@ -140,6 +140,7 @@ def test_names_in_results_are_printable():
         ("choose_score_threshold", "--images_path . --checkpoint_path net.ckpt", "output_image"),
         ("show_batch", "--traindata_path none", "output_image"),
         ("evaluate_retrieval", ". . net.ckpt", "output_path"),
+        ("search_images", "--index none --query none", "output"),
     ],
 )
 def test_an_output_that_cannot_be_made_is_told_before_the_work(tmp_path, verb, arguments, option):
