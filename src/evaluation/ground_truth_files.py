@@ -18,8 +18,9 @@ from ..images import list_images
 from ..names import PHOTO_SUFFIXES, bare_name, require_inside
 from ..outside import read_bounded
 from .ground_truth import BY_NAMES, KIND_LISTS, Box, GroundTruth, QueryTruth
+from .pickle_values import PickleFault
 from .truth_mat import read_variables
-from .truth_pickle import PickleFault, load_plain
+from .truth_pickle import load_plain
 
 TEXT_LISTS = ("good", "ok", "junk")
 OXFORD_PREFIX = "oxc1_"  # only the query files of Oxford carry it; the photos and the lists do not
