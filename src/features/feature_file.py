@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 def write_provenance(file: h5py.File, provenance: Provenance) -> None:
     """Store what the file is made with, and the version of its format."""
-    file.attrs["provenance"] = json.dumps(provenance.as_json(), sort_keys=True)
+    file.attrs["provenance"] = np.bytes_(json.dumps(provenance.as_json(), sort_keys=True))
     file.attrs["format_version"] = FORMAT_VERSION
 
 
@@ -152,7 +152,7 @@ class FeatureFile:
         if version is None or int(version) != FORMAT_VERSION:
             fix = "extract the photos again"
             raise UserError(f"{self.path}: format {version}, this program reads {FORMAT_VERSION}; {fix}")
-        if not isinstance(text, (str, bytes)):
+        if not isinstance(text, bytes):
             raise ValueError("no provenance")
         return Provenance.from_json(json.loads(text)), group_names(self._file)
 

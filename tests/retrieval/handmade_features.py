@@ -14,7 +14,7 @@ def write_features(path, photos, **parts):
     """{name: (keypoints [N, 2], descriptors [N, D])} in hloc's layout; ``parts`` of the provenance."""
     with h5py.File(path, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["provenance"] = json.dumps({"weights": "aa", **parts})
+        file.attrs["provenance"] = np.bytes_(json.dumps({"weights": "aa", **parts}))
         for name, (keypoints, descriptors) in photos.items():
             group = file.create_group(name)
             group["keypoints"] = np.asarray(keypoints, np.float32)
