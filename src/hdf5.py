@@ -19,7 +19,7 @@ _PRINT_TEXT = (
     "import h5py, sys; _, path, item, name = sys.argv; text = h5py.File(path)[item].attrs[name]; "
     "sys.stdout.buffer.write(text.encode())"
 )
-_PATIENCE = 20  # seconds
+_PATIENCE = 60.0  # seconds; it takes less than one
 GROUP, DATASET = h5py.h5g.GROUP, h5py.h5g.DATASET  # kinds of members
 
 
@@ -110,10 +110,10 @@ def read_numbers(group: h5py.Group, name: str) -> np.ndarray:
 
 
 def read_attribute(item: h5py.HLObject, name: str, default: Any = None) -> Any:
-    """One number or text (bytes) among the attributes of an item, ``default`` where there is none.
+    """One number or text (UTF-8 bytes) among the attributes of an item, ``default`` where there is none.
 
     Raises:
-        ValueError: an array, a text of variable length (the library reads a damaged one for ever), or something else.
+        ValueError: an array, something else, or a text that is damaged.
     """
     if name not in item.attrs:
         return default
@@ -125,7 +125,7 @@ def read_attribute(item: h5py.HLObject, name: str, default: Any = None) -> Any:
 
 
 def _read_apart(item: h5py.HLObject, name: str) -> bytes:
-    """A text of no fixed length, which lies in a part of the file whose damage can make the library go on for ever."""
+    """A text of variable length, in a process of its own: the library may look for a damaged one for ever."""
     command = [sys.executable, "-I", "-c", _PRINT_TEXT, item.file.filename, item.name, name]
     try:
         return subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE).stdout
