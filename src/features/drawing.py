@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from ..artifacts import PathLike, atomic_path
+from ..errors import printable
 from ..records import LocalFeatures
 from .score_threshold import ScoreSample
 
@@ -95,8 +96,10 @@ def _lay_out(size: Tuple[int, int], count: int, title: str) -> Tuple[Any, List[A
         )
 
     letters = int((full_width - 2 * _MARGIN) / _LETTER)
-    text = title if len(title) <= letters else "..." + title[3 - letters :]
-    figure.text(_MARGIN / full_width, 1 - _TITLE / 2 / full_height, text, fontsize=12, color=_INK, va="center")
+    shown = printable(title)
+    text = shown if len(shown) <= letters else "..." + shown[3 - letters :]
+    place = _MARGIN / full_width, 1 - _TITLE / 2 / full_height
+    figure.text(*place, text, fontsize=12, color=_INK, va="center", parse_math=False)  # a name may hold $
     halves = [
         axes(
             _MARGIN + (number % across) * (column + _GAP),

@@ -78,6 +78,13 @@ def test_any_photo_can_be_drawn(tmp_path, shape):
     assert picture.shape[0] >= height and picture.shape[1] >= width
 
 
+@pytest.mark.parametrize("title", ["$\\frac{a$.jpg", "a\x1b[2J\n.jpg", "\udce9.jpg"])
+def test_any_name_can_be_a_title(tmp_path, title):
+    image = np.zeros((48, 64, 3), np.uint8)
+    draw_features(image, _features((30, 20, 1.0)), None, title, tmp_path / "a.png")
+    assert cv2.imread(str(tmp_path / "a.png"))[:44].min() < 128  # there is one
+
+
 def test_pictures_of_a_feature_file(tmp_path, caplog):
     names = ["a.jpg", "sub/b.png", "c.jpg", "d.jpg"]
     photos = make_photos(tmp_path / "photos", names)
