@@ -5,8 +5,6 @@ read, or waited for, whatever they are; and a header may promise terabytes that 
 """
 
 import math
-import subprocess
-import sys
 from typing import Any, Optional, Tuple
 
 import h5py
@@ -15,11 +13,6 @@ import numpy as np
 from .artifacts import PathLike
 from .errors import UserError, reading
 
-_PRINT_TEXT = (
-    "import h5py, sys; _, path, item, name = sys.argv; text = h5py.File(path)[item].attrs[name]; "
-    "sys.stdout.buffer.write(text.encode())"
-)
-_PATIENCE = 60.0  # seconds; it takes less than one
 GROUP, DATASET = h5py.h5g.GROUP, h5py.h5g.DATASET  # kinds of members
 
 
@@ -110,24 +103,14 @@ def read_numbers(group: h5py.Group, name: str) -> np.ndarray:
 
 
 def read_attribute(item: h5py.HLObject, name: str, default: Any = None) -> Any:
-    """One number or text (UTF-8 bytes) among the attributes of an item, ``default`` where there is none.
+    """One number or text (bytes) among the attributes of an item, ``default`` where there is none.
 
     Raises:
-        ValueError: an array, something else, or a text that is damaged.
+        ValueError: an array, a text of variable length (the library looks for a damaged one for ever), or else.
     """
     if name not in item.attrs:
         return default
     found = item.attrs.get_id(name)
-    text = h5py.check_string_dtype(found.dtype)
-    if found.shape != () or not (text or found.dtype.kind in "fiub"):
-        raise ValueError(f"the attribute {name} is neither a number nor a text")
-    return _read_apart(item, name) if text and text.length is None else item.attrs[name]
-
-
-def _read_apart(item: h5py.HLObject, name: str) -> bytes:
-    """A text of variable length, in a process of its own: the library may look for a damaged one for ever."""
-    command = [sys.executable, "-I", "-c", _PRINT_TEXT, item.file.filename, item.name, name]
-    try:
-        return subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE).stdout
-    except subprocess.SubprocessError as error:
-        raise ValueError(f"the attribute {name} cannot be read") from error
+    if found.shape != () or found.dtype.kind not in "fiuSb":
+        raise ValueError(f"the attribute {name} is neither a number nor a text of fixed length")
+    return item.attrs[name]

@@ -96,14 +96,14 @@ def test_attributes(tmp_path):
         file.attrs.create("reference", file.ref, dtype=h5py.ref_dtype)
         file.attrs["nothing"] = h5py.Empty("f4")
     with open_hdf5(tmp_path / "made.h5") as file:
-        found = [read_attribute(file, name, 7) for name in ("number", "whole", "fixed", "variable", "absent")]
-        assert found == [1.5, 2, b"x", "ä".encode(), 7]
-        for name in ("list", "reference", "nothing"):
+        found = [read_attribute(file, name, 7) for name in ("number", "whole", "fixed", "absent")]
+        assert found == [1.5, 2, b"x", 7]
+        for name in ("list", "reference", "nothing", "variable"):
             with pytest.raises(ValueError, match=f"{name} is neither a number nor a text"):
                 read_attribute(file, name)
 
 
-def test_a_text_that_the_library_would_look_for_for_ever(tmp_path, monkeypatch):
+def test_a_text_that_the_library_would_look_for_for_ever(tmp_path):
     with h5py.File(tmp_path / "made.h5", "w") as file:
         file.attrs["text"] = "words"
     whole = bytearray((tmp_path / "made.h5").read_bytes())
@@ -111,8 +111,7 @@ def test_a_text_that_the_library_would_look_for_for_ever(tmp_path, monkeypatch):
     assert whole[size : size + 8] == (5).to_bytes(8, "little")
     whole[size : size + 8] = (2**64 - 16).to_bytes(8, "little")  # with its header: 0 bytes to the next
     (tmp_path / "made.h5").write_bytes(whole)
-    monkeypatch.setattr("src.hdf5._PATIENCE", 1.5)
-    with open_hdf5(tmp_path / "made.h5") as file, pytest.raises(ValueError, match="the attribute text cannot be read"):
+    with open_hdf5(tmp_path / "made.h5") as file, pytest.raises(ValueError, match="no.* text of fixed length"):
         read_attribute(file, "text")
 
 
