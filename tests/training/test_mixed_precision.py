@@ -10,7 +10,7 @@ from src.errors import UserError
 from src.training.networks import build_network
 from src.training.step import TrainStep, load_state, save_state
 
-MODEL = ModelConfig(kernel_init="he", kernel_init_gain=0.18, residual_gamma=0.25)
+MODEL = ModelConfig(architecture="resnet18", kernel_init="he", kernel_init_gain=0.18, residual_gamma=0.25)
 
 
 def test_cpu_refuses_in_one_sentence():

@@ -56,14 +56,21 @@ def reference_weights(shards):
     return {name: (before, p.asnumpy()) for before, (name, p) in zip(initial, trained)}
 
 
-def test_two_ranks_are_one_process_with_both_batches(shards, tmp_path):
+@pytest.fixture(scope="module")
+def two_ranks(shards, tmp_path_factory):
+    """The folder of a run of stage tuning on two ranks, which keep their states."""
+    folder = tmp_path_factory.mktemp("two")
     msrun = [str(Path(sys.executable).with_name("msrun")), "--worker_num=2", "--local_worker_num=2", "--join=True",
              "--log_dir=logs", "--master_port=8231"]  # fmt: skip
     program = str(Path(__file__).with_name("keep_rank_state.py"))
-    done = subprocess.run([*msrun, program, *map(str, RECIPE), "--traindata_path", str(shards)], cwd=tmp_path,
+    done = subprocess.run([*msrun, program, *map(str, RECIPE), "--traindata_path", str(shards)], cwd=folder,
                           env=ENVIRONMENT, capture_output=True, text=True)  # fmt: skip
-    assert done.returncode == 0, "".join(path.read_text() for path in (tmp_path / "logs").glob("worker_*.log"))
-    ranks = [ms.load_checkpoint(str(tmp_path / f"rank{rank}.ckpt")) for rank in range(RANKS)]
+    assert done.returncode == 0, "".join(path.read_text() for path in (folder / "logs").glob("worker_*.log"))
+    return folder
+
+
+def test_two_ranks_are_one_process_with_both_batches(shards, two_ranks):
+    ranks = [ms.load_checkpoint(str(two_ranks / f"rank{rank}.ckpt")) for rank in range(RANKS)]
     expected = reference_weights(shards)
     off, moved = [], []
     for name, (initial, weights) in expected.items():
@@ -74,7 +81,7 @@ def test_two_ranks_are_one_process_with_both_batches(shards, tmp_path):
         moved.append(np.square(weights - initial).sum())
     assert np.sqrt(sum(moved)) > 2e-3 and np.sqrt(sum(off) / sum(moved)) < 0.05  # both went the same way
     statistics = [name for name in ranks[0] if "moving_" in name]
-    own = [np.load(tmp_path / f"rank{rank}_own.npz") for rank in range(RANKS)]  # as they were before the mean
+    own = [np.load(two_ranks / f"rank{rank}_own.npz") for rank in range(RANKS)]  # as they were before the mean
     assert len(statistics) > 30
     for name in statistics:
         assert (own[0][name] != own[1][name]).any(), name  # each rank has batches of its own
@@ -93,20 +100,18 @@ def test_script_leaves_the_logs_of_a_job_that_runs_there(shards, tmp_path):
     assert (tmp_path / "run/tuning_ranks/worker_0.log").read_text() == "step 7"
 
 
-def test_script_runs_both_ranks_and_shows_the_failing_one(shards, tmp_path):
-    command = ["scripts/run_distribute_train.sh", 2, "tuning", *RECIPE, "--traindata_path", shards, "--max_iters", 2]
-    run(*command, cwd=tmp_path)
-    folder = tmp_path / "run"
-    assert (folder / "checkpoint_delf_tuning-1_2.ckpt").exists() and (folder / "tuning_loss.png").exists()
-    assert {path.name for path in (folder / "tuning_ranks").iterdir()} >= {"worker_0.log", "worker_1.log"}
-    attn = ["scripts/run_distribute_train.sh", "2", "attn", folder / "checkpoint_delf_tuning-1_2.ckpt", *RECIPE,
-            "--traindata_path", shards, "--save_ckpt", "attn"]  # fmt: skip
+def test_script_runs_both_ranks_and_shows_the_failing_one(shards, two_ranks, tmp_path):
+    (start,) = (two_ranks / "run").glob("checkpoint_delf_tuning-*")
+    attn = ["scripts/run_distribute_train.sh", "2", "attn", start, *RECIPE, "--traindata_path", shards,
+            "--eval_photos", 0, "--save_ckpt", "attn"]  # fmt: skip
     said = run(*attn, "--batch_size", 13, cwd=tmp_path, status=2)
     assert "24 training photos are too few" in said and "on 2 devices" in said
     shutil.rmtree(tmp_path / "attn")
     run(*attn, "--max_iters", 2, cwd=tmp_path)
-    alone = tensors(folder / "checkpoint_delf_tuning-1_2.ckpt")
-    trained = tensors(tmp_path / "attn/checkpoint_delf_attn-1_2.ckpt")
+    folder = tmp_path / "attn"
+    assert {path.name for path in (folder / "attn_ranks").iterdir()} >= {"worker_0.log", "worker_1.log"}
+    assert (folder / "attn_loss.png").exists()
+    alone, trained = tensors(start), tensors(folder / "checkpoint_delf_attn-1_2.ckpt")
     backbone = [name for name in trained if name.startswith("backbone.")]
     assert len(backbone) > 80 and all(trained[name] == alone[name] for name in backbone)
 
