@@ -50,7 +50,7 @@ class NameTable:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = [bare_name(name) for name in names]
         self._exact = {name: number for number, name in enumerate(self._names)}
-        self._composed: Optional["NameTable"] = None
+        self._composed: Optional[NameTable] = None
         self._by_last_part: Dict[str, List[int]] = {}
         for number, name in enumerate(self._names):
             if "/" in name and not is_distractor(name):
@@ -86,8 +86,9 @@ class NameTable:
         if last in self._exact and not is_distractor(wanted):
             fitting.append(self._exact[last])
         if len(fitting) > 1:
+            first, second = (self._names[number] for number in fitting[:2])
             raise UserError(
-                f"{wanted}: fits both {self._names[fitting[0]]} and {self._names[fitting[1]]}; give every image its own "
-                f"file name, name the folder in the ground truth, or put distractors into a folder {DISTRACTORS!r}"
+                f"{wanted}: fits both {first} and {second}; give every image its own file name, name the "
+                f"folder in the ground truth, or put distractors into a folder {DISTRACTORS!r}"
             )
         return fitting[0] if fitting else None

@@ -105,7 +105,7 @@ def _kept_of_finished(
         return None
     left_out = still_there(found.gone, photos)
     if left_out:
-        fact = f"holds {len(left_out)} photos that are still there and not among these {len(photos)}, {left_out[0]} first"
+        fact = f"holds {len(left_out)} photos that are still there and not wanted, {left_out[0]} first"
         raise UserError(f"{output}: {fact}; give another `output`, or `overwrite` to lose their features")
     counts = (found.new, found.changed, len(found.gone), len(found.kept))
     logger.info("%s: %d photos are new, %d changed, %d gone, %d kept", output, *counts)
