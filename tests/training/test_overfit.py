@@ -14,10 +14,10 @@ def last_loss(folder, stage):
 
 
 def test_one_batch_is_learnt_by_heart(shards, tmp_path):
-    recipe = ["--traindata_path", shards, "--image_size", 97, "--batch_size", 8, "--overfit_batches", 1,
-              "--kernel_init", "he", "--eval_photos", 0]  # fmt: skip
-    run("train.py", *recipe, "--max_iters", 60, "--report_steps", 5, "--save_ckpt", "tuning", cwd=tmp_path)
+    recipe = ["--architecture", "resnet18", "--traindata_path", shards, "--image_size", 65, "--batch_size", 8,
+              "--overfit_batches", 1, "--kernel_init", "he", "--eval_photos", 0, "--report_steps", 5]  # fmt: skip
+    run("train.py", *recipe, "--max_iters", 30, "--save_ckpt", "tuning", cwd=tmp_path)
     assert last_loss(tmp_path / "tuning", "tuning") < 0.1
-    run("train.py", *recipe, "--train_state", "attn", "--checkpoint_path", "tuning/checkpoint_delf_tuning-1_60.ckpt",
-        "--max_iters", 100, "--initial_lr", 0.1, "--report_steps", 5, "--save_ckpt", "attn", cwd=tmp_path)  # fmt: skip
+    run("train.py", *recipe, "--train_state", "attn", "--checkpoint_path", "tuning/checkpoint_delf_tuning-1_30.ckpt",
+        "--max_iters", 60, "--initial_lr", 0.1, "--save_ckpt", "attn", cwd=tmp_path)  # fmt: skip
     assert last_loss(tmp_path / "attn", "attn") < 1.0

@@ -88,18 +88,6 @@ def test_signal_ends_the_step_saves_and_says_so(number, tuned, shards, tmp_path)
         process.wait()
 
 
-def test_damaged_state_is_one_sentence(tuned, shards, tmp_path):
-    command = recipe_of("attn", tuned, shards)
-    run("train.py", *command, cwd=tmp_path)
-    record = json.loads((tmp_path / "run/attn.json").read_text())
-    (tmp_path / "run/attn.json").write_text(json.dumps({**record, "checkpoint": None}))
-    (tmp_path / "run/attn_state.ckpt").write_bytes(b"rubbish")
-    said = run("train.py", *command, cwd=tmp_path, status=2)
-    assert "attn_state.ckpt: damaged" in said and "Traceback" not in said
-    said = run("train.py", *command, "--resume", "false", cwd=tmp_path)
-    assert "going on" not in said and tensors(tmp_path / "run/attn_state.ckpt")
-
-
 def test_loss_that_is_not_finite_names_step_rate_and_photos(tuned, shards, tmp_path):
     said = run("train.py", *recipe_of("attn", tuned, shards), "--initial_lr", 1e38, cwd=tmp_path, status=2)
     message = next(line for line in said.splitlines() if line.startswith("error: step "))

@@ -142,6 +142,22 @@ def test_a_damaged_state_is_one_sentence(damage, tmp_path):
         load_state(step, "state.ckpt")
 
 
+def test_a_run_with_a_damaged_state_starts_anew_where_that_is_asked_for(tmp_path):
+    whole = tensors(prepare(2)[0].run_steps())
+    ms.set_seed(0)  # the same initial weights
+    again = prepare(2, resume=False)[0].run_steps()
+    assert tensors(again) == whole
+    (tmp_path / "run/tuning_state.ckpt").unlink()
+    (tmp_path / "run/tuning_state.ckpt").write_bytes(b"rubbish")
+    again.unlink()
+    with pytest.raises(UserError, match="tuning_state.ckpt: damaged"):
+        prepare(2)
+    ms.set_seed(0)
+    trainer, folder = prepare(2, resume=False)
+    assert trainer.steps_done == 0 and tensors(trainer.run_steps()) == whole
+    assert steps_of(folder) == [1, 2]
+
+
 class WiderNet(TinyNet):
     def __init__(self):
         super().__init__()
