@@ -100,7 +100,7 @@ def dataset_info(traindata_path: PathLike) -> DatasetInfo:
         raise UserError(f"`traindata_path` is not set: give the path of train.mindrecord000, or {MAKE_IT}")
     if not path.exists():
         raise UserError(f"{path}: no such data set (`traindata_path`); {MAKE_IT}")
-    folder = path if path.is_dir() else path.parent
+    folder = path if path.is_dir() else require_file(path, "traindata_path").parent
     summary = read_summary(folder)
     for split in SPLITS:
         for name, entry in summary[split]["shards"].items():

@@ -124,6 +124,9 @@ def test_pipes_are_not_waited_for(folder, name):
     os.mkfifo(folder / name)
     with pytest.raises(UserError, match=f"{name}: is a pipe or a device"):
         dataset_info(folder)
+    if name == SHARD:
+        with pytest.raises(UserError, match=f"{name}: is a pipe or a device.*traindata_path"):
+            dataset_info(folder / name)
 
 
 def header(change):
