@@ -122,6 +122,17 @@ def test_a_finished_run_whose_checkpoint_is_gone_writes_it_again():
     assert again == checkpoint and tensors(again) == before
 
 
+def test_a_loss_that_is_not_finite_names_step_rate_and_photos():
+    trainer, folder = prepare(4)
+    batches = list(trainer.stream.batches(4))
+    batches[1].images[:] = np.inf
+    trainer.stream.batches = lambda steps, start_step: iter(batches)
+    said = "step 2: losses and accuracies .*, gradient norm nan at learning rate 0.375, photos a, b: lower `initial_lr`"
+    with pytest.raises(UserError, match=said):
+        trainer.run_steps()
+    assert not folder.checkpoints() and not folder.state_path.exists()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
