@@ -77,6 +77,7 @@ lists=${#plan_files[@]}
 archives=() archive_index=() # those to do, and their place in the plan, if they are to be fetched
 for ((number = start; number <= end; number++)); do
     printf -v name 'images_%03d.tar' "$number"
+    for file in "$train/$name"{,.md5,.unpacked}; do refuse_stranger "$file"; done
     [[ ! -e $train/$name.unpacked ]] || continue
     archives+=("$train/$name")
     if [[ -e $train/$name && -e $train/$name.md5 ]]; then

@@ -25,6 +25,7 @@ servers=${PRETRAINED_URL:-https://github.com/fchollet/deep-learning-models/relea
 # As Keras's own sources give them: release v0.2, then the two others.
 md5s=${PRETRAINED_MD5:-a268eb855778b3df3c7506639542a6af 4d473c1dd8becc155b73f8504c6f6626}
 
+refuse_stranger "$file"
 if [[ -e $file ]]; then
     [[ " $md5s " == *" $(md5_of "$file") "* ]] || fail "$file is not the file that Keras published: move it away"
     echo "$file is there: nothing to do"

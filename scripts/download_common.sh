@@ -46,6 +46,7 @@ read_options() {
                     printf -v "${name//-/_}" 1
                 fi
                 ;;
+            '') fail "an argument is empty: give the path that is meant" ;;
             *) positional+=("$1") ;;
         esac
         shift
@@ -77,13 +78,24 @@ addresses() {
     done
 }
 
+# refuse_stranger FILE: fails where a folder, a pipe or a device stands at FILE or where FILE is made; a pipe would wait
+# for ever.
+refuse_stranger() {
+    local path
+    for path in "$1" "$1.part" "$1.part.from"; do
+        [[ ! -e $path || -f $path ]] || fail "$path is no plain file: move it away"
+    done
+}
+
 # plan FILE ADDRESSES: FILE is to come from the first of the addresses (separated by spaces) that has it.
 plan() {
+    refuse_stranger "$1"
     plan_files+=("$1") plan_addresses+=("$2")
 }
 
 # want FILE ADDRESSES: plans FILE, unless it is there.
 want() {
+    refuse_stranger "$1"
     if [[ -e $1 ]]; then
         present_bytes+=("$(bytes_of "$1")")
     else

@@ -493,3 +493,35 @@ def test_unpacking_without_python_is_refused_before_the_download(site, tmp_path)
     errors = site.run("gldv2", 0, 0, tmp_path / "data", "--extract", status=2, **variables)[1]
     assert "Python 3.9 or newer is needed" in errors and site.requests == []
     site.run("gldv2", 0, 0, tmp_path / "data", **variables)
+
+
+@pytest.mark.parametrize(
+    "name, place",
+    [
+        ("pretrained", WEIGHTS),
+        ("pretrained", f"{WEIGHTS}.part"),
+        ("oxf", "gnd_roxford5k.pkl"),
+        ("paris", "paris_images_1.tgz.part"),
+        ("gldv2", "train/train.csv"),
+        ("gldv2", "train/images_000.tar"),
+        ("gldv2", "train/images_000.tar.part.from"),
+        ("gldv2", "train/images_000.tar.unpacked"),
+    ],
+)
+def test_a_pipe_or_a_folder_in_the_place_of_a_file_is_told_before_the_download(site, tmp_path, name, place):
+    site.offer_gldv2(0)
+    site.offer_buildings()
+    site.offer(WEIGHTS_URL, PAYLOAD)
+    for number, make in enumerate((os.mkfifo, os.mkdir)):
+        folder = tmp_path / str(number)
+        (folder / place).parent.mkdir(parents=True)
+        make(folder / place)
+        errors = site.run(name, *SCRIPTS[name], folder, status=2)[1]
+        assert errors == f"error: {folder / place} is no plain file: move it away\n"
+    assert site.requests == [] and tree(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_an_empty_folder_name_is_refused(site, name):
+    errors = site.run(name, *SCRIPTS[name], "", status=2)[1]
+    assert errors == "error: an argument is empty: give the path that is meant\n" and site.requests == []
