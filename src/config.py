@@ -117,6 +117,9 @@ class TrainingConfig(Section):
     eval_photos: int = key(5000, "validation photos looked at each time, at most; 0 = no validation", least=0)
     tensorboard: bool = key(False, "write TensorBoard events too (needs tensorboardX)")
     amp_level: str = key("O0", "precision: float32, or float16 convolutions (Ascend, GPU)", choices=("O0", "O2"))
+    cache_features: bool = key(
+        False, "stage attn: run the frozen backbone once over each whole photo and learn from its maps"
+    )
     overfit_batches: int = key(0, "learn these first batches over and over, a sanity check; 0 = off", least=0)
     batch_size: int = key(32, "photos a step on each device", above=0)
     max_iters: int = key(500000, "steps; the learning rate reaches 0 at the last", above=0)
@@ -124,6 +127,7 @@ class TrainingConfig(Section):
     use_augmentation: bool = key(True, "random crop of the photo; false = the whole photo")
     min_crop_area: float = key(0.08, "least share of the photo in a random crop", above=0, most=1)
     initial_lr: float = key(0.01, "learning rate of step 0; falls linearly to 0", above=0)
+    optimizer: str = key("sgd", "sgd with momentum, as the reference, or adam", choices=("sgd", "adam"))
     momentum: float = key(0.9, "momentum of SGD", least=0, most=1)
     clip_norm: float = key(10.0, "global norm the gradients are clipped to", above=0)
     attention_loss_weight: float = key(1.0, "factor of the attention head's loss", least=0)

@@ -35,7 +35,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     refuse_options(argv, unused, f"has no effect {without} --validation: leave it out")
     from ..artifacts import require_place
     from ..data.augmentation import draw_images
-    from ..data.reader import TrainingStream, validation_batches
+    from ..data.reader import TrainingStream, validation_numbers, whole_photos
     from ..data.summary import dataset_info
 
     if arguments.step < 0:
@@ -44,7 +44,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     run, training = config.run, config.training
     info = dataset_info(training.traindata_path)
     if arguments.validation:
-        batches = islice(validation_batches(training, info, run.num_workers), arguments.step, None)
+        numbers = validation_numbers(training, info)
+        batches = whole_photos(training, info, info.validation_shards, numbers, run.num_workers)
+        batches = islice(batches, arguments.step, None)
     else:
         stream = TrainingStream(training, info, run.seed, run.num_workers)
         batches = stream.batches(arguments.step + 1, arguments.step)

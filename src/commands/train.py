@@ -7,7 +7,7 @@ import argparse
 from typing import Optional, Sequence
 
 from ..config import ModelConfig, RunConfig, TrainingConfig, keys_of
-from .command_line import Command
+from .command_line import Command, refuse_options
 
 _KEYS = keys_of(RunConfig, ModelConfig, TrainingConfig, but=("engine", "precision"))
 _SHOWN = (
@@ -35,6 +35,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if arguments.print_key:
         print(config.values()[arguments.print_key])
         return
+    if config.training.optimizer == "adam":
+        refuse_options(argv, ("momentum",), "has no effect with --optimizer adam: leave it out")
     from ..training.stage import train
 
     train(config.run, config.model, config.training)

@@ -171,18 +171,22 @@ class TrainingStream:
 
         return crop
 
-    def _work(self, steps: int, start_step: int) -> Work:
+    def orders(self, steps: int, start_step: int) -> Iterator[Tuple[int, np.ndarray]]:
+        """Of each epoch, from 0 on: the numbers of this rank's photos, [S, B] for S steps."""
         batch_size = self.training.batch_size
         while start_step < steps:
             epoch, first = divmod(start_step, self.steps_per_epoch)
             last = min(self.steps_per_epoch, first + steps - start_step)
             order = epoch_order(self.info.num_train, self.seed, epoch)
             steps_of_ranks = order[: self.steps_per_epoch * self.ranks * batch_size].reshape(-1, self.ranks, batch_size)
-            records = read_records(self.info.train_shards, steps_of_ranks[first:last, self.rank].ravel())
-            prepare = self._prepare(epoch)
-            for chunk in _chunks(records, batch_size):
-                yield epoch, chunk, prepare
+            yield epoch, steps_of_ranks[first:last, self.rank]
             start_step += last - first
+
+    def _work(self, steps: int, start_step: int) -> Work:
+        for epoch, numbers in self.orders(steps, start_step):
+            prepare = self._prepare(epoch)
+            for chunk in _chunks(read_records(self.info.train_shards, numbers.ravel()), self.training.batch_size):
+                yield epoch, chunk, prepare
 
     def epoch_of(self, step: int) -> int:
         """The epoch, from 0 on, of the batch of a global step, counted from 0."""
@@ -192,24 +196,33 @@ class TrainingStream:
         """The batches of the global steps ``start_step`` .. ``steps - 1``, across as many epochs as that takes."""
         overfit = self.training.overfit_batches
         if overfit:
-            kept = list(self._loaded(self._work(overfit, 0)))
+            kept = list(self._batches(overfit, 0))
             return (kept[step % overfit] for step in range(start_step, steps))
-        return self._loaded(self._work(steps, start_step))
+        return self._batches(steps, start_step)
 
-    def _loaded(self, work: Work) -> Iterator[Batch]:
-        return _load(work, self.info, self.training.image_size, self.num_workers)
+    def _batches(self, steps: int, start_step: int) -> Iterator[Batch]:
+        return _load(self._work(steps, start_step), self.info, self.training.image_size, self.num_workers)
+
+    def validation_numbers(self) -> np.ndarray:
+        """Numbers of the validation photos that this rank looks at: every ``ranks``-th one."""
+        return validation_numbers(self.training, self.info)[self.rank :: self.ranks]
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """The photos of ``validation_numbers``, whole; the last batch may be smaller."""
+        numbers = self.validation_numbers()
+        return whole_photos(self.training, self.info, self.info.validation_shards, numbers, self.num_workers)
 
 
-def validation_batches(
-    training: TrainingConfig, info: DatasetInfo, num_workers: int = 2, rank: int = 0, ranks: int = 1
+def validation_numbers(training: TrainingConfig, info: DatasetInfo) -> np.ndarray:
+    """Numbers of the first ``eval_photos`` validation photos; of all, when it is 0."""
+    return np.arange(min(info.num_validation, training.eval_photos or info.num_validation))
+
+
+def whole_photos(
+    training: TrainingConfig, info: DatasetInfo, shards: Sequence[str], numbers: np.ndarray, num_workers: int
 ) -> Iterator[Batch]:
-    """The first ``eval_photos`` validation photos (all, when 0), whole, in the order of the shards.
-
-    Of several ranks, each takes every ``ranks``-th photo. The last batch may be smaller.
-    """
+    """Photos of a split by their numbers, whole, in batches of ``batch_size``; the last may be smaller."""
     size = training.image_size
-    count = min(info.num_validation, training.eval_photos or info.num_validation)
-    records = read_records(info.validation_shards, np.arange(rank, count, ranks))
-    chunks = _chunks(records, training.batch_size)
+    chunks = _chunks(read_records(shards, numbers), training.batch_size)
     work = ((0, chunk, lambda record: whole_photo(record.data, size)) for chunk in chunks)
     return _load(work, info, size, num_workers)

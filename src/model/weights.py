@@ -23,7 +23,15 @@ logger = logging.getLogger(__name__)
 
 _HEADS = ("descriptor_head", "attention_head")
 _STEM = ("backbone.conv1.", "backbone.bn1.")
-_TRAINING_STATE = ("moments.", "global_step", "learning_rate")  # what a checkpoint holds for resuming
+_TRAINING_STATE = (
+    "moments.",
+    "moment1.",
+    "moment2.",
+    "beta1_power",
+    "beta2_power",
+    "global_step",
+    "learning_rate",
+)  # what a checkpoint holds for resuming
 _FORMATS = "give a whole MindSpore checkpoint, Keras .h5 file or safetensors"
 _LARGEST = 1e9  # of a sound network's numbers; the largest, the variances of the first layer, are near 1e5
 _LARGEST_HEADER = 2**24  # bytes of a safetensors file's list of tensors, some 100 a tensor

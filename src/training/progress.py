@@ -123,6 +123,11 @@ def describe(line: Dict[str, Any], max_iters: int) -> str:
     return f"{text}, {line['images_per_second']:.1f} images/s, {line['data_wait']:.1%} waiting for data, {left} left"
 
 
+def blind_heads(losses: Dict[str, float], num_classes: int) -> List[str]:
+    """Heads whose loss is that of a guess without looking, log(classes), or worse: a silent attention's stays there."""
+    return [head for head, loss in losses.items() if loss > 0.99 * math.log(num_classes)]
+
+
 class Events:
     """Scalars by step in an open event file; ``open_events`` makes it."""
 

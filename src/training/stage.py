@@ -46,6 +46,9 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     stage = training.train_state
+    if training.cache_features and (stage != "attn" or training.use_augmentation):
+        needed = "`train_state` attn" if stage != "attn" else "`use_augmentation` false"
+        raise UserError(f"`cache_features` keeps what a frozen backbone makes of whole photos: give {needed}")
     info = dataset_info(training.traindata_path)
     sources = {"dataset": info.fingerprint, **starting_weights(stage, model)}
     folder = RunFolder(run, model, training, sources, ranks_started())
@@ -65,4 +68,9 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
         stream = TrainingStream(training, info, run.seed, run.num_workers, device.rank, device.ranks)
         network = build_network(stage, model, info.num_classes, training.amp_level)
         with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
-            return Trainer(network, training, device, folder, stream).run_steps()
+            learner = network
+            if training.cache_features:
+                from .feature_cache import CachedStream, OnMaps
+
+                learner, stream = OnMaps(network), CachedStream(stream, network)
+            return Trainer(network, learner, device, folder, stream).run_steps()

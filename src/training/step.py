@@ -77,8 +77,9 @@ class TrainStep(nn.Cell):
     """(images [B, 3, S, S], labels [B] int32, stop []) -> figures [2 * heads, B], [2], and the update of the weights.
 
     The figures are those of ``Losses``; the second output is ``stop`` and the norm of the gradients before clipping.
-    All but the norm are means over the devices. SGD with momentum, no weight decay (the reference declares one and
-    never applies it); gradients are averaged over the devices, then clipped (the reference clips on each device first).
+    All but the norm are means over the devices. SGD with momentum, or Adam (Kingma and Ba, 0.9 and 0.999), no weight
+    decay (the reference declares one and never applies it); gradients are averaged over the devices, then clipped (the
+    reference, which has SGD alone, clips on each device first).
 
     Args:
         network: one of ``networks.NETWORKS``.
@@ -93,7 +94,11 @@ class TrainStep(nn.Cell):
         self.ranks = ranks
         # From the optimizer's own step, which is part of the state, so that resuming continues it.
         schedule = nn.PolynomialDecayLR(training.initial_lr, 0.0, training.max_iters, 1.0)
-        self.optimizer = nn.Momentum(network.trainable_params(), schedule, training.momentum)
+        parameters = network.trainable_params()
+        if training.optimizer == "adam":
+            self.optimizer = nn.Adam(parameters, schedule)
+        else:
+            self.optimizer = nn.Momentum(parameters, schedule, training.momentum)
         self.backward = ops.value_and_grad(self.losses, None, self.optimizer.parameters, has_aux=True)
         self.scaler = None
         if training.amp_level == "O2":

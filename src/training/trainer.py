@@ -10,34 +10,43 @@ import numpy as np
 from mindspore import nn
 from tqdm import tqdm
 
-from ..config import TrainingConfig
 from ..data.reader import Batch, TrainingStream
 from ..device import Device
 from ..errors import UserError
 from ..model.weights import save_weights
 from ..workers import StopSignals
 from .networks import describe_network
-from .progress import Line, StepTimes, describe, describe_heads, draw_loss_curve, open_events, scalars
+from .progress import Line, StepTimes, blind_heads, describe, describe_heads, draw_loss_curve, open_events, scalars
 from .run_folder import RunFolder
 from .step import TrainStep, average_statistics, learning_rate, load_state, save_state
 from .validation import Validation
 
 logger = logging.getLogger(__name__)
 
+_STEPS_TO_BEGIN = 100  # before these no head need have learnt anything
+
 
 class Trainer:
-    """One run of a stage in this process; of several ranks, the first writes every file."""
+    """One run of a stage in this process; of several ranks, the first writes every file.
+
+    Args:
+        network: what is saved.
+        learner: the part of it that takes the batches of ``stream`` and learns; mostly the network itself.
+        device: of this process.
+        folder: where the run is kept.
+        stream: of the training set; it also gives the recipe's section and the validation photos.
+    """
 
     def __init__(
-        self, network: nn.Cell, training: TrainingConfig, device: Device, folder: RunFolder, stream: TrainingStream
+        self, network: nn.Cell, learner: nn.Cell, device: Device, folder: RunFolder, stream: TrainingStream
     ) -> None:
-        info = stream.info
+        info, training = stream.info, stream.training
         self.network = network
         self.training = training
         self.device = device
         self.folder = folder
         self.stream = stream
-        self.step_cell = TrainStep(network, training, device.ranks)
+        self.step_cell = TrainStep(learner, training, device.ranks)
         self.steps_done = load_state(self.step_cell, folder.state_path) if folder.can_resume() else 0
         if self.steps_done > training.max_iters:
             raise UserError(
@@ -46,7 +55,7 @@ class Trainer:
             )
         self.earlier_max_iters = folder.earlier_max_iters() if self.steps_done else training.max_iters
         validates = training.eval_photos and info.num_validation
-        self.validation = Validation(network, training, info, stream.num_workers, device) if validates else None
+        self.validation = Validation(learner, stream, device) if validates else None
         self.times = StepTimes(network.HEADS, training.batch_size * device.ranks, training.max_iters)
         wants_events = training.tensorboard and device.is_first
         self.events = open_events(folder.path / f"{folder.stage}_events", self.steps_done) if wants_events else None
@@ -143,6 +152,16 @@ class Trainer:
         if self.device.is_first:
             self._record(line)
             logger.info(describe(line, self.training.max_iters))
+            self._warn_of_blind_heads(line)
+
+    def _warn_of_blind_heads(self, line: Line) -> None:
+        classes = self.stream.info.num_classes
+        for head in blind_heads(line["losses"], classes) if self.steps_done >= _STEPS_TO_BEGIN else ():
+            logger.warning(
+                "the %s head still guesses: its loss is log(%d classes) = %.2f. If it stays there, give another "
+                "`initial_lr` or `optimizer` adam; a rate too high silences an attention for good", head, classes,
+                math.log(classes),
+            )  # fmt: skip
 
     def _record(self, line: Line) -> None:
         self.folder.add_metrics(line)

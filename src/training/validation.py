@@ -6,9 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from ..config import TrainingConfig
-from ..data.reader import validation_batches
-from ..data.summary import DatasetInfo
+from ..data.reader import TrainingStream
 from ..device import Device
 from .step import Losses
 
@@ -16,26 +14,19 @@ from .step import Losses
 class Validation:
     """Measures a network on the validation shards; BatchNorm uses its moving statistics meanwhile."""
 
-    def __init__(
-        self, network: nn.Cell, training: TrainingConfig, info: DatasetInfo, num_workers: int, device: Device
-    ) -> None:
+    def __init__(self, network: nn.Cell, stream: TrainingStream, device: Device) -> None:
         self.heads = network.HEADS
-        self.training = training
-        self.info = info
-        self.num_workers = num_workers
+        self.stream = stream
         self.device = device
-        self.losses = Losses(
-            network, training
-        )  # a graph of its own: the training step's has BatchNorm in training mode
+        # a graph of its own: the training step's has BatchNorm in training mode
+        self.losses = Losses(network, stream.training)
 
     def measure(self) -> Dict[str, Any]:
         """Mean loss and accuracy of each head over the first ``eval_photos`` validation photos, all ranks together."""
         sums = np.zeros(2 * len(self.heads) + 1)
         self.losses.set_train(False)
-        size = self.training.batch_size
-        for batch in validation_batches(
-            self.training, self.info, self.num_workers, self.device.rank, self.device.ranks
-        ):
+        size = self.stream.training.batch_size
+        for batch in self.stream.validation_batches():
             photos = len(batch.labels)
             places = np.arange(size) % photos  # fills an incomplete batch up: one graph serves all
             images, labels = ms.Tensor(batch.images[places]), ms.Tensor(batch.labels[places])

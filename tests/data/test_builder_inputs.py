@@ -17,7 +17,7 @@ from src.commands.build_image_dataset import main
 from src.config import TrainingConfig
 from src.data.catalogue import make_catalogue
 from src.data.lists import read_image_folder, read_labelled_csv
-from src.data.reader import TrainingStream, validation_batches
+from src.data.reader import TrainingStream
 from src.data.summary import dataset_info
 from src.errors import UserError
 
@@ -282,7 +282,7 @@ def test_every_one_of_200_awkward_photos_is_in_a_shard_or_in_skipped_csv(tmp_pat
     for batch in islice(stream.batches(stream.steps_per_epoch), stream.steps_per_epoch):
         assert np.isfinite(batch.images).all() and batch.images.std() > 0.1
         seen += batch.file_ids
-    seen += [name for batch in validation_batches(training, info) for name in batch.file_ids]
+    seen += [name for batch in stream.validation_batches() for name in batch.file_ids]
     assert len(set(seen)) == len(seen) >= len(rows) - 7 and set(seen) <= set(rows)
 
 

@@ -11,7 +11,7 @@ from src.config import TrainingConfig
 from src.data import reader
 from src.data.augmentation import random_box, random_crop, resize_area, whole_photo
 from src.data.lists import read_clean_csv
-from src.data.reader import TrainingStream, validation_batches
+from src.data.reader import TrainingStream
 from src.data.shards import DatasetSettings, build_dataset
 from src.data.summary import dataset_info
 from src.errors import UserError
@@ -106,17 +106,18 @@ def test_labels_belong_to_their_photos(folder):
     listed = read_clean_csv(folder.parent / "train_clean.csv")
     label_of = dict(zip(listed.file_ids, listed.labels))
     info = dataset_info(folder)
-    for batch in take(stream_of(info, 4, 0).batches(20), 6) + list(validation_batches(recipe(2), info)):
+    held_out = TrainingStream(recipe(2), info).validation_batches()
+    for batch in take(stream_of(info, 4, 0).batches(20), 6) + list(held_out):
         assert [label_of[name] for name in batch.file_ids] == batch.labels.tolist()
 
 
 def test_validation_is_whole_in_order_and_complete(folder):
     info = dataset_info(folder)
-    batches = list(validation_batches(recipe(2), info))
+    batches = list(TrainingStream(recipe(2), info).validation_batches())
     assert [len(batch.labels) for batch in batches] == [2, 2, 1]
     names = [name for batch in batches for name in batch.file_ids]
     assert len(set(names)) == 5
-    again = list(validation_batches(recipe(5), info, num_workers=4))[0]
+    again = list(TrainingStream(recipe(5), info, num_workers=4).validation_batches())[0]
     assert again.file_ids == names
     path = folder.parent.joinpath("train", *names[0][:3], f"{names[0]}.jpg")
     image = cv2.imread(str(path))[:, :, ::-1]

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import pickle
+from itertools import chain
 from pathlib import Path
 from typing import Callable, Dict, NamedTuple, Sequence
 
@@ -270,14 +271,13 @@ def _data_set(folder: Path) -> Path:
 
 def _read_data_set(path: Path, _: Path) -> None:
     from src.config import TrainingConfig
-    from src.data.reader import TrainingStream, validation_batches
+    from src.data.reader import TrainingStream
     from src.data.summary import dataset_info
 
     info = dataset_info(path)
     training = TrainingConfig(traindata_path=str(path), batch_size=1, image_size=33)
-    for _batch in TrainingStream(training, info).batches(3):
-        pass
-    for _batch in validation_batches(training, info):
+    stream = TrainingStream(training, info)
+    for _batch in chain(stream.batches(3), stream.validation_batches()):
         pass
 
 

@@ -75,6 +75,30 @@ def test_steps_equal_the_formulas(head, factor):
         np.testing.assert_allclose(network.dense.bias.asnumpy(), bias, rtol=1e-4, atol=1e-6)
 
 
+def test_adam_equals_its_formulas():
+    """Kingma and Ba, algorithm 1, with the efficient order of its end of section 2."""
+    network = TinyNet("attention")
+    step = TrainStep(network, TrainingConfig(optimizer="adam", clip_norm=1e9, initial_lr=0.1, max_iters=4))
+    step.set_train()
+    weight = network.dense.weight.asnumpy().astype(np.float64)
+    bias = network.dense.bias.asnumpy().astype(np.float64)
+    first, second = np.zeros((2, 3, 13))
+    generator = np.random.default_rng(3)
+    for number in range(4):
+        images = generator.normal(size=(5, 3, 2, 2)).astype(np.float32)
+        labels = generator.integers(0, 3, 5).astype(np.int32)
+        make(step, images, labels)
+        flat = np.c_[images.reshape(5, -1), np.ones(5)].astype(np.float64)
+        exponentials = np.exp(flat @ np.c_[weight, bias].T)
+        gradient = (exponentials / exponentials.sum(1, keepdims=True) - np.eye(3)[labels]).T @ flat / 5
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        rate = 0.1 * (1 - number / 4) * np.sqrt(1 - 0.999 ** (number + 1)) / (1 - 0.9 ** (number + 1))
+        moved = np.c_[weight, bias] - rate * first / (np.sqrt(second) + 1e-8)
+        weight, bias = moved[:, :-1], moved[:, -1]
+        np.testing.assert_allclose(network.dense.weight.asnumpy(), weight, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(network.dense.bias.asnumpy(), bias, rtol=1e-4, atol=1e-5)
+
+
 def test_learning_rate_falls_linearly_and_never_below_zero():
     training = TrainingConfig(initial_lr=0.01, max_iters=500000)
     schedule = TrainStep(TinyNet("descriptor"), training).optimizer.learning_rate

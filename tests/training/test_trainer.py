@@ -65,7 +65,8 @@ def prepare(max_iters, **values):
     folder = RunFolder(RunConfig(), ModelConfig(), training, {})
     if folder.finished():
         return None, folder
-    return Trainer(TinyNet(), training, Device("CPU"), folder, Stream(training)), folder
+    network = TinyNet()
+    return Trainer(network, network, Device("CPU"), folder, Stream(training)), folder
 
 
 def numbers(step_cell):
@@ -271,3 +272,23 @@ def test_statistics_become_their_mean_over_the_ranks_where_they_are_learnt():
     assert network.bn.moving_mean.asnumpy().tolist() == [2.0, 2.0, 2.0]
     assert network.bn.moving_variance.asnumpy().tolist() == [3.0, 3.0, 3.0]
     assert network.frozen.moving_mean.asnumpy().tobytes() == np.float32([0.1, 0.2]).tobytes()
+
+
+@pytest.mark.parametrize("rate, warned", [(1e-9, True), (0.01, False)])
+def test_a_head_that_does_not_learn_is_told(rate, warned, monkeypatch, caplog):
+    monkeypatch.setattr("src.training.trainer._STEPS_TO_BEGIN", 40)
+    monkeypatch.setattr(Stream, "batches", lambda self, steps, start=0: batches_to_learn(steps))
+    trainer, _ = prepare(60, initial_lr=rate, report_steps=20, save_ckpt_step=60)
+    trainer.run_steps()
+    told = [record.message for record in caplog.records if "still guesses" in record.message]
+    assert len(told) == (2 if warned else 0)
+    assert all("its loss is log(3 classes) = 1.10" in message for message in told)
+
+
+def batches_to_learn(steps):
+    """The label is the channel that is not zero; a network that ignores it is at log(3) or worse."""
+    for step in range(steps):
+        labels = np.int32([step % 3, (step + 1) % 3])
+        images = np.zeros((2, 3, 2, 2), np.float32)
+        images[[0, 1], labels] = 1
+        yield Batch(images, labels, ["a", "b"], 0)
