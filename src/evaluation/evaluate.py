@@ -102,10 +102,9 @@ def _rows_of_queries(ground_truth: GroundTruth, ranking: Ranking) -> np.ndarray:
     lacking = [query.name for query, row in zip(ground_truth.queries, rows) if row is None]
     if lacking or len(rows) != len(ranking.query_names):
         detail = f"it has no {lacking[0]}" if lacking else "it has more queries"
-        raise UserError(
-            f"the ranking holds {len(ranking.query_names)} queries, {ground_truth.name} {len(rows)} ({detail}): "
-            "extract the query features and rank again with this `gt_path`"
-        )
+        fact = f"the ranking holds {len(ranking.query_names)} queries, {ground_truth.name} {len(rows)} ({detail})"
+        fix = "extract the query features and rank again with this `gt_path`"
+        raise UserError(f"{fact}: mend what *.failed.txt beside the query features lists, {fix}")
     return np.array(rows, dtype=np.int64)
 
 

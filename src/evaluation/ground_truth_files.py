@@ -26,7 +26,11 @@ TEXT_LISTS = ("good", "ok", "junk")
 OXFORD_PREFIX = "oxc1_"  # only the query files of Oxford carry it; the photos and the lists do not
 _EXPECTED = "give a folder with *_query.txt files, or a gnd_*.pkl or gnd_*.mat file"
 _LONGEST_NAME = 4096  # characters, as of a path
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
+_LIST_FILE = re.compile(r"(.*)_(query|good|ok|junk)\.txt", re.IGNORECASE)
+_NUMBER = r"(?:[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf))"
+_NUMBERS = rf"{_NUMBER}(?:(?:\s+{_NUMBER}){{3}}|(?:\s*[,;]\s*{_NUMBER}){{3}})"  # of a box; commas are written by hand
+_WITH_BOX = re.compile(rf"(.*?\S)[\s,;]+({_NUMBERS})", re.IGNORECASE)
+_ENDED_NAME = re.compile(rf"({'|'.join(map(re.escape, PHOTO_SUFFIXES))})[\"\s,;]", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +41,20 @@ def read_text_folder(folder: Path) -> GroundTruth:
     Raises:
         UserError: no query in the folder, or a file that is missing or malformed.
     """
-    files = sorted(file for file in folder.glob("*_query.txt") if not file.name.startswith("."))  # those are macOS's
-    if not files:
+    files: Dict[str, Dict[str, Path]] = {}
+    for file in sorted(folder.iterdir()):
+        ending = _LIST_FILE.fullmatch(file.name)
+        if ending and not file.name.startswith("."):  # those are macOS's
+            files.setdefault(require_inside(ending[1], file), {})[ending[2].lower()] = file
+    if not any("query" in lists for lists in files.values()):
         raise UserError(f"{folder}: no *_query.txt file in this folder; give the folder of the Oxford or Paris lists")
     queries = []
-    for file in files:
-        name = require_inside(file.name[: -len("_query.txt")], file)
-        image_name, box = _read_query_line(file)
-        lists = {label: _read_name_list(folder / f"{name}_{label}.txt") for label in TEXT_LISTS}
+    for name in sorted(files, key="{}_query.txt".format):
+        found = files[name]
+        if "query" not in found:
+            raise UserError(f"{folder}: lists of {name}, and no {name}_query.txt; add it, or remove the lists")
+        image_name, box = _read_query_line(found["query"])
+        lists = {label: _read_name_list(found.get(label, folder / f"{name}_{label}.txt")) for label in TEXT_LISTS}
         queries.append(QueryTruth(unicodedata.normalize("NFC", name), image_name, box, lists))
     return GroundTruth(folder.resolve().name, "text", tuple(queries))
 
@@ -58,10 +68,17 @@ def _read_lines(file: Path) -> List[str]:
     data = _read_bytes(file)
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        lines = data.decode(encoding).splitlines()
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: cannot be read as text; save it as UTF-8") from error
-    return [line.strip() for line in lines if line.strip()]
+    if "\0" in text:  # UTF-16 without its mark
+        raise UserError(f"{file}: holds zero bytes, as UTF-16 without its mark does; save it as UTF-8")
+    return [_unquoted(line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def _unquoted(name: str) -> str:
+    """A name without the quotes that people put around one with spaces."""
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
 
 
 def photo_name(name: Any, origin: str) -> str:
@@ -83,12 +100,14 @@ def photo_name(name: Any, origin: str) -> str:
 def _read_query_line(file: Path) -> Tuple[str, Optional[Box]]:
     """Name, which may hold spaces, and box of a query; without a box its whole photo searches."""
     lines = _read_lines(file)
-    fields = lines[0].split() if len(lines) == 1 else []
-    numbers = sum(_NUMBER.fullmatch(field) is not None for field in fields[-4:])
-    if len(fields) > 4 and numbers == 4:
-        image, box = lines[0].rsplit(None, 4)[0], check_box([float(field) for field in fields[-4:]], str(file))
-    elif fields and (numbers < 2 or lines[0].lower().endswith(PHOTO_SUFFIXES)):
-        image, box = lines[0], None
+    line = lines[0] if len(lines) == 1 and len(lines[0]) <= _LONGEST_NAME else ""
+    with_box = _WITH_BOX.fullmatch(line)
+    numbers = sum(re.fullmatch(_NUMBER, field, re.IGNORECASE) is not None for field in line.split()[-4:])
+    if with_box:
+        sides = [float(number) for number in re.findall(r"[^\s,;]+", with_box[2])]
+        image, box = _unquoted(with_box[1]), check_box(sides, str(file))
+    elif line and (line.lower().endswith(PHOTO_SUFFIXES) or numbers < 2 and not _ENDED_NAME.search(line)):
+        image, box = line, None
     else:
         raise UserError(f"{file}: expected one line '<image> x1 y1 x2 y2', or '<image>' for a whole photo")
     return photo_name(image[len(OXFORD_PREFIX) :] if image.startswith(OXFORD_PREFIX) else image, str(file)), box
@@ -239,7 +258,7 @@ def numbered_truth(
         lists: Dict[str, Tuple[str, ...]] = {}
         for label in KIND_LISTS[kind]:
             if label not in truth:
-                raise UserError(f"{origin} has no {label!r} list, which the others have")
+                raise UserError(f"{origin} has no list {label!r}; add it, empty if there is nothing to list")
             numbers = _check_numbers(truth[label], len(index_names), f"{origin}: {label}")
             lists[label] = tuple(index_names[number] for number in numbers)
         box = truth.get("bbx")
@@ -262,7 +281,10 @@ def _kind_of(file_name: str, truths: Sequence[Mapping[str, Any]]) -> str:
 def _numbers(values: Any, origin: str) -> np.ndarray:
     """[n] float64 of a list of any shape, or of a set."""
     try:
-        return np.asarray(sorted(values) if isinstance(values, set) else values, dtype=np.float64).reshape(-1)
+        values = np.asarray(sorted(values) if isinstance(values, set) else values)
+        if values.dtype == bool:  # a mask of imlist, which would be taken for the places 0 and 1
+            raise UserError(f"{origin} holds true and false; give the places in imlist, counted from 0")
+        return values.astype(np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{origin} holds something that is no number") from error
 

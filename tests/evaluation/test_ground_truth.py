@@ -55,7 +55,13 @@ def test_text_folder(tmp_path):
     assert query.lists == {"good": ("oxc1_kept",), "ok": ("y", "z"), "junk": ("w",)}
 
 
-@pytest.mark.parametrize("line", ["", "1 2 3 4", "x 1 2", "x 1 2 3", "x 1 2 3 four", "x 1 2 3 4\ny 1 2 3 4"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "1 2 3 4", "x 1 2", "x 1 2 3", "x 1 2 3 four", "x 1 2 3 4\ny 1 2 3 4", "x.jpg (1, 2, 30, 40)",
+        "x.jpg 1,5 2,5 30 40", "x.jpg, 1, 2, 30", "x," + "," * 100_000 + "y.jpg 1", "x " + "1" * 100_000 + " y.jpg 1",
+    ],
+)  # fmt: skip
 def test_malformed_query_line(tmp_path, line):
     write_text(tmp_path, query=line)
     with pytest.raises(UserError, match=r"a_1_query\.txt.*<image> x1 y1 x2 y2"):
@@ -70,7 +76,8 @@ def test_empty_box(tmp_path, line):
 
 
 def test_malformed_list(tmp_path):
-    for content, fact in ((b"y\xff\n", "cannot be read as text"), (b"../../y\n", "unusable name '../../y'")):
+    wrong = {b"y\xff\n": "cannot be read as text", b"y\0\n\0": "holds zero", b"../../y\n": "unusable name '../../y'"}
+    for content, fact in wrong.items():
         write_text(tmp_path)
         (tmp_path / "a_1_ok.txt").write_bytes(content)
         with pytest.raises(UserError, match=rf"a_1_ok\.txt: {fact}"):
@@ -85,7 +92,17 @@ def test_hidden_files_of_macos_are_no_queries(tmp_path):
     (tmp_path / "._a_1_query.txt").write_bytes(b"\x00\x05\x16\x07\xff")
     assert [query.name for query in load_ground_truth(tmp_path).queries] == ["a_1"]
     write_text(tmp_path, name="")
-    with pytest.raises(UserError, match="_query.txt: unusable name ''"):
+    with pytest.raises(UserError, match="_good.txt: unusable name ''"):
+        load_ground_truth(tmp_path)
+
+
+def test_no_query_is_lost_by_the_name_of_a_file(tmp_path):
+    for name in ("a_b", "a"):
+        write_text(tmp_path, name=name)
+    (tmp_path / "a_b_query.txt").rename(tmp_path / "a_b_Query.TXT")
+    assert [query.name for query in load_ground_truth(tmp_path).queries] == ["a_b", "a"]
+    (tmp_path / "a_b_Query.TXT").unlink()
+    with pytest.raises(UserError, match="lists of a_b, and no a_b_query.txt; add it"):
         load_ground_truth(tmp_path)
 
 
@@ -115,6 +132,10 @@ def test_more_than_a_ground_truth_holds_is_not_read(tmp_path):
         ("x", "x", None),
         ("my library 1", "my library 1", None),
         ("2021 05 06 1.JPG", "2021 05 06 1", None),
+        ("my photo.jpg 1,2, 30 ,40", "my photo", (1, 2, 30, 40)),
+        ("my photo 2; 1;2;30;40", "my photo 2", (1, 2, 30, 40)),
+        ('"my photo.jpg" 1 2 30 40', "my photo", (1, 2, 30, 40)),
+        ('"my photo.jpg"', "my photo", None),
     ],
 )
 def test_names_with_spaces_and_queries_without_a_box(tmp_path, line, image, box, caplog):
