@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import read_arrays
 from ..artifacts import PathLike, atomic_stream, require_file
 from ..errors import UserError, reading
-from ..names import require_inside
+from ..names import bare_name, require_inside
 from ..records import Matches, Provenance, Ranking
 
 _ARRAYS = ("query_names", "index_names", "ranks", "scores")
@@ -168,6 +168,8 @@ def load_ranking(path: PathLike) -> Tuple[Ranking, Provenance]:
     with reading(path, _FIX):
         arrays = _read(path)
         index_names = _names(arrays, "index_names", path)
+        if not index_names:
+            raise ValueError("index_names is empty")
         ranking = Ranking(
             _names(arrays, "query_names", path), index_names, _ranks(arrays, len(index_names)), _scores(arrays)
         )
@@ -206,7 +208,12 @@ def _names(arrays: Mapping[str, np.ndarray], name: str, path: PathLike) -> List[
     if array.ndim != 1 or array.dtype.kind not in "US":
         raise ValueError(f"{name} is {array.dtype} {array.shape}, not a list of texts")
     texts = array.tolist() if array.dtype.kind == "U" else [text.decode("utf-8") for text in array.tolist()]
-    return [require_inside(text, path) for text in texts]
+    known: Dict[str, str] = {}
+    for text in texts:  # a ground truth names photos without extension
+        other = known.setdefault(bare_name(require_inside(text, path)), text)
+        if other != text:
+            raise ValueError(f"{name} holds {other} and {text}, which differ by extension only")
+    return texts
 
 
 def _ranks(arrays: Mapping[str, np.ndarray], num_images: int) -> np.ndarray:

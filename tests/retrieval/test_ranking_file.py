@@ -141,6 +141,8 @@ SOUND = {"query_names": ["q"], "index_names": ["a", "b/c"], "ranks": [[1, 0]], "
         ({"query_names": "q"}, r"query_names is <U1 \(\), not a list of texts"),
         ({"query_names": ["../q"]}, r"unusable name '\.\./q'"),
         ({"index_names": ["a", "a"]}, "index names are not unique"),
+        ({"index_names": ["a.jpg", "a.png"]}, "a.jpg and a.png, which differ by extension only"),
+        ({"index_names": np.zeros(0, "U1"), "ranks": np.zeros((1, 0), int)}, "index_names is empty"),
         ({"index_names": [["a", "b"]]}, "not a list of texts"),
         ({"index_names": ["a", "/etc/passwd"]}, "unusable name '/etc/passwd'"),
         ({"index_names": ["a", ""]}, "unusable name ''"),
