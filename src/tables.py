@@ -44,16 +44,18 @@ def read_table(path: PathLike, columns: Sequence[str], name: str, errors: str = 
             raise UserError(f"{path}{_place_of(error)}: no valid csv: {_reason_of(error)}") from error
 
 
-def _header_of(file: Path, encoding: str, columns: Sequence[str], name: str, errors: str) -> Tuple[str, List[str]]:
-    """The separator, and the name of each column: as in ``columns`` where it is one of them."""
+def _header_of(file: Path, encoding: str, columns: Sequence[str], name: str, errors: str) -> Tuple[int, str, List[str]]:
+    """Lines up to the header's end, the separator, and the name of each column: as in ``columns`` if one of them."""
     with open(file, newline="", encoding=encoding, errors=errors) as stream:
-        line = stream.readline(_LONGEST_HEADER)
+        line, lines = stream.readline(_LONGEST_HEADER), 1
+        if re.fullmatch(r'"?sep=."?', line.strip("\r\n")):  # for Excel, which takes it for no row
+            line, lines = stream.readline(_LONGEST_HEADER), 2
     headers: Dict[str, List[str]] = {}
     for separator in SEPARATORS:
         fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
         headers[separator] = _named([field.strip() for field in fields], columns)
         if all(headers[separator].count(column) == 1 for column in columns):
-            return separator, headers[separator]
+            return lines, separator, headers[separator]
     doubled = [column for header in headers.values() for column in columns if header.count(column) > 1]
     missing = [column for column in columns if column not in headers[max(SEPARATORS, key=line.count)]]
     problem = f"two columns {doubled[0]!r}" if doubled else f"no column {missing[0]!r}"
@@ -70,14 +72,14 @@ def _chunks(file: Path, columns: Sequence[str], name: str, errors: str) -> Itera
     with open(file, "rb") as stream:
         mark = stream.read(2)
     encoding = "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-    separator, header = _header_of(file, encoding, columns, name, errors)
+    skipped, separator, header = _header_of(file, encoding, columns, name, errors)
     frames = pd.read_csv(
-        file, sep=separator, header=None, skiprows=1, names=[*range(len(header)), _EXCESS], index_col=False, dtype=str,
-        keep_default_na=False, skip_blank_lines=False, skipinitialspace=True, encoding=encoding,
+        file, sep=separator, header=None, skiprows=skipped, names=[*range(len(header)), _EXCESS], index_col=False,
+        dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True, encoding=encoding,
         encoding_errors=errors, compression=None, chunksize=CHUNK,
     )  # fmt: skip
     with frames:
-        last = 1
+        last = skipped
         while True:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # fields are lost

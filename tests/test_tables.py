@@ -27,6 +27,8 @@ def rows_of(path, columns=("a", "b"), **options):
         ("a,b\nNA,None\n1e3,\n07\n", [(2, "NA", "None"), (3, "1e3", ""), (4, "07", "")]),
         ("a,b\n\u00fc,2\n", [(2, "\u00fc", "2")]),
         ("a,b\n", []),
+        ("sep=;\r\na;b\r\n1;2\r\n", [(3, "1", "2")]),
+        ('"sep=,"\na,b\n1,2\n', [(3, "1", "2")]),
     ],
 )
 def test_rows_and_their_lines(tmp_path, text, expected, monkeypatch):
