@@ -1,5 +1,6 @@
 """Image names as different files write them: with or without folder and extension."""
 
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -36,7 +37,8 @@ def require_inside(name: str, source: object) -> str:
 def in_either_form(path: Path) -> Path:
     """``path``, or the same in Unicode's composed or decomposed form where only that is there: disks differ in it."""
     forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
-    return path if path.exists() else next((other for other in forms if other.exists()), path)
+    there = os.path.exists  # which raises nothing about a name that no file can have
+    return path if there(path) else next((other for other in forms if there(other)), path)
 
 
 def is_distractor(name: str) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from ..artifacts import PathLike, require_file, require_folder
 from ..errors import UserError
 from ..images import list_images
+from ..names import in_either_form
 from ..tables import read_table
 from .catalogue import CHUNK, Catalogue, make_catalogue
 
@@ -106,7 +107,13 @@ def read_labelled_csv(path: PathLike) -> Catalogue:
     Raises:
         UserError: no such file, other columns, or a row that is not one (with its line number).
     """
-    return make_catalogue(_labelled_photos(path), os.path.join, str(path))
+    return make_catalogue(_labelled_photos(path), _listed_path, str(path))
+
+
+def _listed_path(root: str, name: str) -> str:
+    """Where a table's photo is: below ``root``, in whichever of Unicode's forms its name is there."""
+    path = os.path.join(root, name)
+    return path if name.isascii() else str(in_either_form(Path(path)))
 
 
 def _labelled_photos(path: PathLike) -> Iterator[Tuple[str, str]]:

@@ -106,7 +106,8 @@ def _write_dataset(folder: Path, source: Source, wanted: Provenance, workers: in
             order = np.random.default_rng((settings["seed"], number)).permutation(positions)
             writer.write(order, settings["num_shards"], read_in_order)
     if not writers[0].images:
-        raise UserError("no photo is left for training: every class has but one usable photo")
+        fact = "no photo is left for training: every class has but one usable photo, which goes to validation"
+        raise UserError(f"{source.root}: {fact}; list two or more of a class")
     _write_skipped(folder / SKIPPED_FILE, writers)
     _write_rows(folder / RELABELING_FILE, ("new_label", "old_label"), enumerate(catalogue.class_names))
     summary = {
@@ -156,7 +157,8 @@ def build_dataset(
     digest, size = fingerprint(source)
     if not size:
         fact = f"none of the {len(catalogue.file_ids)} listed photos is there, or all are empty"
-        raise UserError(f"{root}: {fact}; the first was sought as {source.path(0)}")
+        fix = "give another folder, or mend the list"
+        raise UserError(f"{root}: {fact}; the first was sought as {source.path(0)}: {fix}")
     wanted = Provenance(settings=asdict(settings), sources={"photos": digest})
     if is_made(
         output, wanted, partial(stored_provenance, replaced=overwrite), overwrite, "output_directory", folder=True

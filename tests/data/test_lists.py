@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from landmark_sets import reference_split, write_csv
 
-from src.data.lists import count_known, image_path, image_root, read_clean_csv, split_by_label
+from src.data.lists import count_known, image_path, image_root, read_clean_csv, read_labelled_csv, split_by_label
 from src.data.shards import build_dataset
 from src.errors import UserError
 
@@ -129,5 +129,14 @@ def test_a_folder_one_level_off_is_told_with_the_first_path_tried(tmp_path, give
     (tmp_path / "photos/train/train").mkdir()
     write_csv(tmp_path / "clean.csv", {1: ["abcdef"]})
     tried = tmp_path / given / "a" / "b" / "c" / "abcdef.jpg"
-    with pytest.raises(UserError, match=f"none of the 1 listed photos .*the first was sought as {tried}$"):
+    with pytest.raises(UserError, match=f"none of the 1 listed photos .*the first was sought as {tried}: give another"):
         build_dataset(read_clean_csv(tmp_path / "clean.csv"), tmp_path / given, tmp_path / "out")
+
+
+def test_a_photo_is_found_in_either_unicode_form(tmp_path):
+    (tmp_path / "cafe\u0301.jpg").write_bytes(b"photo")
+    rows = ["caf\u00e9.jpg", "\u00e9" * 300, "caf\u00e9\udcff.jpg"]  # the others are too long, and no text
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{row},x\n" for row in rows), errors="surrogateescape")
+    catalogue = read_labelled_csv(tmp_path / "t.csv")
+    found = [catalogue.locate(str(tmp_path), name) for name in catalogue.file_ids]
+    assert found == [str(tmp_path / "cafe\u0301.jpg"), *(str(tmp_path / row) for row in rows[1:])]
