@@ -6,6 +6,7 @@ ends, be it by an exception, what has left the network is still delivered.
 """
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,7 +93,8 @@ class Encoder(ABC):
         """Features of one photo, or of the part of it inside ``box``; keypoints are in pixels of the whole photo.
 
         Args:
-            image: path of its file, the bytes of one, a PIL image, or an array: see ``photo_of_array``.
+            image: path of its file, the bytes of one or a file open for reading them, a PIL image, or an array: see
+                ``photo_of_array``.
             box: (left, top, right, bottom) in pixels.
 
         Raises:
@@ -104,12 +106,23 @@ class Encoder(ABC):
             elif isinstance(image, Image.Image):
                 photo = photo_of_image(image)
             else:
-                photo = self.read(image, box)
+                photo = self.read(_source_of(image), box)
             return self.select(self.infer(self.prepare(photo, box)))
         except UserError as error:
             if not isinstance(image, (str, Path)) or str(image) in str(error):
                 raise
             raise UserError(f"{image}: {error}") from error
+
+
+def _source_of(image: Any) -> Source:
+    """A path as it is, or bytes; UserError for what is neither: a number would be taken for an open file."""
+    if isinstance(image, (str, os.PathLike)):
+        return image
+    content = image.read() if hasattr(image, "read") else image
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    fix = "give the path of its file, its bytes, a PIL image or an array"
+    raise UserError(f"a photo cannot be read from a {type(image).__name__}; {fix}")
 
 
 def make_encoder(

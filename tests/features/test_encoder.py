@@ -1,5 +1,7 @@
 """The encoder for Python programs: what it takes, what it makes of it, and the attention over a photo."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -116,7 +118,9 @@ def test_paths_bytes_pil_images_and_arrays_are_one_photo(tmp_path):
     assert _equal(encoder.encode(tmp_path / "a.png").local, expected)
     assert _equal(encoder.encode(str(tmp_path / "a.png")).local, expected)
     assert _equal(encoder.encode(Image.open(tmp_path / "a.png")).local, expected)
-    assert _equal(encoder.encode((tmp_path / "a.png").read_bytes()).local, expected)
+    content = (tmp_path / "a.png").read_bytes()
+    for source in (content, bytearray(content), memoryview(content), io.BytesIO(content)):
+        assert _equal(encoder.encode(source).local, expected)
     for floats in (upright / 255, (upright / 255).astype(np.float32), upright.astype(np.float64)):
         assert _equal(encoder.encode(floats).local, expected)
     grey = np.repeat(upright[:, :, :1], 3, axis=2)
@@ -130,6 +134,13 @@ def test_paths_bytes_pil_images_and_arrays_are_one_photo(tmp_path):
 def test_what_is_no_image(shape, dtype):
     with pytest.raises(UserError, match=r"an image is \[H, W, 3\] or \[H, W\], uint8 or float, not"):
         encoder_of().encode(np.zeros(shape, dtype))
+
+
+@pytest.mark.parametrize("image", [None, 0, 3.5, [[0, 1]], {}, io.StringIO("a.png")])
+def test_what_is_no_photo_at_all(image):
+    """Pillow would take 0 for the number of an open file, and wait for it."""
+    with pytest.raises(UserError, match="a photo cannot be read from a .*; give the path of its file, its bytes"):
+        encoder_of().encode(image)
 
 
 @pytest.mark.parametrize("number", [-0.01, 255.5, np.nan, np.inf])
