@@ -56,8 +56,11 @@ def write_untrained(model: ModelConfig, output: Path, overwrite: bool = False) -
     The device must be set up, and with it the seed. A finished file is known by its numbers.
 
     Raises:
-        UserError: a file that cannot be used, or another checkpoint at ``output`` that may not be replaced.
+        UserError: a file that cannot be used, a name that does not end in .ckpt, or another checkpoint at ``output``
+            that may not be replaced.
     """
+    if output.suffix != ".ckpt":  # MindSpore would add it, and the file of this name stay empty
+        raise UserError(f"{output}: the name of a checkpoint ends in .ckpt; give `output` such a name")
     network = DelfNet(model)
     if model.imagenet_checkpoint:
         load_pretrained(network, model.imagenet_checkpoint, model.load_stem)

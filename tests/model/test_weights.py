@@ -292,6 +292,10 @@ def test_an_untrained_checkpoint_is_known_by_its_numbers(tmp_path, caplog):
     with pytest.raises(UserError, match=r"a\.ckpt: made under other settings \(weights\)"):
         write_untrained(ModelConfig(), tmp_path / "a.ckpt")
     write_untrained(ModelConfig(), tmp_path / "a.ckpt", overwrite=True)
+    for name in ("c", "c.bin", "c.CKPT"):  # MindSpore would write another file
+        with pytest.raises(UserError, match="the name of a checkpoint ends in .ckpt; give `output` such a name"):
+            write_untrained(ModelConfig(), tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "b.ckpt"]
 
 
 @pytest.mark.parametrize(
