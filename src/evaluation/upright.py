@@ -12,7 +12,8 @@ from tqdm import tqdm
 from ..artifacts import PathLike, atomic_write_json, build_folder_for, digest, is_made, require_file
 from ..errors import UserError
 from ..images import list_images, load_image
-from ..names import NameTable
+from ..names import PHOTO_SUFFIXES, NameTable
+from ..own_files import refuse_strangers
 from ..records import Provenance
 
 _QUARTER_TURNS = {"0": 0, "90": 1, "180": 2, "270": 3}
@@ -45,11 +46,16 @@ def rotate_photos(images_path: PathLike, list_path: PathLike, output: PathLike, 
         sources={"photos": digest({"photos": sizes}), "turns": digest({"turns": turned})},
     )
     if not is_made(output, provenance, _read_provenance, overwrite, folder=True):
+        refuse_strangers(output, _is_own, "the turned photos")
         with build_folder_for(output) as folder:
             for name in tqdm(names, desc="rotate", unit="photo", disable=None):
                 _copy(Path(images_path) / name, folder / name, turned.get(name, 0))
             atomic_write_json(folder / _PROVENANCE_FILE, provenance.as_json())
     return len(turned)
+
+
+def _is_own(name: str) -> bool:
+    return name == _PROVENANCE_FILE or name.lower().endswith(PHOTO_SUFFIXES)
 
 
 def _copy(source: Path, target: Path, quarter_turns: int) -> None:
@@ -64,7 +70,7 @@ def _copy(source: Path, target: Path, quarter_turns: int) -> None:
 def _read_provenance(folder: Path) -> Provenance:
     try:
         return Provenance.from_json(json.loads((folder / _PROVENANCE_FILE).read_bytes()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder}: not a folder of turned photos; give another `output`") from error
 
 

@@ -21,6 +21,7 @@ from ..artifacts import (
 from ..errors import UserError, reading
 from ..images import list_images, upright_size
 from ..names import NameTable, bare_name, require_inside
+from ..own_files import refuse_strangers
 from ..records import LocalFeatures, Provenance
 from .delf_format import SUFFIX, features_as_delf, read_delf
 from .feature_file import FeatureFile, is_off_unit, provenance_of, write_group, write_provenance
@@ -49,6 +50,7 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
             other = targets.setdefault(bare_name(name), name)
             if other != name:
                 raise UserError(f"{features}: {other} and {name} would get one {SUFFIX} file; rename one photo")
+        refuse_strangers(folder, lambda name: name == _PROVENANCE_FILE or name.endswith(SUFFIX), f"the {SUFFIX} files")
         with build_folder_for(folder) as building:
             for target, name in tqdm(targets.items(), desc="convert", unit="photo", disable=None):
                 path = building / f"{target}{SUFFIX}"

@@ -14,11 +14,13 @@ from ..artifacts import PathLike, build_folder_for, is_made, require_file, resto
 from ..errors import UserError
 from ..features.feature_set import FeatureSet, require_alike, shared_settings
 from ..names import bare_name
+from ..own_files import refuse_strangers
 from ..records import Provenance
 from .feature_sources import FeatureSources
 from .index import (
     KEYPOINTS_FILE,
     MANIFEST_FILE,
+    OWN_FILES,
     DescriptorIndex,
     load_index,
     read_manifest,
@@ -70,6 +72,7 @@ def build_index(
         wanted = describe_index(photos, index_type, seed)
         if is_made(output, wanted, lambda folder: _read_made(folder, overwrite), overwrite, folder=True):
             return output
+        refuse_strangers(output, OWN_FILES.__contains__, "an index")
         with build_folder_for(output) as folder:
             index = new_index(photos, wanted)
             index.sources = FeatureSources(output, FeatureSources.describe(photos.paths, output))
@@ -97,6 +100,7 @@ def add_to_index(features: FeaturePaths, output: PathLike) -> Path:
         return output
     with FeatureSet(list(checksums)) as photos:
         _require_fitting(photos, old, manifest.dimension, output)
+        refuse_strangers(output, OWN_FILES.__contains__, "an index")
         with build_folder_for(output) as folder:
             index = load_index(output)
             there = set(index.names)

@@ -30,6 +30,7 @@ FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, SOURCES_FILE, MANIFEST_FILE
     "sources.json",
     "index.json",
 )
+OWN_FILES = (*_FILES, "image_ids.npy")  # the last of an older format
 INDEX_FOLDER = "index"  # of a photo index
 _AGAIN = "make it again with the command build_index and `overwrite`"
 
