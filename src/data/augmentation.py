@@ -93,4 +93,4 @@ def draw_images(images: np.ndarray, captions: Sequence[str], path: PathLike) -> 
             axes.imshow(np.clip(images[cell].transpose(1, 2, 0) * 128 + 128, 0, 255).astype(np.uint8))
             axes.set_title(captions[cell], fontsize=7)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, format="png", dpi=120)

@@ -63,7 +63,7 @@ def _stored_provenance(output: Path) -> Provenance:
     try:
         manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
         return Provenance(settings={**manifest["settings"], "generator_version": manifest["generator_version"]})
-    except (ValueError, KeyError, TypeError):  # damaged: no settings
+    except (ValueError, KeyError, TypeError, RecursionError):  # damaged: no settings
         return Provenance()
 
 

@@ -94,5 +94,5 @@ def _write_ground_truth(
 def _stored_provenance(folder: Path) -> Provenance:
     try:
         return Provenance.from_json(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["provenance"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{folder}: no retrieval set (no sound {SUMMARY}); give another `output`") from error

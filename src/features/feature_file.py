@@ -149,7 +149,7 @@ class FeatureFile:
         text, version = (read_attribute(self._file, name) for name in ("provenance", "format_version"))
         if text is None and version is None:
             return self._read_foreign_head()
-        if version is None or int(version) != FORMAT_VERSION:
+        if version is None or version != FORMAT_VERSION:
             fix = "extract the photos again"
             raise UserError(f"{self.path}: format {version}, this program reads {FORMAT_VERSION}; {fix}")
         if not isinstance(text, bytes):

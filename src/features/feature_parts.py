@@ -83,7 +83,7 @@ def _is_resumable(folder: Path, provenance: Provenance) -> bool:
         different = [name for name in provenance.differences(found) if name != "photos"]
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         different = ["damaged"]
     if different:
         logger.info("%s: parts of other settings (%s), starting again", folder, ", ".join(different))

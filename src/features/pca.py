@@ -227,7 +227,7 @@ def pca_from_text(text: str) -> Pca:
         pca = Pca(mean, components, variances, _provenance(stored["provenance"]))
         pca.require_principal()
         return pca
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no PCA ({error})") from error
 
 

@@ -111,7 +111,7 @@ def _read_provenance(path: Path) -> Provenance:
     found = _PROVENANCE.search(path.read_bytes().decode("utf-8", errors="replace"))
     try:
         return Provenance.from_json(json.loads(html.unescape(found[1] if found else "")))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a report; give `overwrite` to replace it, or another `output`") from error
 
 
