@@ -85,10 +85,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         refuse_options(argv, ("overwrite",), "has no effect without --save: leave it out")
         if arguments.features:
             refuse_options(argv, _IDENTITY_KEYS, "has no effect together with --features, without --save: leave it out")
-    from ..artifacts import require_place
     from ..features.drawing import draw_scores
+    from ..replaceable import require_picture_place
 
-    require_place(arguments.output_image, "output_image")
+    require_picture_place(arguments.output_image)
     sample = _sample(config, arguments)
     threshold = sample.threshold_for(arguments.features_per_photo)
     draw_scores(sample, threshold, arguments.output_image)

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
-from ..artifacts import require_folder, require_place
+from ..artifacts import require_folder
 from ..config import Config, ExtractionConfig, MatchingConfig, keys_of
 from ..device import parse_devices
 from ..errors import UserError
+from ..replaceable import require_picture_place
 from .command_line import NETWORK_KEYS, Command, refuse_options
 
 logger = logging.getLogger(__name__)
@@ -122,13 +123,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         refuse_options(argv, (*_EXTRACTION_KEYS, "devices"), "has no effect together with --features: leave it out")
     elif not config.model.checkpoint_path:
         raise UserError("give --checkpoint_path to extract the features, or --features that holds them")
-    require_place(arguments.output_image, "output_image")
     device_id = parse_devices(arguments.devices)[0]
     folder = require_folder(arguments.images_path, "images_path") if arguments.images_path else Path()
     from ..images import load_image
     from ..matching.match import match_photos
 
     paths = [folder / name for name in names]
+    require_picture_place(arguments.output_image, photos=paths)
     images = tuple(load_image(path) for path in paths)
     features = (
         _read_features(arguments.features, names) if arguments.features else _extract_features(config, paths, device_id)

@@ -40,13 +40,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     refuse_unused_tests(argv, config.retrieval.correspondences)
     if arguments.top_k < 1:
         raise UserError(f"--top_k is {arguments.top_k}; it must be above 0")
-    from ..artifacts import require_folder, require_place
+    from ..artifacts import require_folder
+    from ..replaceable import require_page_place
     from ..report.search_page import SearchPage
     from ..retrieval import photo_search
     from ..retrieval.photo_index import load_photo_index
 
     if arguments.output:  # found out now that a page cannot stand there
-        require_place(arguments.output)
+        require_page_place(arguments.output)
     moved = require_folder(arguments.images_path, "images_path") if arguments.images_path else None
     photo_index, queries = load_photo_index(arguments.index), photo_search.query_photos(arguments.query)
     sections = (config.run, config.model, config.matching, config.retrieval)

@@ -33,14 +33,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     config, arguments = COMMAND.parse(argv)
     without, unused = ("with", _OF_TRAINING) if arguments.validation else ("without", ("eval_photos",))
     refuse_options(argv, unused, f"has no effect {without} --validation: leave it out")
-    from ..artifacts import require_place
     from ..data.augmentation import draw_images
     from ..data.reader import TrainingStream, validation_numbers, whole_photos
     from ..data.summary import dataset_info
+    from ..replaceable import require_picture_place
 
     if arguments.step < 0:
         raise UserError(f"--step is {arguments.step}; it must be 0 or above")
-    require_place(arguments.output_image, "output_image")
+    require_picture_place(arguments.output_image)
     run, training = config.run, config.training
     info = dataset_info(training.traindata_path)
     if arguments.validation:
