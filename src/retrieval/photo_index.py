@@ -79,7 +79,7 @@ class PhotoIndex:
         ``checkpoint_path`` of ``model`` says where the checkpoint is now, '' = where it was last.
 
         Raises:
-            UserError: the checkpoint is gone or another one.
+            UserError: the checkpoint is gone or another one, or the PCA is gone or damaged.
         """
         path = model.checkpoint_path or str(self.checkpoint_path)
         if not Path(path).is_file():
@@ -92,6 +92,10 @@ class PhotoIndex:
             model = model.replace(checkpoint_path=path, **{name: encoder[name] for name in _NETWORK}, **initial)
         if weights_identity(run, model) != self.provenance.weights:
             raise UserError(f"{path}: not the checkpoint that {self.folder} was made with; give that one")
+        try:
+            load_pca(self.pca_path)
+        except UserError as error:  # whose advice is for a PCA that someone has chosen
+            raise UserError(f"{self.pca_path}: missing or damaged; {_AGAIN}") from error
         return run, model, extraction
 
 

@@ -89,8 +89,10 @@ class PhotoSearch:
         retrieval: RetrievalConfig,
         load_network: Optional[LoadNetwork] = None,
     ) -> None:
-        own_recipe = photo_index.recipe(run, model)
-        self.index: DescriptorIndex = load_index(photo_index.index, "run the command build_photo_index again")
+        own_recipe, fix = photo_index.recipe(run, model), "run the command build_photo_index again"
+        if not photo_index.index.is_dir():
+            raise UserError(f"{photo_index.folder}: half-made, no folder {photo_index.index.name} in it; {fix}")
+        self.index: DescriptorIndex = load_index(photo_index.index, fix)
         self._encoder = load_encoder(*own_recipe, load_network=load_network)
         self._stack = ExitStack()
         self._search = self._stack.enter_context(open_search(self.index, retrieval, matching, run.seed))

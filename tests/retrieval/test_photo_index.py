@@ -216,6 +216,20 @@ def test_other_photos_and_other_folders_are_refused(place):
     assert load_photo_index(made.folder).images_path == place / "photos"
 
 
+def test_what_is_missing_or_damaged_is_told_with_advice_that_helps(place):
+    made = build(place)
+    whole, query = made.pca_path.read_bytes(), place / "photos" / "0.png"
+    for content in (b"", b"no PCA", whole[:600] + b"?" + whole[601:], None):
+        made.pca_path.write_bytes(content) if content is not None else made.pca_path.unlink()
+        with pytest.raises(UserError, match="pca.npz: missing or damaged; .* build_photo_index, `overwrite`"):
+            found_in(made, query)
+    made = build(place, overwrite=True)
+    shutil.rmtree(made.index)
+    with pytest.raises(UserError, match="half-made, no folder index in it; run the command build_photo_index again"):
+        found_in(made, query)
+    assert found_in(build(place), query)
+
+
 _KILLED = """
 import os, random, signal, time
 from pathlib import Path
