@@ -134,8 +134,10 @@ def _naming(path: PathLike, hidden: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno and str(error.filename2 or error.filename or hidden).startswith(str(hidden)):
-            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        name = str(error.filename2 or error.filename or hidden)
+        if error.errno and name.startswith(str(hidden)):
+            inside = name[len(str(hidden)) :] if name.startswith(f"{hidden}/") else ""  # of a folder that is made
+            raise OSError(error.errno, os.strerror(error.errno), f"{path}{inside}") from error
         raise
 
 

@@ -101,7 +101,7 @@ def save_results(
         UserError: other results are there and ``overwrite`` is off.
     """
     path = Path(path)
-    results_path = path.with_name("results.json")
+    results_path = path.parent / "results.json"
     if path == results_path:
         raise UserError(f"{path}: is the file beside the metrics file; give `output` another name, such as mAP.txt")
     results = results_as_json(ground_truth, evaluation, provenance)

@@ -50,6 +50,11 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
             other = targets.setdefault(bare_name(name), name)
             if other != name:
                 raise UserError(f"{features}: {other} and {name} would get one {SUFFIX} file; rename one photo")
+        folders = {parent.as_posix() for target in targets for parent in Path(target).parents}
+        clash = next((target for target in targets if f"{target}{SUFFIX}" in folders), None)
+        if clash is not None:
+            fact = f"{targets[clash]} would get the file {clash}{SUFFIX}, which is a folder of other photos"
+            raise UserError(f"{features}: {fact}; rename one of the two")
         refuse_strangers(folder, lambda name: name == _PROVENANCE_FILE or name.endswith(SUFFIX), f"the {SUFFIX} files")
         with build_folder_for(folder) as building:
             for target, name in tqdm(targets.items(), desc="convert", unit="photo", disable=None):

@@ -62,6 +62,7 @@ def extract_to_file(
             the photos, or of more photos than these that are still there.
         Interrupted: SIGINT or SIGTERM came; what was finished is kept.
     """
+    output = Path(output)  # 'name/' is 'name'
     encoder = make_encoder(run, model, extraction, load_network)
     provenance = describe(encoder, photos, protocol, shard, extraction.half)
     own = photos_of_shard(photos, shard)

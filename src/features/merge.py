@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import re
 from itertools import islice
 from pathlib import Path
@@ -32,7 +33,7 @@ def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bo
         UserError: other settings or the same photo in two files, or a file of other photos or settings at ``output``.
     """
     paths = [Path(path) for path in features]
-    if Path(output).resolve() in [path.resolve() for path in paths]:
+    if os.path.realpath(output) in map(os.path.realpath, paths):
         raise UserError(f"{output}: is one of the files to merge; give another `output`")
     provenances, names = _read_heads(paths)
     merged = _merged_provenance(paths, provenances)

@@ -112,6 +112,14 @@ def judged():
 PROVENANCE = Provenance("abc", {"name": "delf"}, {"num_rerank": 100}, {"queries": "q"}, {"threads": 2})
 
 
+def test_a_folder_is_no_metrics_file(tmp_path, judged, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for output in ("", ".", "..", tmp_path):
+        with pytest.raises(UserError, match="is a folder; give `output` the name of a file"):
+            save_results(output, *judged, PROVENANCE)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_results(tmp_path, judged):
     path = save_results(tmp_path / "out" / "mAP.txt", *judged, PROVENANCE)
     assert path == tmp_path / "out" / "results.json"

@@ -170,3 +170,13 @@ def test_empty_photos_and_odd_lengths(tmp_path, caplog):
     (folder / "y.delf").write_bytes(serialise_delf(made.keypoints, made.scales, 2 * made.descriptors, made.scores))
     delf_to_features(folder, tmp_path / "long.h5", photos)
     assert "1 files hold descriptors whose norm is not 1" in caplog.text
+
+
+def test_a_name_that_no_file_can_have_is_told(tmp_path):
+    make_file(tmp_path / "clash.h5", ["a.jpg", "a.delf/b.jpg"])
+    with pytest.raises(UserError, match=r"a.jpg would get the file a.delf, which is a folder of other photos; rename"):
+        features_to_delf(tmp_path / "clash.h5", tmp_path / "made")
+    make_file(tmp_path / "long.h5", ["b/" + "n" * 300])
+    with pytest.raises(OSError, match="File name too long: '.*/made/b/nnn"):
+        features_to_delf(tmp_path / "long.h5", tmp_path / "made")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clash.h5", "long.h5"]

@@ -74,6 +74,11 @@ def test_every_photo_is_extracted_and_nothing_is_left_behind(photos, config, tmp
     assert [path.name for path in output.parent.iterdir()] == ["features.h5"]
 
 
+def test_a_name_with_a_slash_behind_is_the_name(photos, config, tmp_path):
+    _extract(photos[:1], config, f"{tmp_path}/features.h5/")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["delf.ckpt", "features.h5", "photos"]
+
+
 def test_boxes_reach_the_file(photos, config, tmp_path):
     box = (10, 20, 90, 70)
     _extract([Photo("query_1", photos[0].path, box)], config, tmp_path / "queries.h5", protocol="classic")

@@ -100,6 +100,9 @@ def test_the_same_photo_twice(tmp_path):
         merge_features([one, two], tmp_path / "merged.h5")
     with pytest.raises(UserError, match="is one of the files to merge"):
         merge_features([one, two], two)
+    (tmp_path / "loop.h5").symlink_to("loop.h5")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        merge_features([one], tmp_path / "loop.h5")
 
 
 def test_finished_work_is_kept_and_a_killed_run_leaves_no_trace(tmp_path, caplog, monkeypatch):
