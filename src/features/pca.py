@@ -26,6 +26,7 @@ _FOLDER_FILES = ("mean", "pca_proj_mat", "pca_variances")  # .npy: model zoo; .d
 _ARRAYS = ("mean", "components", "variances")
 _EXPECTED = f"an .npz made with the command learn_pca, or a folder with {', '.join(f'{n}.npy' for n in _FOLDER_FILES)}"
 _LARGEST_FILE = 2**26  # bytes of an array of a folder; 2048 x 2048 in double precision are half of it
+_ROUNDING = 1e-12  # more than the variance that float32 alone gives to equal vectors of unit norm
 _LEAST_RATIO = 2  # of different descriptors to the dimensions fitted on them
 _EXPORT_TEXT = "pca"  # name of the text in an exported network that holds its PCA
 
@@ -119,11 +120,14 @@ class PcaFit:
         self._origin = self._total = self._products = np.zeros(0)
 
     def add(self, descriptors: np.ndarray) -> None:
-        """Take a batch [N, C]; N may be 0."""
+        """Take a batch [N, C]; N may be 0. UserError when C is another than before."""
         self.batches += 1
         if not len(descriptors):
             return
         rows = l2_normalise(np.asarray(descriptors, dtype=np.float64))
+        if self.count and rows.shape[1] != len(self._origin):
+            fact = f"descriptors of {rows.shape[1]} numbers beside others of {len(self._origin)}"
+            raise UserError(f"{fact}; fit a PCA on those of one network")
         if not self.count:
             self._origin = rows.mean(axis=0)
             self._total, self._products = np.zeros_like(self._origin), np.zeros((rows.shape[1], rows.shape[1]))
@@ -149,7 +153,7 @@ class PcaFit:
             raise UserError(f"`pca_dim` is {dim}; these descriptors have {len(self._origin)} numbers")
         shift = self._total / self.count
         values, vectors = np.linalg.eigh(self._products / self.count - np.outer(shift, shift))
-        rank = int((values > values[-1] * len(values) * np.finfo(float).eps).sum())  # the others are rounding
+        rank = int((values > max(values[-1] * len(values) * np.finfo(float).eps, _ROUNDING)).sum())
         if rank < dim:
             raise UserError(f"the descriptors vary in {rank} directions only, too few for {dim} dimensions: {fix}")
         components = vectors[:, ::-1].T[:dim]
@@ -292,7 +296,8 @@ def fitting_pca(extraction: ExtractionConfig, checkpoint_path: PathLike, weights
     if len(pca.mean) != dimension:
         raise UserError(f"{path}: a PCA of {len(pca.mean)} numbers; the network has {dimension}")
     if extraction.pca_dim > len(pca.components):
-        raise UserError(f"{path}: keeps {len(pca.components)} dimensions, `pca_dim` is {extraction.pca_dim}")
+        fact = f"keeps {len(pca.components)} dimensions, `pca_dim` is {extraction.pca_dim}"
+        raise UserError(f"{path}: {fact}; give `pca_dim` {len(pca.components)}, or another PCA")
     require_same_weights(pca, path, weights, extraction.force_pca)
     return pca
 

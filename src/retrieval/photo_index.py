@@ -153,6 +153,7 @@ def build_photo_index(
         Path(model.checkpoint_path).absolute(),
         initial={"seed": run.seed, **{name: getattr(model, name) for name in INITIAL_KEYS}},
     )
+    steps.require_pca(wanted, run.overwrite)
     made = _begin(wanted, run.overwrite)
     steps.provide_pca(made, photos)
     sections = made.recipe(steps.run, model)
@@ -180,6 +181,13 @@ class _Steps:
         settings["score_threshold"] = encoder.settings["score_threshold"] or 0.0
         meaning = {name: value for name, value in encoder.encoder.items() if name not in settings}
         return Provenance(encoder.weights, {"pca": "", **meaning}, settings)
+
+    def require_pca(self, wanted: PhotoIndex, overwrite: bool) -> None:
+        """UserError, before anything is written, when the PCA that will be copied cannot be used."""
+        if overwrite or not wanted.pca_path.exists():
+            found = pca_for(self.extraction, self.model.checkpoint_path, wanted.provenance.weights)
+            if found:
+                make_encoder(self.run, self.model, self.extraction.replace(pca_path=found), self.load_network)
 
     def provide_pca(self, made: PhotoIndex, photos: Sequence[Photo]) -> None:
         """The PCA of ``pca_for``, else one fitted on the photos; it is copied into the folder."""

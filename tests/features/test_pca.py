@@ -141,6 +141,17 @@ def test_fit_refuses_descriptors_that_do_not_differ_enough():
         fit_pca([flat], 4)
 
 
+def test_fit_refuses_equal_descriptors_that_rounding_tells_apart():
+    noise = 1e-7 * np.random.default_rng(2).normal(size=(120, 6))
+    with pytest.raises(UserError, match="vary in 0 directions only, too few for 4 dimensions"):
+        fit_pca([_descriptors(1) / np.linalg.norm(_descriptors(1)) + noise], 4)
+
+
+def test_fit_refuses_descriptors_of_two_networks():
+    with pytest.raises(UserError, match="descriptors of 5 numbers beside others of 6; fit a PCA on those of one"):
+        fit_pca([_descriptors(20), _descriptors(20)[:, :5]], 4)
+
+
 def test_projection_refuses_what_does_not_fit():
     with pytest.raises(UserError, match="descriptors of 3 numbers, these have 4"):
         project(np.ones((1, 4)), EXAMPLE, 2)
@@ -216,7 +227,7 @@ def test_what_is_no_pca(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     os.mkfifo(tmp_path / "pipe.npz")
     files = {
-        "text.npz": "damaged", "empty.npz": "damaged", "other.npz": "not a PCA", "shapes.npz": "not a PCA",
+        "text.npz": "not a .npz", "empty.npz": "not a .npz", "other.npz": "not a PCA", "shapes.npz": "not a PCA",
         "array.npy": "a single array", "objects.npy": "a single array", "missing.npz": "no such file", "pipe.npz": "is",
     }  # fmt: skip
     for name, said in files.items():

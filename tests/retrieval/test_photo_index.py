@@ -216,6 +216,13 @@ def test_other_photos_and_other_folders_are_refused(place):
     assert load_photo_index(made.folder).images_path == place / "photos"
 
 
+def test_a_pca_that_is_too_small_is_told_before_anything_is_written(place):
+    with pytest.raises(UserError, match="model/pca.npz: keeps 8 dimensions, `pca_dim` is 9; give `pca_dim` 8"):
+        build(place, pca_dim=9)
+    assert not (place / "made").exists()
+    assert load_index(build(place, pca_dim=8).index).faiss_index.d == 8
+
+
 def test_what_is_missing_or_damaged_is_told_with_advice_that_helps(place):
     made = build(place)
     whole, query = made.pca_path.read_bytes(), place / "photos" / "0.png"
