@@ -21,7 +21,15 @@ from ..workers import ordered_map
 from .catalogue import Catalogue
 from .lists import split_by_label
 from .shard_writer import Source, SplitWriter, read_photos
-from .summary import RELABELING_FILE, SKIPPED_FILE, SPLITS, SUMMARY_FILE, read_summary, stored_provenance
+from .summary import (
+    RELABELING_FILE,
+    SKIPPED_FILE,
+    SPLITS,
+    SUMMARY_FILE,
+    read_summary,
+    require_mindrecord_name,
+    stored_provenance,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +161,7 @@ def build_dataset(
     output = restore_folder(output)
     if output.is_file():
         raise UserError(f"{output}: is a file; give `output_directory` a folder")
+    require_mindrecord_name(output.absolute(), "output_directory")
     source = Source(catalogue, str(root), on_error)
     digest, size = fingerprint(source)
     if not size:

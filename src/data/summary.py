@@ -29,6 +29,15 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}.mindrecord{number:03d}"
 
 
+def require_mindrecord_name(folder: PathLike, name: str) -> None:
+    """UserError for a folder, given by ``name``, whose path MindSpore's library of MindRecord cannot take."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        fix = f"rename it, or give `{name}` another"
+        raise UserError(f"{folder}: its name is not UTF-8, which shards need; {fix}") from error
+
+
 def read_summary(folder: Path, fix: str = AGAIN) -> Dict[str, Any]:
     """What ``dataset.json`` holds: a count of classes, and for each split counts that agree with its shards.
 
@@ -101,6 +110,7 @@ def dataset_info(traindata_path: PathLike) -> DatasetInfo:
     if not path.exists():
         raise UserError(f"{path}: no such data set (`traindata_path`); {MAKE_IT}")
     folder = path if path.is_dir() else require_file(path, "traindata_path").parent
+    require_mindrecord_name(folder, "traindata_path")
     summary = read_summary(folder)
     for split in SPLITS:
         for name, entry in summary[split]["shards"].items():
