@@ -52,7 +52,7 @@ def is_current(recorded: Optional[bytes], photo: Photo) -> bool:
             return False
         refuse_pipe(photo.path)
         return stamp[1] == state.get("mtime_ns") or sha256_of(photo.path) == state.get("sha256")
-    except (OSError, ValueError, AttributeError, RecursionError, UserError):  # gone since it was listed, or no such record
+    except (OSError, ValueError, AttributeError, RecursionError, UserError):  # gone, or no such record
         return False
 
 

@@ -53,7 +53,7 @@ def mutate_hdf5(data: bytes, generator: np.random.Generator, tokens: Sequence[by
             if not places:
                 break
             place = places[generator.integers(len(places))]
-            with contextlib.suppress(OSError, TypeError, ValueError, MemoryError):  # an earlier change does not allow this one
+            with contextlib.suppress(OSError, TypeError, ValueError, MemoryError):  # not after an earlier change
                 _HDF5_CHANGES[generator.integers(len(_HDF5_CHANGES))](file, place, generator)
     return buffer.getvalue()
 

@@ -81,7 +81,7 @@ def test_a_stopped_run_ends_as_one_never_stopped(shards, tmp_path):
     run("tools/make_untrained_checkpoint.py", "--architecture=resnet18", "--output=start.ckpt", cwd=tmp_path)
     recipe = ["--architecture=resnet18", "--train_state=attn", "--checkpoint_path=start.ckpt", "--cache_features",
               "--use_augmentation=false", "--optimizer=adam", "--initial_lr=0.01", f"--traindata_path={shards}",
-              "--batch_size=8", "--image_size=33", "--max_iters=60", "--save_ckpt_step=1", "--report_steps=1"]  # fmt: skip
+              "--batch_size=8", "--image_size=33", "--max_iters=60", "--save_ckpt_step=1"]  # fmt: skip
     run("train.py", *recipe, "--save_ckpt=whole", cwd=tmp_path)
     process = start(*recipe, "--save_ckpt=killed", cwd=tmp_path)
     while process.poll() is None and not list(tmp_path.glob("killed/checkpoint_*_3.ckpt")):
