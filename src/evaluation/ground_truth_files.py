@@ -126,14 +126,14 @@ def read_pickle(file: Path) -> GroundTruth:
     data, fix = _read_bytes(file), "give a dict of imlist, qimlist, gnd"
     try:
         content = load_plain(data)
-        parts = [content[part] for part in ("imlist", "qimlist", "gnd")]
+        missing = [part for part in ("imlist", "qimlist", "gnd") if part not in content.keys()]
     except PickleFault as error:
         raise UserError(f"{file}: not a ground truth: {printable(str(error))}; {fix}") from error
-    except KeyError as error:
-        raise UserError(f"{file}: not a ground truth: no {error.args[0]} in it; {fix}") from error
     except Exception as error:  # a damaged pickle may raise anything
         raise UserError(f"{file}: not a ground truth: damaged, or of another form; {fix}") from error
-    return numbered_truth(str(file), file.stem, *parts)
+    if missing:
+        raise UserError(f"{file}: not a ground truth: no {missing[0]} in it; {fix}")
+    return numbered_truth(str(file), file.stem, *(content[part] for part in ("imlist", "qimlist", "gnd")))
 
 
 def read_mat(file: Path) -> GroundTruth:

@@ -202,3 +202,7 @@ def test_truncated_pickle(tmp_path):
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(UserError, match="gnd_rtest.pkl: not a ground truth"):
         load_ground_truth(file)
+    for text in (b"hello world", b"h\x05."):  # recall a value that nobody stored
+        file.write_bytes(text)
+        with pytest.raises(UserError, match="not a ground truth: damaged, or of another form; give a dict of imlist"):
+            load_ground_truth(file)
