@@ -105,7 +105,7 @@ def read_weights(path: PathLike, load_stem: bool = True) -> Dict[str, np.ndarray
 
 
 def _require_sound(path: Path, name: str, value: np.ndarray) -> None:
-    """UserError for numbers that are not finite, or absurdly large, and for variances that are none."""
+    """UserError for numbers that are not finite, or absurdly large, for variances that are none and empty kernels."""
     if not value.size or value.dtype.kind not in "fiu":
         return
     low, high = float(value.min()), float(value.max())
@@ -114,6 +114,8 @@ def _require_sound(path: Path, name: str, value: np.ndarray) -> None:
         raise UserError(f"{path}: {printable(name)} holds {low if abs(low) > abs(high) else high:g}; {fix}")
     if name.endswith("moving_variance") and low <= 0:
         raise UserError(f"{path}: {printable(name)} holds {low:g}, and variances are above 0; {fix}")
+    if name.startswith("backbone.") and value.ndim == 4 and low == high == 0:  # nothing of a photo passes
+        raise UserError(f"{path}: {printable(name)} holds zeros alone; {fix}")
 
 
 def _read_safetensors(path: Path) -> Dict[str, np.ndarray]:

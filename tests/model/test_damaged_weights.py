@@ -75,6 +75,12 @@ def test_numbers_of_no_network_are_refused_by_file_and_parameter(tmp_path, suffi
     assert str(e.value).isprintable()
 
 
+def test_a_kernel_of_zeros_is_refused(tmp_path):
+    path = write(tmp_path / "dead.ckpt", {"backbone.conv1.weight": np.zeros((64, 3, 7, 7), np.float32)})
+    with pytest.raises(UserError, match="dead.ckpt: backbone.conv1.weight holds zeros alone; the file is damaged"):
+        read_weights(path)
+
+
 def test_a_checkpoint_is_read_as_mindspore_reads_it(tmp_path):
     generator = np.random.default_rng(3)
     normal = generator.normal(size=(2, 3)).astype(np.float32)

@@ -140,7 +140,7 @@ def test_files_that_do_not_fit_are_refused_and_change_nothing(tmp_path, name, sh
     network = TuningNet(ModelConfig(), 4)
     before = values_of(network)
     with h5py.File(tmp_path / "other.h5", "w") as file:
-        file[name] = np.zeros(shape, np.float32)
+        file[name] = np.ones(shape, np.float32)
         if "dense" not in name:
             file["bn_conv1/beta:0"] = np.ones(64, np.float32)
     with pytest.raises(UserError, match=message):
