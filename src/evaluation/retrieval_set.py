@@ -21,6 +21,7 @@ from ..artifacts import (
 from ..data.lists import read_image_folder
 from ..errors import UserError
 from ..names import bare_name
+from ..own_files import refuse_strangers
 from ..records import Provenance
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def make_retrieval_set(
     wanted = Provenance(settings=settings, sources={"photos": digest(dict(photos))})
     if is_made(output, wanted, _stored_provenance, overwrite, folder=True):
         return
+    refuse_strangers(output, lambda name: name == SUMMARY or name.startswith(f"gt{os.sep}"), "a retrieval set")
     with build_folder_for(output) as folder:
         for name in sorted(photos):
             link = folder / ("jpg" if name in chosen else "train") / name

@@ -65,6 +65,10 @@ def test_made_sets_are_kept_and_others_never_replaced_unasked(folder, tmp_path):
     assert (tmp_path / "set/retrieval_set.json").stat().st_mtime_ns == made
     with pytest.raises(UserError, match=r"set: made under other settings \(queries\); give `overwrite`"):
         make(folder, tmp_path / "set", "--queries=1")
+    (tmp_path / "set/notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="set: holds notes.txt, which is no part of a retrieval set"):
+        make(folder, tmp_path / "set", "--queries=1", "--overwrite")
+    (tmp_path / "set/notes.txt").unlink()
     make(folder, tmp_path / "set", "--queries=1", "--overwrite")
     assert len(written(tmp_path / "set")) == 4
     with pytest.raises(UserError, match="photos: no retrieval set"):
