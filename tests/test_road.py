@@ -100,7 +100,7 @@ def test_revisited_pickle(work, data, checkpoint):
     [
         (["train.py", "--traindata_path", "nowhere"], "nowhere: no such data set"),
         (["train.py", "--batchsize", "3"], "did you mean --batch_size?"),
-        (["train.py", "--config", "no.yaml"], "no.yaml: cannot be read"),
+        (["train.py", "--config", "no.yaml"], "no.yaml: no such file"),
         (["train.py", "--traindata_path", "shards", "--device_target", "Ascend"], "Ascend: no such device here"),
         (["train.py", "--traindata_path", "shards", "--train_state", "attn"], "give --checkpoint_path"),
         (["scripts/run_1p_train.sh", "both"], "tuning, attn or joint"),
