@@ -322,9 +322,3 @@ def git_commit() -> Optional[str]:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def is_hdf5(path: PathLike) -> bool:
-    """Whether a file's first bytes are those of HDF5, as Keras's weights have them and no checkpoint."""
-    with open(path, "rb") as stream:
-        return stream.read(8) == b"\x89HDF\r\n\x1a\n"

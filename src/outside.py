@@ -1,4 +1,4 @@
-"""Files from outside that are read at once."""
+"""Files from outside: what kind one is, and those that are read at once."""
 
 from pathlib import Path
 
@@ -18,3 +18,9 @@ def read_bounded(path: PathLike, name: str) -> bytes:
     if size > LARGEST:
         raise UserError(f"{path}: {size} bytes are too many; give the file that is meant, of {LARGEST} at most")
     return Path(path).read_bytes()
+
+
+def is_hdf5(path: PathLike) -> bool:
+    """Whether a file's first bytes are those of HDF5, as Keras's weights have them and no checkpoint."""
+    with open(path, "rb") as stream:
+        return stream.read(8) == b"\x89HDF\r\n\x1a\n"

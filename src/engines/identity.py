@@ -12,11 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Mapping
 
-from ..artifacts import PathLike, is_hdf5, require_file, sha256_of
+from ..artifacts import PathLike, require_file, sha256_of
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import Architecture, PerChannel
 from ..model.checkpoint_file import require_weights
+from ..outside import is_hdf5
 from ..protobuf import message_classes, parse
 
 EXPORT_SUFFIXES = (".onnx", ".mindir")

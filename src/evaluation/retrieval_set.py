@@ -1,6 +1,5 @@
 """An evaluation set out of labelled photos: whole classes are held out, their photos are queries and index."""
 
-import json
 import logging
 import os
 from collections import defaultdict
@@ -11,7 +10,6 @@ import numpy as np
 
 from ..artifacts import (
     PathLike,
-    atomic_write_json,
     atomic_write_text,
     build_folder_for,
     digest,
@@ -23,10 +21,12 @@ from ..errors import UserError
 from ..names import bare_name
 from ..own_files import refuse_strangers
 from ..records import Provenance
+from ..sealed import read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 
 SUMMARY = "retrieval_set.json"
+_FORMAT_VERSION = 1
 
 
 def make_retrieval_set(
@@ -69,7 +69,7 @@ def make_retrieval_set(
             os.symlink(root / name, link, target_is_directory=True)
         count = _write_ground_truth(folder / "gt", chosen, queries, np.random.default_rng(seed))
         numbers = {"classes": len(chosen), "photos": sum(map(len, chosen.values())), "queries": count}
-        atomic_write_json(folder / SUMMARY, {"provenance": wanted.as_json(), **numbers})
+        write_sealed(folder / SUMMARY, _FORMAT_VERSION, {"provenance": wanted.as_json(), **numbers})
     logger.info("%s: %d queries, %d photos of %d classes; %d classes left to train on", output, count,
                 numbers["photos"], len(chosen), len(photos) - len(chosen))  # fmt: skip
 
@@ -94,7 +94,6 @@ def _write_ground_truth(
 
 
 def _stored_provenance(folder: Path) -> Provenance:
-    try:
-        return Provenance.from_json(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["provenance"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder}: no retrieval set (no sound {SUMMARY}); give another `output`") from error
+    if not (folder / SUMMARY).exists():
+        raise UserError(f"{folder}: no retrieval set (no {SUMMARY}); give another `output`")
+    return Provenance.from_json(read_sealed(folder / SUMMARY, _FORMAT_VERSION, "give another `output`")["provenance"])

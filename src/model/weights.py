@@ -10,9 +10,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from ..artifacts import PathLike, atomic_path, is_hdf5, is_made
+from ..artifacts import PathLike, atomic_path, is_made
 from ..config import ModelConfig
 from ..errors import UserError, install_command, printable, reading
+from ..outside import is_hdf5
 from ..records import Provenance
 from .architectures import Architecture, all_architectures
 from .checkpoint_file import read_checkpoint, require_weights

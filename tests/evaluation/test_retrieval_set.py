@@ -71,6 +71,9 @@ def test_made_sets_are_kept_and_others_never_replaced_unasked(folder, tmp_path):
     (tmp_path / "set/notes.txt").unlink()
     make(folder, tmp_path / "set", "--queries=1", "--overwrite")
     assert len(written(tmp_path / "set")) == 4
+    (tmp_path / "set/retrieval_set.json").write_text("[" * 100000)
+    with pytest.raises(UserError, match=r"retrieval_set.json: damaged \(.*; give another `output`"):
+        make(folder, tmp_path / "set")
     with pytest.raises(UserError, match="photos: no retrieval set"):
         make(folder, folder, "--overwrite")
 
