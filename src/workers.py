@@ -286,6 +286,24 @@ def ordered_map(function: Callable[[Any], Any], workers: int) -> Iterator[Ordere
         yield apply
 
 
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block has ended, as an exception in a library's open or close would leave both
+    the file and the library half done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: List[int] = []
+    previous = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if held:
+        signal.raise_signal(held[0])
+
+
 class StopSignals:
     """``with StopSignals(...) as stop`` answers SIGINT and SIGTERM during a long job.
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ..artifacts import PathLike, atomic_write_json, clear_folder, is_made, locked_folder, put_in_place
 from ..errors import UserError, reading
 from ..records import LocalFeatures, Photo, Provenance
+from ..workers import held_signals
 from .feature_file import group_names, provenance_of, write_group, write_provenance
 from .hdf5_output import Hdf5Output
 from .photo_state import current_names
@@ -134,10 +135,15 @@ class PartWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.finish_part()
+        with held_signals():
+            self._finish_part()
 
     def add(self, name: str, local: Optional[LocalFeatures], **others: Any) -> None:
         """Write one photo; ``others`` are a global descriptor and attributes as ``write_group`` takes them."""
+        with held_signals():
+            self._add(name, local, **others)
+
+    def _add(self, name: str, local: Optional[LocalFeatures], **others: Any) -> None:
         if self._output is None:
             self._path = self._folder / f"{uuid.uuid4().hex}.tmp"
             self._output = Hdf5Output(self._path)
@@ -145,16 +151,16 @@ class PartWriter:
         try:
             write_group(self._output.file, name, local, self._half, **others)
             self._output.check()
-        except BaseException:  # disk full, Ctrl-C: the part holds half a photo
+        except BaseException:  # disk full: the part holds half a photo
             self._output.abandon()
             self._output = None
             self._path.unlink()
             raise
         self._names.append(name)
         if len(self._names) >= self._photos_per_part or time.monotonic() - self._started >= self._seconds_per_part:
-            self.finish_part()
+            self._finish_part()
 
-    def finish_part(self) -> None:
+    def _finish_part(self) -> None:
         """Close the part, if one is open: the photos in it are safe from a kill then."""
         if self._output is not None:
             output, self._output = self._output, None
