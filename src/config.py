@@ -120,6 +120,7 @@ class TrainingConfig(Section):
     cache_features: bool = key(
         False, "stage attn: run the frozen backbone once over each whole photo and learn from its maps"
     )
+    cache_path: str = key("maps", "folder that keeps the maps of cache_features, for stopped runs and other settings")
     overfit_batches: int = key(0, "learn these first batches over and over, a sanity check; 0 = off", least=0)
     batch_size: int = key(32, "photos a step on each device", above=0)
     max_iters: int = key(500000, "steps; the learning rate reaches 0 at the last", above=0)

@@ -37,6 +37,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         return
     if config.training.optimizer == "adam":
         refuse_options(argv, ("momentum",), "has no effect with --optimizer adam: leave it out")
+    if not config.training.cache_features:
+        refuse_options(argv, ("cache_path",), "has no effect without --cache_features: leave it out")
     from ..training.stage import train
 
     train(config.run, config.model, config.training)

@@ -1,20 +1,29 @@
 """Stage attn with ``cache_features``: the frozen backbone runs once over each photo, the steps learn from its maps."""
 
 import logging
-from typing import Iterator, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 from tqdm import tqdm
 
-from ..data.reader import Batch, TrainingStream, whole_photos
+from ..artifacts import PathLike, build_folder_for, digest, is_made, restore_folder, sha256_of
+from ..config import ModelConfig, RunConfig, TrainingConfig
+from ..data.reader import Batch, TrainingStream, validation_numbers, whole_photos
+from ..device import Device
 from ..errors import UserError
 from ..model.networks import AttentionNet
+from ..output_file import OutputFile
+from ..records import Provenance
+from ..sealed import read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 
-_MOST_BYTES = 16 * 10**9  # of maps in memory
+_RECORD, _FORMAT_VERSION = "maps.json", 1
+_SPLITS = ("train", "validation")
+_FIX = "delete the folder, or give another `cache_path`"
 
 
 class OnMaps(nn.Cell):
@@ -31,73 +40,112 @@ class OnMaps(nn.Cell):
         return (self.attention_head(block3, self.attention(block3)),)
 
 
+def provenance_of_maps(
+    sources: Mapping[str, str], run: RunConfig, model: ModelConfig, training: TrainingConfig
+) -> Provenance:
+    """What the maps of a run depend on; ``sources`` name its data set and its starting weights."""
+    encoder = {name: getattr(model, name) for name in ("architecture", "weights_style", "load_stem")}
+    settings = {name: getattr(training, name) for name in ("image_size", "eval_photos", "amp_level")}
+    if not model.load_stem:  # then it is drawn
+        settings.update(seed=run.seed, kernel_init=model.kernel_init, kernel_init_gain=model.kernel_init_gain)
+    return Provenance(encoder=encoder, settings=settings, sources=sources)
+
+
+def cached_stream(stream: TrainingStream, network: AttentionNet, wanted: Provenance, device: Device) -> "CachedStream":
+    """The stream of maps; the first rank makes them where ``cache_path`` has none of the same weights and photos.
+
+    Args:
+        stream: of whole photos.
+        network: its backbone gives the maps.
+        wanted: see ``provenance_of_maps``.
+        device: of this rank.
+
+    Raises:
+        UserError: maps that are damaged.
+    """
+    folder = Path(stream.training.cache_path) / digest(wanted.as_json())
+    if device.is_first:
+        _make_maps(folder, stream, network, wanted)
+    device.wait_for_ranks()
+    return CachedStream(stream, folder)
+
+
+def _make_maps(path: Path, stream: TrainingStream, network: AttentionNet, wanted: Provenance) -> None:
+    """Write block3 of every whole photo as float16 (205 kB each at 321 px), unless a run has done so before."""
+    restore_folder(path)
+    if is_made(path, wanted, lambda made: Provenance.from_json(_read(made)["provenance"]), False, "cache_path", True):
+        return
+    network.set_train(False)
+    info = stream.info
+    numbers = {"train": np.arange(info.num_train), "validation": validation_numbers(stream.training, info)}
+    with build_folder_for(path) as folder:
+        splits = {split: _write(folder / split, numbers[split], stream, network) for split in _SPLITS}
+        write_sealed(folder / _RECORD, _FORMAT_VERSION, {"provenance": wanted.as_json(), "splits": splits})
+
+
+def _write(path: Path, numbers: np.ndarray, stream: TrainingStream, network: AttentionNet) -> Dict[str, Any]:
+    """Write the maps of the photos of a split, and return what reading them needs."""
+    training, info, shape, labels, names = stream.training, stream.info, (0, 0, 0), [], []
+    shards = info.train_shards if path.name == "train" else info.validation_shards
+    batches = whole_photos(training, info, shards, numbers, stream.num_workers)
+    with OutputFile(path) as file, tqdm(total=len(numbers), desc="maps", unit="photo", disable=None) as bar:
+        for batch in batches:
+            places = np.arange(training.batch_size) % len(batch.labels)  # one graph serves the last batch too
+            maps = network.backbone(ms.Tensor(batch.images[places])).asnumpy()[: len(batch.labels)]
+            file.write(np.ascontiguousarray(maps, "<f2"))
+            file.check()
+            shape = maps.shape[1:]
+            labels += batch.labels.tolist()
+            names += batch.file_ids
+            bar.update(len(batch.labels))
+    return {"shape": [len(labels), *shape], "labels": labels, "file_ids": names, "sha256": sha256_of(path)}
+
+
+def _read(folder: Path) -> Dict[str, Any]:
+    if not (folder / _RECORD).exists():
+        raise UserError(f"{folder}: no folder of maps (no {_RECORD}); {_FIX}")
+    return read_sealed(folder / _RECORD, _FORMAT_VERSION, _FIX)
+
+
 class CachedStream(TrainingStream):
     """The batches of a ``TrainingStream`` of whole photos, with block3 maps [B, C, h, w] in place of images.
 
-    The maps are kept in memory as float16: at 321 px 205 kB a photo.
-
     Args:
         stream: whose order, seed and ranks are kept.
-        network: its backbone gives the maps, once.
+        folder: holds the maps of its photos.
 
     Raises:
-        UserError: the maps of all photos would take more than 16 GB.
+        UserError: a damaged folder.
     """
 
-    def __init__(self, stream: TrainingStream, network: AttentionNet) -> None:
+    def __init__(self, stream: TrainingStream, folder: PathLike) -> None:
         training, info = stream.training, stream.info
         super().__init__(training, info, stream.seed, stream.num_workers, stream.rank, stream.ranks)
-        network.set_train(False)
-        self._photos = _Photos(network, self, info.train_shards, np.arange(info.num_train))
-        self._validation = _Photos(network, self, info.validation_shards, self.validation_numbers())
+        record = _read(Path(folder))
+        self._train, self._validation = (_Maps(Path(folder) / split, record["splits"][split]) for split in _SPLITS)
 
     def _batches(self, steps: int, start_step: int) -> Iterator[Batch]:
         for epoch, numbers in self.orders(steps, start_step):
             for rows in numbers:
-                yield self._photos.batch(rows, epoch)
+                yield self._train.batch(rows, epoch)
 
     def validation_batches(self) -> Iterator[Batch]:
         """As of the whole photos."""
-        size, count = self.training.batch_size, len(self._validation.labels)
-        return (self._validation.batch(np.arange(i, min(count, i + size)), 0) for i in range(0, count, size))
+        size, numbers = self.training.batch_size, self.validation_numbers()
+        return (self._validation.batch(numbers[i : i + size], 0) for i in range(0, len(numbers), size))
 
 
-class _Photos:
-    """Maps, labels and names of some photos of a split, in the order of ``numbers``."""
+class _Maps:
+    """Maps, labels and names of the photos of a split; the maps stay on the disk."""
 
-    def __init__(
-        self, network: AttentionNet, stream: TrainingStream, shards: Sequence[str], numbers: np.ndarray
-    ) -> None:
-        training = stream.training
-        self.maps = np.zeros((0,), np.float16)
-        self.labels = np.zeros(len(numbers), np.int32)
-        self.file_ids = [""] * len(numbers)
-        batches = whole_photos(training, stream.info, shards, numbers, stream.num_workers)
-        first = 0
-        with tqdm(total=len(numbers), desc="maps", unit="photo", disable=None) as bar:
-            for batch in batches:
-                last = first + len(batch.labels)
-                places = np.arange(training.batch_size) % len(batch.labels)  # one graph serves the last batch too
-                maps = network.backbone(ms.Tensor(batch.images[places])).asnumpy()[: last - first]
-                if not first:
-                    self.maps = _room_for(len(numbers), maps.shape[1:])
-                self.maps[first:last], self.labels[first:last] = maps, batch.labels
-                self.file_ids[first:last] = batch.file_ids
-                bar.update(last - first)
-                first = last
+    def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
+        shape = tuple(record["shape"])
+        if not path.is_file() or sha256_of(path) != record["sha256"]:
+            raise UserError(f"{path}: missing or damaged; {_FIX}")
+        self._maps = np.memmap(path, "<f2", "r", shape=shape) if shape[0] else np.zeros(shape, np.float16)
+        self._labels, self._file_ids = np.asarray(record["labels"], np.int32), record["file_ids"]
 
-    def batch(self, rows: np.ndarray, epoch: int) -> Batch:
+    def batch(self, rows: Sequence[int], epoch: int) -> Batch:
         """The photos of these places."""
-        names = [self.file_ids[row] for row in rows]
-        return Batch(self.maps[rows].astype(np.float32), self.labels[rows], names, epoch)
-
-
-def _room_for(count: int, shape: Tuple[int, ...]) -> np.ndarray:
-    size = 2 * count * int(np.prod(shape))
-    if size > _MOST_BYTES:
-        raise UserError(
-            f"the maps of {count} photos take {size / 1e9:.0f} GB of memory; give `cache_features` false, or a smaller "
-            "`image_size`"
-        )
-    logger.info("computing the maps of %d photos once, %.2f GB of memory", count, size / 1e9)
-    return np.empty((count, *shape), np.float16)
+        names = [self._file_ids[row] for row in rows]
+        return Batch(self._maps[rows].astype(np.float32), self._labels[rows], names, epoch)

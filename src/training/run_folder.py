@@ -20,7 +20,7 @@ from .progress import Line, read_metrics
 _IRRELEVANT = {
     "overwrite", "resume", "num_workers", "device_target", "save_ckpt", "save_ckpt_step", "keep_checkpoint_max",
     "eval_steps", "eval_photos", "report_steps", "tensorboard", "engine", "precision",
-    "traindata_path", "imagenet_checkpoint", "checkpoint_path",
+    "traindata_path", "imagenet_checkpoint", "checkpoint_path", "cache_path",
 }  # fmt: skip
 _LARGEST_RECORD = 1 << 20  # bytes; one has 2,000
 

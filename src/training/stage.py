@@ -70,7 +70,8 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
         with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
             learner = network
             if training.cache_features:
-                from .feature_cache import CachedStream, OnMaps
+                from .feature_cache import OnMaps, cached_stream, provenance_of_maps
 
-                learner, stream = OnMaps(network), CachedStream(stream, network)
+                maps = provenance_of_maps(sources, run, model, training)
+                learner, stream = OnMaps(network), cached_stream(stream, network, maps, device)
             return Trainer(network, learner, device, folder, stream).run_steps()

@@ -1,33 +1,41 @@
 """Stage attn on maps that the frozen backbone made once."""
 
+import shutil
+
 import mindspore as ms
 import numpy as np
 import pytest
 from runs import run
 
 from src.commands.train import main as train
-from src.config import ModelConfig, TrainingConfig
+from src.config import ModelConfig, RunConfig, TrainingConfig
 from src.data.reader import TrainingStream
 from src.data.summary import dataset_info
-from src.device import set_up_device
+from src.device import Device, set_up_device
 from src.errors import UserError
 from src.model.networks import AttentionNet
-from src.training.feature_cache import CachedStream, OnMaps
+from src.training.feature_cache import CachedStream, OnMaps, cached_stream, provenance_of_maps
 
 TRAINING = TrainingConfig(train_state="attn", batch_size=5, image_size=33, use_augmentation=False, cache_features=True)
 
 
+MODEL = ModelConfig(architecture="resnet18")
+WANTED = provenance_of_maps({"dataset": "1"}, RunConfig(), MODEL, TRAINING)
+
+
 @pytest.fixture(scope="module")
-def cached(shards):
-    """(network, stream of whole photos, stream of maps)."""
+def cached(shards, tmp_path_factory):
+    """(network, stream of whole photos, stream of maps, their folder)."""
     set_up_device("CPU", 0)
-    network = AttentionNet(ModelConfig(architecture="resnet18"), 4)
-    stream = TrainingStream(TRAINING, dataset_info(shards), seed=3)
-    return network, stream, CachedStream(stream, network)
+    network = AttentionNet(MODEL, 4)
+    folder = tmp_path_factory.mktemp("maps")
+    stream = TrainingStream(TRAINING.replace(cache_path=str(folder)), dataset_info(shards), seed=3)
+    maps = cached_stream(stream, network, WANTED, Device("CPU"))
+    return network, stream, maps, next(folder.iterdir())
 
 
 def test_batches_of_maps_are_those_of_the_photos(cached):
-    network, photos, maps = cached
+    network, photos, maps, _ = cached
     learner = OnMaps(network)
     for each, other in ((photos.batches(9), maps.batches(9)), (photos.validation_batches(), maps.validation_batches())):
         count = 0
@@ -43,19 +51,33 @@ def test_batches_of_maps_are_those_of_the_photos(cached):
 
 
 def test_a_later_step_and_another_rank(cached):
-    _, photos, maps = cached
+    _, photos, maps, folder = cached
     later = [batch.file_ids for batch in maps.batches(9, 6)]
     assert later == [batch.file_ids for batch in maps.batches(9)][6:]
     overfit = TrainingStream(TRAINING.replace(overfit_batches=1, batch_size=2), photos.info, 3, rank=1, ranks=2)
-    for batch, cached_batch in zip(overfit.batches(3), CachedStream(overfit, cached[0]).batches(3)):
+    for batch, cached_batch in zip(overfit.batches(3), CachedStream(overfit, folder).batches(3)):
         assert batch.file_ids == cached_batch.file_ids
 
 
-def test_maps_that_would_fill_the_memory(cached, monkeypatch):
-    network, photos, _ = cached
-    monkeypatch.setattr("src.training.feature_cache._MOST_BYTES", 1000)
-    with pytest.raises(UserError, match="the maps of 24 photos take .* give `cache_features` false"):
-        CachedStream(photos, network)
+def test_maps_serve_later_runs_of_the_same_weights_and_photos(cached, tmp_path, monkeypatch):
+    network, photos, maps, folder = cached
+    training = photos.training.replace(initial_lr=0.5)
+    assert provenance_of_maps({"dataset": "1"}, RunConfig(seed=1), MODEL, training) == WANTED
+    for sources, values in (({"dataset": "2"}, {}), ({"dataset": "1"}, {"image_size": 65})):
+        assert provenance_of_maps(sources, RunConfig(), MODEL, training.replace(**values)) != WANTED
+    first = next(maps.batches(1)).images
+    monkeypatch.setattr(network.backbone, "construct", None)  # it is not called again
+    assert np.array_equal(next(cached_stream(photos, network, WANTED, Device("CPU")).batches(1)).images, first)
+
+
+def test_a_damaged_map_is_told(cached, tmp_path):
+    _, photos, _, folder = cached
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    content = bytearray((copy / "validation").read_bytes())
+    content[7] ^= 1
+    (copy / "validation").write_bytes(content)
+    with pytest.raises(UserError, match="validation: missing or damaged; delete the folder"):
+        CachedStream(photos, copy)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +94,11 @@ def test_maps_that_would_fill_the_memory(cached, monkeypatch):
 def test_settings_without_sense(options, said):
     with pytest.raises(UserError, match=said):
         train(["--cache_features", *options])
+
+
+def test_a_folder_for_nothing():
+    with pytest.raises(UserError, match="--cache_path has no effect without --cache_features"):
+        train(["--train_state=attn", "--cache_path=maps"])
 
 
 @pytest.mark.slow
