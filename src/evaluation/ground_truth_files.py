@@ -10,10 +10,10 @@ import numpy as np
 from ..artifacts import PathLike
 from ..errors import UserError, printable
 from ..images import list_images
+from ..pickle_reader import load_plain
+from ..pickle_values import PickleFault
 from .ground_truth import BY_NAMES, KIND_LISTS, GroundTruth, QueryTruth
-from .pickle_values import PickleFault
 from .truth_mat import read_variables
-from .truth_pickle import load_plain
 from .truth_text import check_box, photo_name, read_bytes, read_text_folder
 
 _EXPECTED = "give a folder with *_query.txt files, or a gnd_*.pkl or gnd_*.mat file"

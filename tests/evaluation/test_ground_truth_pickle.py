@@ -5,10 +5,10 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 import pytest
 
+from src import pickle_reader
 from src.errors import UserError
-from src.evaluation import truth_pickle
 from src.evaluation.ground_truth_files import load_ground_truth
-from src.evaluation.truth_pickle import load_plain
+from src.pickle_reader import load_plain
 
 
 def revisited(easy=(0,), hard=(1,), junk=(), **more):
@@ -106,9 +106,9 @@ def laughs(lines, first):
         (ARRAY.encode() + b"(I1\n(I1\nt" + DTYPE.format("i8").encode() + b"I0\n(lS'a'\natb.", "an array of objects"),
         (ARRAY.encode() + b"(I1\n(I2\nt" + DTYPE.format("i8").encode() + b"I0\nS'AAAAAAAA'\ntb.", "damaged"),
         (ARRAY.encode() + b"(I1\n(L99999999999999L\nt" + DTYPE.format("u1").encode() + b"I0\nS'A'\ntb.", "damaged"),
-        (ARRAY.encode() + b".", "no ground truth needs"),  # never filled
-        (b"cnumpy.core.multiarray\n_reconstruct\n(dS'__call__'\nI1\nsb.", "no ground truth needs"),
-        (b"cbuiltins\nbytes\n(I%d\ntR." % MANY, "no ground truth needs"),
+        (ARRAY.encode() + b".", "plain data do not need"),  # never filled
+        (b"cnumpy.core.multiarray\n_reconstruct\n(dS'__call__'\nI1\nsb.", "plain data do not need"),
+        (b"cbuiltins\nbytes\n(I%d\ntR." % MANY, "plain data do not need"),
         (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
         (b"cos\nsystem\n(S'true'\ntR.", "os.system"),
         (b"(S'true'\nios\nsystem\n.", "the instruction INST"),
@@ -120,8 +120,8 @@ def laughs(lines, first):
         (b"\x80\x04\x95" + MANY.to_bytes(8, "little") + b"N.", "damaged"),
         (b"]r\xff\xff\xff\x7f.", "damaged"),  # a memo of 16 GB, were it an array
         (b"\x8b\xff\xff\xff\x7f\x01.", "damaged"),
-        (b"(" + DEEP + b"Nd.", "no ground truth needs"),  # a key whose hash goes to its depths
-        (b"\x80\x04\x8f(" + DEEP + b"\x90.", "no ground truth needs"),
+        (b"(" + DEEP + b"Nd.", "plain data do not need"),  # a key whose hash goes to its depths
+        (b"\x80\x04\x8f(" + DEEP + b"\x90.", "plain data do not need"),
         (DEEP + b".", "nested too deep"),
         (b"]\x94h\x00a.", "nested too deep"),
         (b"\x80\x04" + laughs(12, b")") + b".", "far more of its values than it holds"),
@@ -132,7 +132,7 @@ def laughs(lines, first):
     ],
 )
 def test_programs_that_break_the_pickle_module(tmp_path, program, fact, monkeypatch):
-    monkeypatch.setattr(truth_pickle, "_ALWAYS_ALLOWED", 10_000)
+    monkeypatch.setattr(pickle_reader, "_ALWAYS_ALLOWED", 10_000)
     (tmp_path / "gnd.pkl").write_bytes(program)
     with pytest.raises(UserError, match=f"gnd.pkl: not a ground truth: .*{fact}.*give a dict of imlist, qimlist, gnd$"):
         load_ground_truth(tmp_path / "gnd.pkl")
@@ -156,7 +156,7 @@ class Harmful:
 
 def test_pickle_cannot_run_code(tmp_path):
     file = write_pickle(tmp_path, [Harmful(tmp_path / "harm")])
-    with pytest.raises(UserError, match="open, which no ground truth needs"):
+    with pytest.raises(UserError, match="open, which plain data do not need"):
         load_ground_truth(file)
     assert not (tmp_path / "harm").exists()
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, Callable, Dict, List, NoReturn, Optional
+from typing import Any, Callable, Dict, List, Mapping, NoReturn, Optional
 
 import numpy as np
 
@@ -15,7 +15,21 @@ class PickleFault(Exception):
     """Why a pickle is not read."""
 
 
-class Kind:
+class Value:
+    """Stands for an object that a pickle makes.
+
+    Attributes:
+        cost: values or bytes that it takes, beyond those the pickle spells out.
+    """
+
+    cost = 1
+
+    def build(self, state: Any) -> None:
+        """Take the state that the pickle gives the object after it is made; PickleFault where it takes none."""
+        refuse(self)
+
+
+class Kind(Value):
     """Stands for ``numpy.dtype``, whose byte order comes later; booleans, numbers and texts alone."""
 
     def __init__(self, code: Any, *_: Any) -> None:
@@ -35,7 +49,7 @@ class Kind:
         return np.dtype(self._order + self._code.lstrip("<>|=") if self._order else self._code)
 
 
-class Array:
+class Array(Value):
     """Stands for ``numpy.ndarray``, whose content comes later."""
 
     values: Optional[np.ndarray] = None
@@ -60,11 +74,16 @@ class Array:
         return self
 
 
-class Members:
+class Members(Value):
     """Members of a set, none of them hashed."""
 
     def __init__(self, members: List[Any]) -> None:
         self.members = members
+
+    @property
+    def cost(self) -> int:
+        """Members."""
+        return len(self.members)
 
 
 class Named:
@@ -86,7 +105,7 @@ def as_text(value: Any) -> str:
 
 def refuse(value: Any = None, *_: Any) -> NoReturn:
     """PickleFault about what ``value`` is used for."""
-    raise PickleFault(f"it makes something of a {type(value).__name__} that no ground truth needs")
+    raise PickleFault(f"it makes something of a {type(value).__name__} that plain data do not need")
 
 
 def _bytes(value: Any = b"", *_: Any) -> bytes:
@@ -129,7 +148,8 @@ _ARRAYS: Dict[str, Callable[..., Any]] = {
     "scalar": lambda kind, data: Array().fill(data, kind, (1,)).values.item(),
     "_frombuffer": lambda data, kind, shape, order: Array().fill(data, kind, shape, as_text(order)),
 }
-_NAMES = {
+Names = Mapping[str, Mapping[str, Callable[..., Any]]]  # what stands for module.name, by module and name
+PLAIN_NAMES: Names = {
     "numpy": {"dtype": Kind, "ndarray": refuse},
     # NumPy 2 renamed the folder, so files of either version must load under either
     **{f"numpy.{core}.{part}": _ARRAYS for core in ("core", "_core") for part in ("multiarray", "numeric")},
@@ -140,9 +160,9 @@ _NAMES = {
 }
 
 
-def find_named(module: Any, name: Any) -> Named:
+def find_named(module: Any, name: Any, names: Names) -> Named:
     """What stands for ``module.name``; PickleFault where nothing does."""
-    found = _NAMES.get(as_text(module), {}).get(as_text(name))
+    found = names.get(as_text(module), {}).get(as_text(name))
     if found is None:
-        raise PickleFault(f"it asks for {as_text(module)[:60]}.{as_text(name)[:60]}, which no ground truth needs")
+        raise PickleFault(f"it asks for {as_text(module)[:60]}.{as_text(name)[:60]}, which plain data do not need")
     return Named(found)

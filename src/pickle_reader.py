@@ -2,12 +2,25 @@
 
 The module's own loader builds arrays of raw pointers, takes the memory that a file only claims to need, and crashes on
 deep keys. Here its instructions, as ``pickletools`` lists them, make plain values alone, bounded by the file's size.
+A reader of files with further objects derives its own ``Machine``.
 """
 
 import pickletools
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import IO, Any, Callable, Dict, List, Optional, Tuple, Union
 
-from .pickle_values import Array, Kind, Members, Named, PickleFault, as_key, as_text, find_named, refuse
+from .pickle_values import (
+    PLAIN_NAMES,
+    Array,
+    Members,
+    Named,
+    Names,
+    PickleFault,
+    Value,
+    as_key,
+    as_text,
+    find_named,
+    refuse,
+)
 
 _MOST_DEEP = 20  # containers within each other; a ground truth has five
 _ALWAYS_ALLOWED = 2_000_000  # values and bytes; beyond it a file may repeat what it holds _MOST_REPEATS times
@@ -26,10 +39,8 @@ def load_plain(data: bytes) -> Any:
         PickleFault: anything else is in it, or far more than ``data`` can hold. ValueError, TypeError, IndexError,
             KeyError: ``data`` is damaged.
     """
-    machine = _Machine(_ALWAYS_ALLOWED + _MOST_REPEATS * len(data))
-    for opcode, argument, _ in pickletools.genops(data):
-        machine.step(opcode.name, argument)
-    return machine.plain(machine.pop())
+    machine = Machine(len(data))
+    return machine.plain(machine.run(data))
 
 
 def _append(target: Any, items: List[Any]) -> None:
@@ -68,7 +79,6 @@ _MADE_OF: Dict[str, Tuple[Optional[int], Callable[[List[Any]], Any]]] = {
     "FROZENSET": (None, Members),
     "TUPLE": (None, tuple),
     **{f"TUPLE{count}": (count, tuple) for count in (1, 2, 3)},
-    "STACK_GLOBAL": (2, lambda names: find_named(*names)),
 }
 _ADDED: Dict[str, Tuple[Optional[int], Callable[[Any, List[Any]], Any]]] = {
     "APPEND": (1, _append),
@@ -82,25 +92,30 @@ _WITHOUT_EFFECT = ("PROTO", "FRAME", "STOP")
 
 def _cost(made: Any) -> int:
     """Values or bytes that a call has copied, at most."""
-    if isinstance(made, Array):
+    if isinstance(made, Value):
         return made.cost
     if isinstance(made, dict):
         return len(made) * _DICT_COST
-    made = made.members if isinstance(made, Members) else made
     return len(made) if isinstance(made, (str, bytes, list)) else 1
 
 
-class _Machine:
-    """The stack machine whose program a pickle is."""
+class Machine:
+    """The stack machine whose program a pickle is.
 
-    def __init__(self, allowed: int) -> None:
-        """``allowed``: values and bytes that may be made beyond those the program spells out."""
+    Args:
+        size: bytes of the file; they bound the values and bytes that may be made beyond those the program spells out.
+        names: what it may name.
+    """
+
+    def __init__(self, size: int, names: Names = PLAIN_NAMES) -> None:
+        self._names = names
         self._stack: List[Any] = []
         self._marks: List[int] = []
         self._memo: Dict[int, Any] = {}
-        self._left = allowed
+        self._left = _ALWAYS_ALLOWED + _MOST_REPEATS * size
         self._others: Dict[str, Callable[[], Any]] = {
             "MARK": lambda: self._marks.append(len(self._stack)),
+            "STACK_GLOBAL": lambda: self._stack.append(find_named(*self._take(2), self._names)),
             "REDUCE": self._reduce,
             "BUILD": self._build,
             "POP": self._discard,
@@ -108,7 +123,13 @@ class _Machine:
             "DUP": lambda: self._stack.append(self._stack[-1]),
         }
 
-    def step(self, name: str, argument: Any) -> None:
+    def run(self, program: Union[bytes, IO[bytes]]) -> Any:
+        """The value that a pickle makes, as it stands on the stack; a stream is left after the pickle's last byte."""
+        for opcode, argument, _ in pickletools.genops(program):
+            self._step(opcode.name, argument)
+        return self._stack.pop()
+
+    def _step(self, name: str, argument: Any) -> None:
         """Do one instruction, by its name in ``pickletools``."""
         if name in _PUSHED:
             self._stack.append(argument)
@@ -128,13 +149,9 @@ class _Machine:
         elif name in self._others:
             self._others[name]()
         elif name == "GLOBAL":
-            self._stack.append(find_named(*argument.split(" ", 1)))
+            self._stack.append(find_named(*argument.split(" ", 1), self._names))
         elif name not in _WITHOUT_EFFECT:
-            raise PickleFault(f"it holds the instruction {name}, which no ground truth needs")
-
-    def pop(self) -> Any:
-        """The topmost value; IndexError where there is none."""
-        return self._stack.pop()
+            raise PickleFault(f"it holds the instruction {name}, which plain data do not need")
 
     def plain(self, value: Any, depth: int = 0) -> Any:
         """What ``load_plain`` returns of one value."""
@@ -152,8 +169,12 @@ class _Machine:
             return {self.plain(key): self.plain(each, depth + 1) for key, each in value.items()}
         if isinstance(value, Members):
             return {self.plain(as_key(each)) for each in value.members}
+        self._spend(_cost(value))
+        return self._leaf(value)
+
+    def _leaf(self, value: Any) -> Any:
+        """What ``plain`` returns of an object that is no container."""
         if isinstance(value, Array) and value.values is not None:
-            self._spend(value.cost)
             flat = value.values.reshape(-1).tolist()
             return [as_text(each) for each in flat] if value.values.dtype.kind == "S" else flat
         return refuse(value)
@@ -176,7 +197,7 @@ class _Machine:
 
     def _build(self) -> None:
         target, state = self._take(2)
-        target.build(state) if isinstance(target, (Kind, Array)) else refuse(target)
+        target.build(state) if isinstance(target, Value) else refuse(target)
         self._stack.append(target)
         self._spend(_cost(target))
 
@@ -184,7 +205,7 @@ class _Machine:
         if self._marks and self._marks[-1] == len(self._stack):
             self._marks.pop()
         else:
-            self.pop()
+            self._stack.pop()
 
     def _spend(self, amount: int) -> None:
         self._left -= amount
