@@ -16,6 +16,7 @@ from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..device import network_threads
 from ..errors import UserError, reading
 from ..images import list_images
+from ..names import PHOTO_SUFFIXES
 from ..records import Photo, Provenance
 from ..workers import Pool, Stage, StopSignals, WorkerDied
 from . import feature_parts
@@ -210,6 +211,8 @@ def some_of(names: Sequence[str], count: int, seed: int) -> List[str]:
 def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
     """The photos whose paths relative to ``images_path`` a text file lists, one a line, sorted; repeats count once.
 
+    A line may also be 'path label', the other form of dirtorch's lists: the label is left out.
+
     A path that is not there as it is written is sought among the photos in Unicode's composed form (NFC), as file
     systems differ in it; the photo has the name of its file.
 
@@ -217,7 +220,7 @@ def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
         UserError: the list cannot be read or is empty, or names a photo that is not in the folder.
     """
     root = require_folder(images_path, "images_path")
-    listed = {str(PurePosixPath(line)) for line in read_list(list_path)}
+    listed = {str(PurePosixPath(_without_label(line, root))) for line in read_list(list_path)}
     if not listed:
         raise UserError(f"{list_path}: lists no photo; list one a line, relative to `images_path`")
     names, others = set(), {}
@@ -230,6 +233,13 @@ def photos_of_list(images_path: PathLike, list_path: PathLike) -> List[Photo]:
             raise UserError(f"{list_path}: {name} is not a photo in {images_path}; list paths relative to that folder")
         names.add(name)
     return [Photo(name, os.path.join(images_path, name)) for name in sorted(names)]
+
+
+def _without_label(line: str, root: Path) -> str:
+    """The path of a line 'path label', where the whole line is no photo's name; other lines as they are."""
+    path = line.rsplit(None, 1)[0]
+    labelled = path.lower().endswith(PHOTO_SUFFIXES) and not line.lower().endswith(PHOTO_SUFFIXES)
+    return path if labelled and not (root / line).is_file() else line
 
 
 def read_list(list_path: PathLike) -> List[str]:

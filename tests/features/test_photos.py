@@ -43,6 +43,20 @@ def test_a_list_finds_names_in_the_other_form_of_unicode(photo_folder, tmp_path)
     assert [photo.name for photo in photos_of_list(photo_folder, tmp_path / "list.txt")] == [apart]
 
 
+def test_a_list_of_paths_and_labels(photo_folder, tmp_path):
+    """The two forms of dirtorch's ImageList and ImageListLabels, which may be mixed; names hold spaces."""
+    composed, apart = "caf\u00e9.png", "cafe\u0301.png"
+    for name in (apart, "x.jpg 7.png", "odd.png 3"):
+        (photo_folder / name).write_bytes(b"1")
+    lines = ["a.png 0", "b.png\tlandmark", f"{composed} 1", "x.jpg 7.png", "odd.png 3"]
+    (tmp_path / "list.txt").write_text("\n".join(lines), encoding="utf-8")
+    found = [photo.name for photo in photos_of_list(photo_folder, tmp_path / "list.txt")]
+    assert found == sorted(["a.png", "b.png", apart, "x.jpg 7.png", "odd.png 3"])
+    (tmp_path / "list.txt").write_text("none.png 4")
+    with pytest.raises(UserError, match="list.txt: none.png is not a photo in"):
+        photos_of_list(photo_folder, tmp_path / "list.txt")
+
+
 def test_what_ends_a_line_elsewhere_belongs_to_a_name(photo_folder, tmp_path):
     name = "a\u2028b\x0bc.png"
     (photo_folder / name).write_bytes(b"1")
