@@ -103,7 +103,8 @@ def evaluate(ranks: Union[str, Path], gt_path: Union[str, Path], protocol: Optio
 
     Args:
         ranks: ranking file (.npz) of ``delf perform_retrieval``.
-        gt_path: ground truth: a folder of text files, or a gnd file; for holidays and ukbench the photos' folder.
+        gt_path: ground truth: a folder of text files, or a gnd file, or a table path,label; for holidays, ukbench and
+            labelled the photos' folder.
         protocol: see ``delf compute_map --help``; None = the default one of the ground truth.
 
     Raises:

@@ -19,7 +19,9 @@ _LONGEST_HEADER = 2**16  # characters
 _EXCESS = "\0excess"  # name of the column that catches a field too many; no header can hold it
 
 
-def read_table(path: PathLike, columns: Sequence[str], name: str, errors: str = "strict") -> Iterator[pd.DataFrame]:
+def read_table(
+    path: PathLike, columns: Sequence[str], name: str, errors: str = "strict", optional: Sequence[str] = ()
+) -> Iterator[pd.DataFrame]:
     """Yield the rows of a csv file, ``CHUNK`` at a time, blank lines left out.
 
     Args:
@@ -28,10 +30,11 @@ def read_table(path: PathLike, columns: Sequence[str], name: str, errors: str = 
         columns: those wanted; the header may hold others, in any order, upper or lower case, with spaces around.
         name: of the argument that gave ``path``, for messages.
         errors: what bytes that are no text lead to, as of ``open``.
+        optional: further columns that are wanted where the header has them.
 
     Returns:
-        Frames with ``columns`` as stripped text ('' where a field is empty or missing) and with the number of the line
-        on which each row ends as index.
+        Frames with ``columns``, and what there is of ``optional``, as stripped text ('' where a field is empty or
+        missing) and with the number of the line on which each row ends as index.
 
     Raises:
         UserError: no such file, a column missing, a row with more fields than the header, or no csv file.
@@ -39,7 +42,7 @@ def read_table(path: PathLike, columns: Sequence[str], name: str, errors: str = 
     file = require_file(path, name)
     with reading(path, "give a csv file"):
         try:
-            yield from _chunks(file, columns, name, errors)
+            yield from _chunks(file, columns, name, errors, optional)
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise UserError(f"{path}{_place_of(error)}: no valid csv: {_reason_of(error)}") from error
 
@@ -68,11 +71,18 @@ def _named(header: List[str], columns: Sequence[str]) -> List[str]:
     return [wanted.get(field.lower(), field) for field in header]
 
 
-def _chunks(file: Path, columns: Sequence[str], name: str, errors: str) -> Iterator[pd.DataFrame]:
+def _chunks(
+    file: Path, columns: Sequence[str], name: str, errors: str, optional: Sequence[str]
+) -> Iterator[pd.DataFrame]:
     with open(file, "rb") as stream:
         mark = stream.read(2)
     encoding = "utf-16" if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     skipped, separator, header = _header_of(file, encoding, columns, name, errors)
+    header = _named(header, optional)
+    doubled = [column for column in optional if header.count(column) > 1]
+    if doubled:
+        raise UserError(f"{file}: two columns {doubled[0]!r}; `{name}` takes one")
+    columns = [*columns, *(column for column in optional if column in header)]
     frames = pd.read_csv(
         file, sep=separator, header=None, skiprows=skipped, names=[*range(len(header)), _EXCESS], index_col=False,
         dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True, encoding=encoding,

@@ -20,8 +20,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images_path", help="folder of the photos")
     parser.add_argument(
         "gt_path",
-        help="folder of *_query.txt ... files, or a gnd_*.pkl or gnd_*.mat file; for holidays and ukbench the folder "
-        "of photos again",
+        help="folder of *_query.txt ... files, a gnd_*.pkl or gnd_*.mat file, or a table path,label[,query] (.csv) of "
+        "your own photos; for holidays, ukbench and labelled (a folder for each class) the folder of photos again",
     )
     parser.add_argument("checkpoint_path", help="checkpoint of stage attn, an export of one, or ImageNet weights (.h5)")
     parser.add_argument(

@@ -25,13 +25,14 @@ def add_judging_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--gt_path",
         default="",
-        help="folder of *_query.txt ... files, or a gnd_*.pkl or gnd_*.mat file; holidays and ukbench need none",
+        help="folder of *_query.txt ... files, a gnd_*.pkl or gnd_*.mat file, or a table path,label[,query] (.csv); "
+        "holidays, ukbench and labelled need none: the index photos' names and folders say it",
     )
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
         help="how positives are defined (default: modelzoo for a text folder, for a file the one it belongs to: "
-        "revisited, classic or instre)",
+        "revisited, classic, instre or labelled)",
     )
 
 

@@ -109,11 +109,13 @@ def _rows_of_queries(ground_truth: GroundTruth, ranking: Ranking) -> np.ndarray:
 
 
 def extra_figures(ground_truth: GroundTruth, evaluation: Evaluation) -> Dict[str, Any]:
-    """What readers of one protocol expect beside mAP: 'mAP_by_landmark' (classic), 'N-S' (ukbench), or nothing."""
+    """What readers of a protocol expect beside mAP: mAP_by_landmark (classic), N-S (ukbench), top-k (labelled)."""
     if evaluation.protocol == "classic":
         return {"mAP_by_landmark": landmark_means(ground_truth, evaluation)}
     if evaluation.protocol == "ukbench" and NS_DEPTH in evaluation.metrics["ukbench"].pr_ranks:
         return {"N-S": ns_score(evaluation)}
+    if evaluation.protocol == "labelled":
+        return {"top-k": top_accuracies(evaluation)}
     return {}
 
 
@@ -147,6 +149,13 @@ def ns_score(evaluation: Evaluation) -> float:
     metrics = evaluation.metrics["ukbench"]
     counts = np.array([labels.num_positives for labels in evaluation.labels["ukbench"]])
     return float((metrics.recalls[:, metrics.pr_ranks.index(NS_DEPTH)] * counts).mean())
+
+
+def top_accuracies(evaluation: Evaluation) -> Dict[str, float]:
+    """By depth k, the share of the queries with a positive among their first k results, themselves left out."""
+    metrics = evaluation.metrics["labelled"]
+    found = metrics.recalls[~np.isnan(metrics.average_precisions)] > 0
+    return {f"top-{depth}": float(share) for depth, share in zip(metrics.pr_ranks, found.mean(axis=0))}
 
 
 def photos_of_queries(images_path: PathLike, gt_path: PathLike, protocol: str = "") -> Tuple[List[Photo], str]:

@@ -1,5 +1,6 @@
-"""Any ground truth from the disk; and the gnd files that number their photos, as pickle or MATLAB's."""
+"""Reading a ground truth of any kind; and the gnd files that number their photos, as pickle or MATLAB's."""
 
+import dataclasses
 import logging
 from collections import Counter
 from pathlib import Path
@@ -13,10 +14,11 @@ from ..images import list_images
 from ..pickle_reader import load_plain
 from ..pickle_values import PickleFault
 from .ground_truth import BY_NAMES, KIND_LISTS, GroundTruth, QueryTruth
+from .truth_labels import read_labels
 from .truth_mat import read_variables
 from .truth_text import check_box, photo_name, read_bytes, read_text_folder
 
-_EXPECTED = "give a folder with *_query.txt files, or a gnd_*.pkl or gnd_*.mat file"
+_EXPECTED = "give a folder with *_query.txt files, a gnd_*.pkl or gnd_*.mat file, or a .csv of path,label"
 
 logger = logging.getLogger(__name__)
 
@@ -79,31 +81,35 @@ def _fill_lists(file: Path, truths: List[Dict[str, List[float]]]) -> None:
             logger.warning("%s: %d queries have no field %s: taken as empty", file, len(lacking), label)
 
 
-_READERS = {".pkl": read_pickle, ".mat": read_mat}
+_READERS = {".pkl": read_pickle, ".mat": read_mat, ".csv": read_labels, ".tsv": read_labels, ".txt": read_labels}
 
 
 def load_ground_truth(
     path: PathLike, protocol: Optional[str] = None, photo_names: Optional[Sequence[str]] = None
 ) -> GroundTruth:
-    """Read a folder of Oxford / Paris text files, a ``gnd_*.pkl`` or a ``gnd_*.mat``.
+    """Read a folder of Oxford / Paris text files, a ``gnd_*.pkl`` or ``gnd_*.mat``, or a table of labelled photos.
 
-    Protocols holidays and ukbench need none: their photos' names are the ground truth.
+    Protocols holidays and ukbench need none: their photos' names are the ground truth. So they are for labelled where
+    each class has a folder.
 
     Args:
-        path: the folder or file; for holidays and ukbench the folder of photos, or '' for ``photo_names``.
+        path: the folder or file; for protocols of ``BY_NAMES`` the folder of photos, or '' for ``photo_names``.
         protocol: the protocol asked for, if any.
         photo_names: photos of the index.
 
     Raises:
         UserError: nothing there, no query in it, or a file that is not as expected.
     """
-    if protocol in BY_NAMES and (str(path) or photo_names is not None):
-        return BY_NAMES[protocol](list_images(path) if str(path) else photo_names)
+    by_names = protocol in BY_NAMES and (Path(path).is_dir() or Path(path).suffix.lower() not in _READERS)
+    if by_names and (str(path) or photo_names is not None):
+        truth = BY_NAMES[protocol](list_images(path) if str(path) else photo_names)
+        own_name = protocol == "labelled" and bool(str(path))  # a person's folder; the benchmarks have their names
+        return dataclasses.replace(truth, name=Path(path).resolve().name) if own_name else truth
     if not str(path):
-        raise UserError(f"`gt_path` is not set: {_EXPECTED} (only `protocol` holidays and ukbench need none)")
+        raise UserError(f"`gt_path` is not set: {_EXPECTED} (only `protocol` holidays, ukbench and labelled need none)")
     truth = _read(Path(path))
     boxless = sum(query.box is None for query in truth.queries)
-    if boxless:
+    if boxless and truth.kind != "labelled":
         logger.info("%s: %d of %d queries have no box: the whole photo searches", path, boxless, len(truth.queries))
     return truth
 

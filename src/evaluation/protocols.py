@@ -12,6 +12,9 @@
 ``holidays`` (Jegou et al., ECCV 2008; file names): whole photos; the query is taken out of its own list.
 ``ukbench`` (Nister and Stewenius, CVPR 2006; file names): whole photos; every photo is a query and one of its own
     four positives. N-S score: positives among the first four, mean over the queries.
+``labelled`` (one's own photos, a folder for each class or a table of path and label): whole photos; the positives of a
+    query are the other photos of its class, and the query is taken out of its own list. Top-k: share of the queries
+    with a positive among the first k.
 ``instre`` (Wang and Jiang, 2015, queries of Iscen et al., CVPR 2017; gnd_instre.mat): cropped queries, no junk.
 
 Photos of the index that a query's lists do not name, distractors among them, are negatives.
@@ -73,6 +76,11 @@ TABLE = {
     "modelzoo": Protocol(("text",), _TEXT, _GRADED, tuple(range(10, 100, 10)), drops_missing=True),
     "holidays": Protocol(("holidays",), _PHOTOS, {"holidays": (("positive",), ("junk",))}),
     "ukbench": Protocol(("ukbench",), _PHOTOS, {"ukbench": (("positive",), ())}, (1, 4)),
+    "labelled": Protocol(
+        ("labelled",),
+        "the folder of photos with a folder for each class, none, or a .csv of path,label[,query]",
+        {"labelled": (("positive",), ("junk",))},
+    ),
     "instre": Protocol(("instre",), "gnd_instre.mat", {"instre": (("positive",), ())}, crops=True),
 }
 PROTOCOLS = tuple(TABLE)

@@ -75,6 +75,7 @@ def format_extra_figures(extra: Mapping[str, Any]) -> str:
         lines.insert(0, "mAP by landmark\n")
     if "N-S" in extra:
         lines.append(f"N-S score {extra['N-S']:.4f}\n")
+    lines += [f"{name:10}{100 * share:7.2f}\n" for name, share in extra.get("top-k", {}).items()]
     return "".join(lines)
 
 

@@ -35,7 +35,8 @@ def read_text_folder(folder: Path) -> GroundTruth:
         if ending and not file.name.startswith("."):  # those are macOS's
             files.setdefault(require_inside(ending[1], file), {})[ending[2].lower()] = file
     if not any("query" in lists for lists in files.values()):
-        raise UserError(f"{folder}: no *_query.txt file in this folder; give the folder of the Oxford or Paris lists")
+        fix = "give the folder of the Oxford or Paris lists, or `protocol` labelled for a folder of photos a class"
+        raise UserError(f"{folder}: no *_query.txt file in this folder; {fix}")
     queries = []
     for name in sorted(files, key="{}_query.txt".format):
         found = files[name]

@@ -177,5 +177,5 @@ def test_nothing_there(tmp_path):
     (tmp_path / "gnd.json").write_text("{}")
     with pytest.raises(UserError, match="unknown ground truth"):
         load_ground_truth(tmp_path / "gnd.json")
-    with pytest.raises(UserError, match="only `protocol` holidays and ukbench need none"):
+    with pytest.raises(UserError, match="only `protocol` holidays, ukbench and labelled need none"):
         load_ground_truth("", "classic", ["a"])
