@@ -211,7 +211,7 @@ def test_gem_takes_large_numbers_and_powers_and_dead_channels():
 
 
 def test_scales_are_combined():
-    rows = [np.array([3.0, -4.0, 0.02]), np.array([0.5, 0.0, -0.002]), np.array([0.2, 0.9, 0.0])]
+    rows = [np.array([3.0, -4.0, 0.02]), np.array([0.5, 0.0, -0.001]), np.array([0.2, 0.9, 0.0])]
     units = [slow_unit(row.tolist()) for row in rows]
     mean = slow_unit([math.fsum(column) / 3 for column in zip(*units)])
     np.testing.assert_allclose(combine_scales(rows), mean, rtol=1e-6)
