@@ -21,13 +21,13 @@ from ..retrieval.ranking_file import RankedMatches
 from .figures import curve_points, draw_pair, facts_of_matches, mean_curves
 from .pages import render_page
 from .photos import Thumbnail, find_photos, read_photos, style_rules
-from .results import Judgement, ShownQuery, judged_queries, main_setting, plain_queries
+from .results import Judgement, ShownQuery, judged_queries, main_setting, meaning_of_scores, plain_queries
 
 logger = logging.getLogger(__name__)
 
 PAGE_BUDGET = 20_000_000  # bytes
 _RESERVE = 200  # of them, for the line that says how large the thumbnails are
-_LAYOUT = 3  # raise it when the page changes: then a page of an older program is not taken for this one's
+_LAYOUT = 4  # raise it when the page changes: then a page of an older program is not taken for this one's
 _PROVENANCE = re.compile('<meta name="provenance" content="([^"]*)">')
 _SHOWN_LENGTH = 60  # characters of a setting; longer ones are checksums
 
@@ -66,6 +66,7 @@ def write_report(
     thumbnails, copies = read_photos(files)
     values = {
         "queries": [_draw_query(query, thumbnails, matches) for query in queries],
+        "score": meaning_of_scores(provenance, ranking),
         "figures": _figures(ranking, judgement) if judgement else None,
         "with_lines": matches is not None,
         "curve_points": curve_points,
@@ -123,6 +124,7 @@ def _title(ranking: Ranking, queries: Sequence[ShownQuery], judgement: Optional[
     extra = extra_figures(*judgement)
     if "N-S" in extra:
         counts += f", N-S score {extra['N-S']:.4f}"
+    counts += "".join(f", {name} {100 * share:.2f} %" for name, share in extra.get("top-k", {}).items())
     return {"title": f"{judgement.ground_truth.name}, protocol {judgement.evaluation.protocol}", "counts": counts}
 
 
@@ -153,14 +155,7 @@ def _draw_query(
         found = matches.find(query.row, result.number) if matches is not None else None
         facts = facts_of_matches(found) if matches is not None else ""
         results.append((result, thumbnails[result.name], draw_pair(own, thumbnails[result.name], found, facts)))
-    counts = bool(query.results) and abs(query.results[0].score) > 1  # of inliers; else similarities below 1
-    return {
-        "query": query,
-        "thumbnail": own,
-        "box": _box_place(query, own),
-        "results": results,
-        "score_format": "%.2f" if counts else "%.4f",
-    }
+    return {"query": query, "thumbnail": own, "box": _box_place(query, own), "results": results}
 
 
 def _box_place(query: ShownQuery, photo: Thumbnail) -> str:

@@ -8,8 +8,30 @@ from ..evaluation.evaluate import Evaluation
 from ..evaluation.ground_truth import Box, GroundTruth
 from ..evaluation.metrics import Labels, positive_ranks
 from ..evaluation.protocols import query_box
-from ..records import Ranking
+from ..records import Provenance, Ranking
 from .figures import interpolated_precision
+
+_ONE = 1.001  # a similarity of equal vectors, and what rounding adds to it
+
+
+class ScoreMeaning(NamedTuple):
+    """How a page writes a ranking's scores, and what they are, for its reader."""
+
+    format: str
+    words: str
+
+
+def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
+    """What the scores of a ranking are, as far as its provenance says it."""
+    searcher, steps = provenance.settings.get("searcher", ""), str(provenance.settings.get("rerank", "")).split(",")
+    if searcher == "global" and "ransac" not in steps:
+        last = [step for step in steps if step not in ("", "none", "auto")][-1:]
+        words = "similarity (cosine of the global descriptors, 1 at most)"
+        return ScoreMeaning("%.4f", f"{words}, after {last[0]}" if last else words)
+    verified = "num_rerank" in provenance.settings  # a key of a search by votes, or of global descriptors and RANSAC
+    words = "score (inliers, and a share of 1 for votes; below 0: not verified)" if verified else "score"
+    counts = ranking.scores.size > 0 and bool(np.abs(ranking.scores[:, 0]).max() > _ONE)
+    return ScoreMeaning("%.2f" if counts else "%.4f", words)
 
 
 class Judgement(NamedTuple):

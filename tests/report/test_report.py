@@ -112,6 +112,32 @@ def test_gallery_without_ground_truth(tmp_path, images):
     assert not re.search(r"positive|negative|mAP|AP |<table|class=\"box", body)
 
 
+def test_scores_of_global_descriptors_are_similarities(tmp_path, images):
+    ranking = make_ranking()
+    scores = np.tile(np.linspace(1.0000001, -0.2, 12, dtype=np.float32), (3, 1))  # a photo with itself, rounded
+    similar = Ranking(ranking.query_names, NAMES, ranking.ranks, scores)
+    pages = {}
+    for name, settings in (
+        ("plain", {"searcher": "global", "rerank": "none"}),
+        ("expanded", {"searcher": "global", "rerank": "dba,alpha_qe"}),
+        ("foreign", {}),
+    ):
+        path = write_report(tmp_path / name, similar, images, make_judgement(), None, Provenance("", {}, settings))
+        pages[name] = path.read_text(encoding="utf-8")
+        assert "<span>1.0000</span>" in pages[name] and "<span>0.8909</span>" in pages[name]
+        assert not re.search('inlier|class="l0|not kept', pages[name][pages[name].index("<body") :])
+    words = "its place and its similarity (cosine of the global descriptors, 1 at most)"
+    assert f"{words}. Open" in pages["plain"] and f"{words}, after alpha_qe. Open" in pages["expanded"]
+    assert "its place and its score. Open" in pages["foreign"]
+
+
+@pytest.mark.parametrize("settings", [{"num_rerank": 100}, {"searcher": "global", "rerank": "ransac", "num_rerank": 9}])
+def test_scores_of_verified_photos_count_inliers(tmp_path, images, settings):
+    path = write_report(tmp_path / "r.html", make_ranking(), images, None, make_matches(), Provenance("", {}, settings))
+    page = path.read_text(encoding="utf-8")
+    assert "<span>12.50</span>" in page and "its score (inliers, and a share of 1 for votes" in page
+
+
 def test_names_and_provenance_are_escaped(tmp_path, images):
     ranking = make_ranking()
     names = ["<b>&\"'", *NAMES[1:]]
