@@ -4,6 +4,7 @@
 #   bash scripts/run_tests.sh [PYTEST_OPTION ...]
 #
 # For example: bash scripts/run_tests.sh -m "not slow"
+# Tests run in a process for each core, 8 at most; -n 0 runs all of them in one, as --pdb needs it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
@@ -11,4 +12,5 @@ prepare_environment requirements.txt requirements-dev.txt requirements-extras.tx
 cd "$root"
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-"$python" -m pytest "$@"
+cores=$(nproc)
+"$python" -m pytest -n "$((cores < 8 ? cores : 8))" --dist loadfile --no-loadscope-reorder "$@"

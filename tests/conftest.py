@@ -1,4 +1,7 @@
-"""For all tests: exported networks are cached in a folder of this run, not in the user's; one small data set."""
+"""For all tests: exported networks are cached in a folder of this run, not in the user's; one small data set.
+
+Under pytest-xdist every process has such a folder and such a data set of its own.
+"""
 
 import os
 import tempfile
@@ -11,10 +14,20 @@ _CACHE = pytest.StashKey[tempfile.TemporaryDirectory]()
 def pytest_configure(config):
     config.stash[_CACHE] = tempfile.TemporaryDirectory()
     os.environ["XDG_CACHE_HOME"] = config.stash[_CACHE].name
+    if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores: threads of one would only be in another's way
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 def pytest_unconfigure(config):
     config.stash[_CACHE].cleanup()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Under pytest-xdist, whose processes take file after file, those with long tests come first."""
+    if hasattr(config, "workerinput"):
+        long = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
