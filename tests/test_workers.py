@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,8 +18,17 @@ from src.workers import Pool, WorkerDied, ordered_map
 def double(number):
     if number == 13:
         raise ValueError("thirteen")
-    time.sleep(0.02)  # long enough for the other processes to get their share
     return 2 * number, os.getpid()
+
+
+def double_together(folder, workers, number):
+    """``double``; numbers above 100 wait until every process has come to one."""
+    (folder / str(os.getpid())).touch()
+    deadline = time.monotonic() + 120
+    while number > 100 and len(list(folder.iterdir())) < workers:
+        assert time.monotonic() < deadline, "a process has got nothing to do"
+        time.sleep(0.01)
+    return double(number)
 
 
 def die(number):
@@ -30,8 +40,8 @@ def grow(number):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_results_come_in_order_from_every_process(workers):
-    with ordered_map(double, workers) as apply:
+def test_results_come_in_order_from_every_process(workers, tmp_path):
+    with ordered_map(partial(double_together, tmp_path, workers), workers) as apply:
         for count in (0, 1, 50):  # a map may be used again
             results = list(apply(range(100, 100 + count)))
             assert [result for result, _ in results] == [2 * number for number in range(100, 100 + count)]
