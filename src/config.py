@@ -198,6 +198,33 @@ class RetrievalConfig(Section):
     nprobe: int = key(0, "inverted lists searched for each descriptor; 0 = chosen by their number", least=0)
     keep_matches: int = key(20, "best photos of each query whose matches are kept with the ranking; 0 = none", least=0)
     search_threads: int = key(0, "threads of search and verification; 0 = one for each core", least=0, most=1024)
+    searcher: str = key(
+        "auto",
+        "what is searched: votes of local features or global descriptors; auto = votes where there are local features",
+        choices=("auto", "votes", "global"),
+    )
+    rerank: str = key(
+        "auto",
+        "what re-ranks, in this order, separated by commas: ransac, and of global descriptors aqe, alpha_qe, dba, "
+        "diffusion, superglobal; none; auto = ransac for votes, none for global descriptors",
+    )
+    num_ranked: int = key(0, "best photos of each query that the ranking holds; 0 = all", least=0)
+    qe_k: int = key(10, "photos that aqe and alpha_qe add to the query", above=0)
+    qe_alpha: float = key(3.0, "alpha_qe: power of a photo's similarity that is its weight", least=0)
+    dba_k: int = key(10, "dba: photos that are added to each photo of the index", above=0)
+    dba_alpha: float = key(3.0, "dba: power of a photo's similarity that is its weight", least=0)
+    diffusion_k: int = key(50, "diffusion: nearest photos of each that the graph joins, where both are", above=0)
+    diffusion_photos: int = key(1000, "diffusion: best photos of each query among which it runs", above=0)
+    superglobal_photos: int = key(400, "superglobal: best photos of each query that are ranked anew", above=0)
+    superglobal_k: int = key(9, "superglobal: nearest of these photos that refine each of them", above=0)
+    superglobal_beta: float = key(0.15, "superglobal: weight of a photo that refines another", least=0)
+
+
+# Keys of RetrievalConfig that a search by votes and RANSAC has no use for
+GLOBAL_KEYS = (
+    "searcher", "rerank", "num_ranked", "qe_k", "qe_alpha", "dba_k", "dba_alpha", "diffusion_k", "diffusion_photos",
+    "superglobal_photos", "superglobal_k", "superglobal_beta",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, init=False)

@@ -31,7 +31,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if arguments.add:
         refuse_options(argv, _KEYS, "has no effect with --add, which keeps the index and its training: leave it out")
     from ..retrieval.build import add_to_index, build_index
-    from ..retrieval.index import describe_size
+    from ..retrieval.index_folder import describe_size
 
     if arguments.add:
         add_to_index(arguments.features, arguments.output)

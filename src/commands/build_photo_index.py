@@ -35,7 +35,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Build, and print the index's size."""
     config, arguments = COMMAND.parse(argv)
     from ..device import parse_devices
-    from ..retrieval.index import describe_size
+    from ..retrieval.index_folder import describe_size
     from ..retrieval.photo_index import build_photo_index
 
     devices, index_type = parse_devices(arguments.devices), config.retrieval.index_type

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from ..config import MatchingConfig, RetrievalConfig, keys_of
+from ..config import GLOBAL_KEYS, MatchingConfig, RetrievalConfig, keys_of
 from ..errors import UserError, printable
 from .command_line import Command, refuse_unused_tests
 
@@ -26,7 +26,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     __doc__, "--index photo_index --query photo.jpg",
     keys=(
-        *keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "keep_matches", "match_distance")),
+        *keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "keep_matches", "match_distance", *GLOBAL_KEYS)),
         "checkpoint_path", "engine", "device_target", "seed",
     ),
     shown=("index", "query", "top_k", "images_path", "output", "json", "checkpoint_path", "num_rerank"),

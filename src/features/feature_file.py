@@ -9,7 +9,7 @@ import json
 import logging
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Iterator, List, Optional, Tuple, Type
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Type
 
 import h5py
 import numpy as np
@@ -216,6 +216,27 @@ class FeatureFile:
         with self._reading(name):
             group = self._group(name, _GLOBAL)
             return GlobalDescriptor(read_numbers(group, _GLOBAL), tuple(read_numbers(group, "image_size")))
+
+    def global_descriptors(self, names: Sequence[str]) -> np.ndarray:
+        """Global descriptors [N, D] float32 of some photos; UserError as of ``read``, or when their lengths differ."""
+        vectors = [self.read_global(name).vector for name in names]
+        other = next((name for name, vector in zip(names, vectors) if len(vector) != len(vectors[0])), None)
+        if other is not None:
+            raise UserError(f"{self.path}: the global descriptor of {other} has another length; extract again")
+        return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+
+    def has_local(self, name: str) -> bool:
+        """Whether a photo of the file has local features."""
+        with self._reading(name):
+            return _has(self._group(name), _LOCAL)
+
+    def global_dimension(self, name: str) -> int:
+        """Length of a photo's global descriptor, without reading it."""
+        with self._reading(name):
+            shape = plain_dataset(self._group(name, _GLOBAL), _GLOBAL).shape
+            if len(shape) != 1 or shape[0] > _MOST_DIMENSIONS:
+                raise ValueError(f"{_GLOBAL} is {shape}, not [D]")
+            return shape[0]
 
     def copy(self, name: str, target: h5py.File) -> None:
         """Add a photo to another file as it is stored here; errors as of ``read``."""

@@ -1,41 +1,34 @@
-"""The index folder: a faiss index of every descriptor, and for each descriptor its photo and keypoint.
+"""An index of local features: a faiss index of every descriptor, and for each descriptor its photo and keypoint.
 
 Photos that were added later stand at the end, whatever their names: ties follow ``tie_order``.
 """
 
-import hashlib
-import json
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Union
 
 import faiss
 import numpy as np
 
-from ..artifacts import PathLike, atomic_write_json, require_folder, sha256_of
+from ..artifacts import PathLike
 from ..errors import UserError, reading
 from ..names import bare_name
 from ..records import LocalFeatures, Provenance
-from ..sealed import read_sealed, write_sealed
 from .feature_sources import FeatureSources
-
-FORMAT_VERSION = 4
-FAISS_FILE, NAMES_FILE, STARTS_FILE, KEYPOINTS_FILE, SOURCES_FILE, MANIFEST_FILE = _FILES = (
-    "index.faiss",
-    "image_names.json",
-    "starts.npy",
-    "keypoints.npy",
-    "sources.json",
-    "index.json",
+from .index_folder import (
+    AGAIN,
+    KEYPOINTS_FILE,
+    STARTS_FILE,
+    read_faiss,
+    read_names,
+    read_sources,
+    require_whole,
+    save_rows,
+    seal_folder,
+    searcher_of,
 )
-OWN_FILES = (*_FILES, "image_ids.npy")  # the last of an older format
-INDEX_FOLDER = "index"  # of a photo index
-_AGAIN = "make it again with the command build_index and `overwrite`"
-
-# Tables that faiss would make for inverted lists of short codes take 0.3 GB for 16384 lists and save no time.
-_READ_FLAGS = getattr(faiss, "IO_FLAG_SKIP_PRECOMPUTE_TABLE", 0)
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +94,10 @@ class DescriptorIndex:
         """Descriptor numbers of one photo."""
         return slice(*self.image_ids.starts[photo : photo + 2].tolist())
 
+    def points(self, photo: int) -> np.ndarray:
+        """[n, 2] float32, one photo's keypoints, (x, y) in its pixels."""
+        return self.keypoints[self.rows(photo)]
+
     def descriptors(self, photo: int) -> np.ndarray:
         """[n, D] float32, one photo's descriptors as extracted, whatever the index made of them.
 
@@ -133,106 +130,36 @@ class DescriptorIndex:
         self.__dict__.pop("names", None)
 
 
-def tie_order(names: Sequence[str], seed: int) -> np.ndarray:
-    """[N] int64, place of each photo among those of equal scores: the one rule of ties, for every query.
-
-    Names often hold the landmark, so an order by name would rank photos of one landmark together, and a search that
-    found nothing would score above chance. A photo's place follows from a checksum of the seed and its name (without
-    extension): two photos stand in the same order however the photos are numbered, divided into shards or added.
-    """
-
-    def key(number: int) -> Tuple[bytes, str]:
-        name = names[number]
-        text = f"{seed}:{name}".encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(text, digest_size=8).digest(), name
-
-    order = np.empty(len(names), np.int64)
-    order[sorted(range(len(names)), key=key)] = np.arange(len(names))
-    return order
-
-
-class Manifest(NamedTuple):
-    """What an index folder says of itself: how it was made, its counts, and the SHA-256 of its other files."""
-
-    provenance: Provenance
-    num_images: int
-    num_descriptors: int
-    dimension: int
-    sha256: Dict[str, str]
-
-
-def read_manifest(folder: PathLike, fix: str = _AGAIN) -> Manifest:
-    """The manifest of an index folder; UserError when the folder is not a finished index."""
-    path = require_folder(folder, "index") / MANIFEST_FILE
-    inner = Path(folder) / INDEX_FOLDER
-    if not path.is_file():
-        if (inner / MANIFEST_FILE).is_file():
-            raise UserError(f"{folder}: a photo index; give {inner}")
-        raise UserError(f"{folder}: not an index folder: no {path.name} in it; make one with the command build_index")
-    values = read_sealed(path, FORMAT_VERSION, fix)
-    with reading(path, fix):
-        return Manifest(**{**values, "provenance": Provenance.from_json(values["provenance"])})
-
-
 def save_index(folder: Path, index: DescriptorIndex) -> None:
     """Write an index folder; keypoints that are memory-mapped for writing are in it already.
 
     Raises:
         UserError: faiss cannot write indexes of this type. OSError: the disk is full.
     """
-    keypoints = index.keypoints[: len(index.image_ids)]
-    if isinstance(keypoints, np.memmap) and keypoints.mode != "r":
-        keypoints.flush()
-    else:
-        np.save(folder / KEYPOINTS_FILE, keypoints)
-    try:
-        with open(folder / FAISS_FILE, "wb") as stream:  # faiss's own files lose their end on a full disk, silently
-            faiss.write_index(index.faiss_index, faiss.PyCallbackIOWriter(stream.write))
-    except RuntimeError as error:
-        raise UserError(f"{folder}: the index cannot be written ({' '.join(str(error).split())})") from error
+    save_rows(folder / KEYPOINTS_FILE, index.keypoints[: len(index.image_ids)])
     np.save(folder / STARTS_FILE, index.image_ids.starts)
-    atomic_write_json(folder / NAMES_FILE, index.image_names)
-    atomic_write_json(folder / SOURCES_FILE, index.sources.files if index.sources else [])
-    sha256 = {name: sha256_of(folder / name) for name in _FILES[:-1]}
     counts = len(index), len(index.image_ids), index.faiss_index.d
-    manifest = Manifest(index.provenance.as_json(), *counts, sha256)
-    write_sealed(folder / MANIFEST_FILE, FORMAT_VERSION, manifest._asdict())
+    seal_folder(folder, index, counts, (STARTS_FILE, KEYPOINTS_FILE))
 
 
-def require_whole(folder: PathLike, fix: str = _AGAIN) -> Manifest:
-    """The manifest of an index folder; UserError, with what to do, when it is none, or a byte of its files has changed.
-
-    About a second for each GB.
-    """
-    manifest, folder = read_manifest(folder, fix), Path(folder)
-    for name in _FILES[:-1]:
-        if not (folder / name).is_file():
-            raise UserError(f"{folder}: damaged index: no {name} in it; {fix}")
-        if sha256_of(folder / name) != manifest.sha256.get(name):
-            raise UserError(f"{folder / name}: damaged, or of another index (its checksum differs); {fix}")
-    return manifest
-
-
-def load_index(folder: PathLike, fix: str = _AGAIN) -> DescriptorIndex:
-    """Load an index folder; errors as of ``require_whole``.
+def load_index(folder: PathLike, fix: str = AGAIN) -> DescriptorIndex:
+    """Load an index folder; errors as of ``require_whole``, and a UserError for one of global descriptors.
 
     All files are compared with their checksums before they are used: over damaged bytes faiss ends the process, or
     finds wrong photos.
     """
     manifest, folder = require_whole(folder, fix), Path(folder)
-    try:
-        faiss_index = faiss.read_index(str(folder / FAISS_FILE), _READ_FLAGS)
-    except RuntimeError as error:
-        fact = f"faiss {faiss.__version__} cannot read it ({' '.join(str(error).split())})"
-        raise UserError(f"{folder / FAISS_FILE}: {fact}; {fix}") from error
+    if searcher_of(manifest) != "votes":
+        raise UserError(f"{folder}: an index of global descriptors, where one of local features is needed; give that")
+    faiss_index = read_faiss(folder, fix)
     with reading(folder, fix):
         index = DescriptorIndex(
             faiss_index=faiss_index,
-            image_names=json.loads((folder / NAMES_FILE).read_text(encoding="utf-8")),
+            image_names=read_names(folder),
             image_ids=ImageIds(np.load(folder / STARTS_FILE, allow_pickle=False)),
             keypoints=np.load(folder / KEYPOINTS_FILE, mmap_mode="r", allow_pickle=False),
             provenance=manifest.provenance,
-            sources=FeatureSources(folder, json.loads((folder / SOURCES_FILE).read_text(encoding="utf-8"))),
+            sources=read_sources(folder),
         )
     counts = {index.faiss_index.ntotal, len(index.image_ids), len(index.keypoints), manifest.num_descriptors}
     images = {len(index), len(index.image_ids.starts) - 1, manifest.num_images}
@@ -241,20 +168,3 @@ def load_index(folder: PathLike, fix: str = _AGAIN) -> DescriptorIndex:
     kind = index.provenance.settings["index_type"]
     logger.info("%s: %d photos, %d descriptors, %s", folder, len(index), max(counts), kind)
     return index
-
-
-def describe_size(folder: PathLike) -> str:
-    """Sizes of an index folder and its bytes a descriptor, as a sentence.
-
-    In memory while searching: the faiss index with its ids, and where each photo's descriptors start. On disk only: the
-    keypoints, of which verification reads a few.
-    """
-    folder, manifest = Path(folder), read_manifest(folder)
-    memory = sum((folder / name).stat().st_size for name in (FAISS_FILE, STARTS_FILE))
-    disk = memory + sum((folder / name).stat().st_size for name in (KEYPOINTS_FILE, NAMES_FILE))
-    count = manifest.num_descriptors
-    return (
-        f"{manifest.num_images} photos, {count} descriptors, {manifest.provenance.settings['index_type']}: "
-        f"{memory / 1e6:.1f} MB in memory ({memory / max(count, 1):.2f} bytes a descriptor, ids included), "
-        f"{disk / 1e6:.1f} MB on disk ({disk / max(count, 1):.2f} bytes a descriptor, keypoints included)"
-    )

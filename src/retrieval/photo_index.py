@@ -19,7 +19,7 @@ from ..names import bare_name
 from ..records import Photo, Provenance
 from ..sealed import read_sealed, write_sealed
 from .build import build_index
-from .index import INDEX_FOLDER, require_whole
+from .index_folder import INDEX_FOLDER, require_whole
 
 RECORD_FILE, FEATURES_FILE = "settings.json", "features.h5"
 FORMAT_VERSION = 3

@@ -72,7 +72,7 @@ class Ransac:
             return matches
         return verify(
             matches,
-            self._index.keypoints[self._index.rows(photo)],
+            self._index.points(photo),
             query,
             settings.ransac_method,
             settings.ransac_residual,

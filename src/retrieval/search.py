@@ -18,7 +18,8 @@ from ..config import MatchingConfig, RetrievalConfig
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
 from ..records import Candidates, LocalFeatures, Matches, Provenance, Ranking
-from .index import DescriptorIndex, Manifest, load_index, read_manifest, tie_order
+from .index import DescriptorIndex, load_index
+from .index_folder import Manifest, read_manifest, tie_order
 from .interfaces import Executor, Reranker, Searcher, Shard
 from .ranking_file import PairMatches, RankedMatches, load_ranking, require_ranking_name, save_ranking
 from .ransac import Ransac

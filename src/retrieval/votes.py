@@ -12,7 +12,8 @@ import numpy as np
 from ..config import RetrievalConfig
 from ..errors import UserError
 from ..records import Candidates, LocalFeatures, Matches
-from .index import DescriptorIndex, tie_order
+from .index import DescriptorIndex
+from .index_folder import tie_order
 
 _PIECE_ROWS = 64  # query descriptors searched at a time
 _LEAST_NPROBE, _MOST_NPROBE = 16, 64

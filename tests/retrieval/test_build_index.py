@@ -15,8 +15,10 @@ from src.commands.build_index import main as build_command
 from src.errors import UserError
 from src.features.feature_set import FeatureSet
 from src.retrieval import build
-from src.retrieval.build import build_index, choose_index_type, make_index
-from src.retrieval.index import describe_size, load_index, save_index
+from src.retrieval.build import build_index
+from src.retrieval.index import load_index, save_index
+from src.retrieval.index_folder import describe_size
+from src.retrieval.index_types import choose_index_type, make_index
 from src.retrieval.votes import default_nprobe
 
 

@@ -11,7 +11,8 @@ from src.config import Config
 from src.evaluation.metrics import Labels, compute_metrics
 from src.records import Candidates, LocalFeatures, Matches
 from src.retrieval.baseline import random_ranking
-from src.retrieval.index import DescriptorIndex, tie_order
+from src.retrieval.index import DescriptorIndex
+from src.retrieval.index_folder import tie_order
 from src.retrieval.ransac import Ransac
 from src.retrieval.search import IndexShard, Search, open_search, rank_queries, search_settings
 from src.retrieval.votes import VoteSearcher, cast_votes, default_nprobe, search_pool

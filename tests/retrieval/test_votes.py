@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from src.records import LocalFeatures
-from src.retrieval.build import make_index
 from src.retrieval.index import DescriptorIndex
+from src.retrieval.index_types import make_index
 from src.retrieval.votes import VoteSearcher, default_nprobe, find_neighbours, search_pool, set_nprobe
 
 

@@ -55,7 +55,7 @@ COMMAND = Command(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Measure and print the table."""
     config, arguments = COMMAND.parse(argv)
-    from src.retrieval.build import choose_index_type
+    from src.retrieval.index_types import choose_index_type
     from tools.benchmarks.index_cost import NUM_QUERIES, measure
     from tools.benchmarks.planted import SetSize, write_planted_set
 

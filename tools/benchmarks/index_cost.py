@@ -13,9 +13,11 @@ from src.config import MatchingConfig, RetrievalConfig
 from src.features.feature_file import FeatureFile
 from src.features.feature_set import FeatureSet
 from src.records import LocalFeatures
-from src.retrieval.build import describe_index, fill_index, make_index, new_index
+from src.retrieval.build import describe_index, fill_index, new_index
 from src.retrieval.feature_sources import FeatureSources
-from src.retrieval.index import FAISS_FILE, STARTS_FILE, DescriptorIndex, load_index
+from src.retrieval.index import DescriptorIndex, load_index
+from src.retrieval.index_folder import FAISS_FILE, STARTS_FILE
+from src.retrieval.index_types import make_index
 from src.retrieval.search import open_search
 from src.retrieval.votes import default_nprobe, find_neighbours, search_pool, set_nprobe
 from tools.benchmarks.planted import PlantedSet

@@ -51,7 +51,7 @@ def run(script: str, *options: str) -> Measured:
 
 def retrieve(folder: Path, photos: Path, queries: Path, index_type: str, name: str, config: Config) -> Retrieved:
     """Build an index, unless it is there, and search it anew, by the real commands."""
-    from src.retrieval.index import read_manifest
+    from src.retrieval.index_folder import read_manifest
     from src.retrieval.ranking_file import load_ranking
 
     index, ranks = folder / f"index_{name}", folder / f"ranks_{name}.npz"

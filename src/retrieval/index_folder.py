@@ -1,0 +1,176 @@
+"""What every index folder has, whatever is searched in it: a faiss index, names, sources, and a sealing manifest."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Protocol, Sequence, Tuple
+
+import faiss
+import numpy as np
+
+from ..artifacts import PathLike, atomic_write_json, require_folder, sha256_of
+from ..errors import UserError, reading
+from ..records import Provenance
+from ..sealed import read_sealed, write_sealed
+from .feature_sources import FeatureSources
+
+FORMAT_VERSION = 4
+FAISS_FILE, NAMES_FILE, SOURCES_FILE, MANIFEST_FILE = "index.faiss", "image_names.json", "sources.json", "index.json"
+STARTS_FILE, KEYPOINTS_FILE = "starts.npy", "keypoints.npy"  # of local features
+VECTORS_FILE = "vectors.npy"  # of global descriptors, where the faiss index shortens them
+_COMMON = (FAISS_FILE, NAMES_FILE, SOURCES_FILE)
+OWN_FILES = (*_COMMON, MANIFEST_FILE, STARTS_FILE, KEYPOINTS_FILE, VECTORS_FILE, "image_ids.npy")  # last: older format
+INDEX_FOLDER = "index"  # of a photo index
+AGAIN = "make it again with the command build_index and `overwrite`"
+
+# Tables that faiss would make for inverted lists of short codes take 0.3 GB for 16384 lists and save no time.
+_READ_FLAGS = getattr(faiss, "IO_FLAG_SKIP_PRECOMPUTE_TABLE", 0)
+
+
+def tie_order(names: Sequence[str], seed: int) -> np.ndarray:
+    """[N] int64, place of each photo among those of equal scores: the one rule of ties, for every query.
+
+    Names often hold the landmark, so an order by name would rank photos of one landmark together, and a search that
+    found nothing would score above chance. A photo's place follows from a checksum of the seed and its name (without
+    extension): two photos stand in the same order however the photos are numbered, divided into shards or added.
+    """
+
+    def key(number: int) -> Tuple[bytes, str]:
+        name = names[number]
+        text = f"{seed}:{name}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, digest_size=8).digest(), name
+
+    order = np.empty(len(names), np.int64)
+    order[sorted(range(len(names)), key=key)] = np.arange(len(names))
+    return order
+
+
+class Manifest(NamedTuple):
+    """What an index folder says of itself: how it was made, its counts, and the SHA-256 of its other files."""
+
+    provenance: Provenance
+    num_images: int
+    num_descriptors: int
+    dimension: int
+    sha256: Dict[str, str]
+
+
+class Saved(Protocol):
+    """What an index of any kind has to be written."""
+
+    faiss_index: faiss.Index
+    image_names: List[str]
+    provenance: Provenance
+    sources: Any
+
+
+def searcher_of(manifest: Manifest) -> str:
+    """What is searched in an index: ``votes`` of local features, or ``global`` descriptors."""
+    return manifest.provenance.settings.get("searcher", "votes")
+
+
+def read_manifest(folder: PathLike, fix: str = AGAIN) -> Manifest:
+    """The manifest of an index folder; UserError when the folder is not a finished index."""
+    path = require_folder(folder, "index") / MANIFEST_FILE
+    inner = Path(folder) / INDEX_FOLDER
+    if not path.is_file():
+        if (inner / MANIFEST_FILE).is_file():
+            raise UserError(f"{folder}: a photo index; give {inner}")
+        raise UserError(f"{folder}: not an index folder: no {path.name} in it; make one with the command build_index")
+    values = read_sealed(path, FORMAT_VERSION, fix)
+    with reading(path, fix):
+        return Manifest(**{**values, "provenance": Provenance.from_json(values["provenance"])})
+
+
+def seal_folder(folder: Path, index: Saved, counts: Tuple[int, int, int], written: Sequence[str]) -> None:
+    """Write the files that every index has, and last the manifest.
+
+    Args:
+        folder: of the index.
+        index: what to write.
+        counts: photos, descriptors, dimensions.
+        written: names of the files that stand in the folder already.
+
+    Raises:
+        UserError: faiss cannot write indexes of this type. OSError: the disk is full.
+    """
+    try:
+        with open(folder / FAISS_FILE, "wb") as stream:  # faiss's own files lose their end on a full disk, silently
+            faiss.write_index(index.faiss_index, faiss.PyCallbackIOWriter(stream.write))
+    except RuntimeError as error:
+        raise UserError(f"{folder}: the index cannot be written ({' '.join(str(error).split())})") from error
+    atomic_write_json(folder / NAMES_FILE, index.image_names)
+    atomic_write_json(folder / SOURCES_FILE, index.sources.files if index.sources else [])
+    sha256 = {name: sha256_of(folder / name) for name in (*_COMMON, *written)}
+    manifest = Manifest(index.provenance.as_json(), *counts, sha256)
+    write_sealed(folder / MANIFEST_FILE, FORMAT_VERSION, manifest._asdict())
+
+
+def make_rows(path: Path, first: np.ndarray, count: int) -> np.ndarray:
+    """A new file of ``count`` rows float32, memory-mapped for writing, that begins with ``first`` [n, D]."""
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, first.shape[1]))
+    with open(path, "r+b") as stream:  # else a full disk ends the process at a write to memory (SIGBUS)
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    rows[: len(first)] = first
+    return rows
+
+
+def save_rows(path: Path, rows: np.ndarray) -> None:
+    """Write an array; one that is memory-mapped for writing stands in its file already."""
+    if isinstance(rows, np.memmap) and rows.mode != "r":
+        rows.flush()
+    else:
+        np.save(path, rows)
+
+
+def require_whole(folder: PathLike, fix: str = AGAIN) -> Manifest:
+    """The manifest of an index folder; UserError, with what to do, when it is none, or a byte of its files has changed.
+
+    About a second for each GB.
+    """
+    manifest, folder = read_manifest(folder, fix), Path(folder)
+    own = (STARTS_FILE, KEYPOINTS_FILE) if searcher_of(manifest) == "votes" else ()
+    for name in dict.fromkeys((*_COMMON, *own, *manifest.sha256)):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: damaged index: no {name} in it; {fix}")
+        if sha256_of(folder / name) != manifest.sha256.get(name):
+            raise UserError(f"{folder / name}: damaged, or of another index (its checksum differs); {fix}")
+    return manifest
+
+
+def read_faiss(folder: Path, fix: str) -> faiss.Index:
+    """The faiss index of a folder that is whole; UserError when this faiss cannot read it."""
+    try:
+        return faiss.read_index(str(folder / FAISS_FILE), _READ_FLAGS)
+    except RuntimeError as error:
+        fact = f"faiss {faiss.__version__} cannot read it ({' '.join(str(error).split())})"
+        raise UserError(f"{folder / FAISS_FILE}: {fact}; {fix}") from error
+
+
+def read_names(folder: PathLike) -> List[str]:
+    """File names of an index's photos."""
+    return json.loads((Path(folder) / NAMES_FILE).read_text(encoding="utf-8"))
+
+
+def read_sources(folder: Path) -> FeatureSources:
+    """The feature files an index was made from."""
+    return FeatureSources(folder, json.loads((folder / SOURCES_FILE).read_text(encoding="utf-8")))
+
+
+def describe_size(folder: PathLike) -> str:
+    """Sizes of an index folder and its bytes a descriptor, as a sentence.
+
+    In memory while searching: the faiss index with its ids, and where each photo's descriptors start. On disk only: the
+    keypoints, of which verification reads a few, or the descriptors that the faiss index shortens.
+    """
+    folder, manifest = Path(folder), read_manifest(folder)
+    files = {name: (folder / name).stat().st_size for name in manifest.sha256 if name != SOURCES_FILE}
+    memory = sum(size for name, size in files.items() if name in (FAISS_FILE, STARTS_FILE))
+    disk, count = sum(files.values()), manifest.num_descriptors
+    also = "keypoints" if searcher_of(manifest) == "votes" else "names"
+    return (
+        f"{manifest.num_images} photos, {count} descriptors, {manifest.provenance.settings['index_type']}: "
+        f"{memory / 1e6:.1f} MB in memory ({memory / max(count, 1):.2f} bytes a descriptor, ids included), "
+        f"{disk / 1e6:.1f} MB on disk ({disk / max(count, 1):.2f} bytes a descriptor, {also} included)"
+    )

@@ -1,0 +1,39 @@
+"""SuperGlobal's re-ranking (Shao et al., ICCV 2023) by global descriptors alone."""
+
+import numpy as np
+
+NUM_EXPANDED = 10  # refined photos whose maximum is the expanded query
+
+
+def refine_scores(
+    query: np.ndarray, vectors: np.ndarray, k: int = 9, beta: float = 0.15, num_expanded: int = NUM_EXPANDED
+) -> np.ndarray:
+    """Similarities of the best photos to a query, after each photo was refined by its nearest among them.
+
+    A photo x becomes (x + sum of beta s y) / (1 + sum of beta s) over its ``k`` nearest y, s = x . y; S1 is its inner
+    product with the query. The expanded query is the element-wise maximum of the refined photos of highest S1; S2 is
+    the inner product with that. Other than in the authors' code negative s count as 0, and a photo's own weight of 1
+    is its own where another one is equal to it.
+
+    Args:
+        query: [D], of unit L2 norm.
+        vectors: [M, D], of unit L2 norm.
+        k: nearest of the other photos, all of them where there are fewer.
+        beta: weight of a neighbour.
+        num_expanded: photos that make the expanded query.
+
+    Returns:
+        [M] (S1 + S2) / 2.
+    """
+    count = len(vectors)
+    similarities = vectors @ vectors.T
+    np.fill_diagonal(similarities, -np.inf)
+    k = min(k, count - 1)
+    nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+    weights = np.zeros((count, count), vectors.dtype)
+    chosen = beta * np.maximum(np.take_along_axis(similarities, nearest, axis=1), 0)
+    np.put_along_axis(weights, nearest, chosen, axis=1)
+    refined = (vectors + weights @ vectors) / (1 + weights.sum(axis=1, keepdims=True))
+    first = refined @ query
+    expanded = refined[np.argsort(-first, kind="stable")[:num_expanded]].max(axis=0)
+    return (first + refined @ expanded) / 2
