@@ -132,6 +132,7 @@ def label_queries(ground_truth: GroundTruth, table: NameTable, protocol: str) ->
     """
     queries_ignored = set(queries_in_index(ground_truth, table)) if protocol == "revisited" else set()
     labels: Dict[str, List[Labels]] = {setting: [] for setting in TABLE[protocol].settings}
+    known: Dict[str, Optional[int]] = {}
     for query in ground_truth.queries:
         lists: Mapping[str, Set[str]] = {label: set(names) for label, names in query.lists.items()}
         settings = TABLE[protocol].settings
@@ -139,7 +140,8 @@ def label_queries(ground_truth: GroundTruth, table: NameTable, protocol: str) ->
             lists = _modelzoo_lists(query, table)
             if lists["easy"] <= {query.image_name}:
                 settings = {**settings, "easy": settings["hard"]}
-        numbers = {label: set(_find(table, names)) for label, names in lists.items()}
+        known.update((name, table.find(name)) for names in lists.values() for name in names - known.keys())
+        numbers = {label: {known[name] for name in names} - {None} for label, names in lists.items()}
         for setting, (positive, ignored) in settings.items():
             wanted = [label for label in positive if label in lists]  # a classic pickle has no good beside ok
             junk = queries_ignored.union(*(numbers[label] for label in ignored))

@@ -1,6 +1,5 @@
 """The figures of a ranking as a table, as mAP.txt in the reference's format, and as results.json beside it."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -151,11 +150,11 @@ def _read_provenance(path: Path) -> Provenance:
 def results_as_json(ground_truth: GroundTruth, evaluation: Evaluation, provenance: Provenance) -> Dict[str, Any]:
     """The content of results.json: unrounded fractions, per query too, and what they were made with."""
     names = [query.name for query in ground_truth.queries]
-    content = dataclasses.asdict(ground_truth)
+    queries = [vars(query) for query in ground_truth.queries]
     return {
         "protocol": evaluation.protocol,
         "ground_truth": ground_truth.name,
-        "ground_truth_digest": digest({part: content[part] for part in ("queries", "index_names")}),
+        "ground_truth_digest": digest({"queries": queries, "index_names": ground_truth.index_names}),
         "index_size": evaluation.index_size,
         "notes": list(evaluation.notes),
         "missing_images": list(evaluation.missing),
