@@ -29,7 +29,7 @@ from .hdf5_output import Hdf5Output
 
 logger = logging.getLogger(__name__)
 
-_PROVENANCE_FILE = "provenance.json"
+PROVENANCE_FILE = "provenance.json"
 
 
 def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = False) -> None:
@@ -43,7 +43,7 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
     folder = Path(folder)
     with FeatureFile(features, "features") as source:
         provenance = dataclasses.replace(source.provenance, sources={"features": sha256_of(features)})
-        if is_made(folder, provenance, _provenance_of_folder, overwrite, folder=True):
+        if is_made(folder, provenance, provenance_of_folder, overwrite, folder=True):
             return
         targets: Dict[str, str] = {}
         for name in source.names:
@@ -55,13 +55,13 @@ def features_to_delf(features: PathLike, folder: PathLike, overwrite: bool = Fal
         if clash is not None:
             fact = f"{targets[clash]} would get the file {clash}{SUFFIX}, which is a folder of other photos"
             raise UserError(f"{features}: {fact}; rename one of the two")
-        refuse_strangers(folder, lambda name: name == _PROVENANCE_FILE or name.endswith(SUFFIX), f"the {SUFFIX} files")
+        refuse_strangers(folder, lambda name: name == PROVENANCE_FILE or name.endswith(SUFFIX), f"the {SUFFIX} files")
         with build_folder_for(folder) as building:
             for target, name in tqdm(targets.items(), desc="convert", unit="photo", disable=None):
                 path = building / f"{target}{SUFFIX}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(features_as_delf(source.read(name)))
-            atomic_write_json(building / _PROVENANCE_FILE, provenance.as_json())
+            atomic_write_json(building / PROVENANCE_FILE, provenance.as_json())
     logger.info("%s: %d %s files", folder, len(targets), SUFFIX)
 
 
@@ -108,9 +108,9 @@ def delf_to_features(
     logger.info("%s: %d photos", output, len(files))
 
 
-def _provenance_of_folder(folder: Path) -> Provenance:
+def provenance_of_folder(folder: Path) -> Provenance:
     """What the files in a folder of ``features_to_delf`` were made with; UserError for another folder."""
-    path = folder / _PROVENANCE_FILE
+    path = folder / PROVENANCE_FILE
     if not path.is_file():
         raise UserError(f"{folder}: stands there and was not made by this command; give another `output`")
     with reading(path, "give another `output`, or make that folder again"):
@@ -120,8 +120,8 @@ def _provenance_of_folder(folder: Path) -> Provenance:
 def _provenance_of_files(files: List[Path], folder: Path, checkpoint_sha256: Optional[str]) -> Provenance:
     """That of the gathered feature file; its photos are told by the names and sizes of the files."""
     sizes = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
-    if checkpoint_sha256 is None and (folder / _PROVENANCE_FILE).exists():
-        origin = _provenance_of_folder(folder)
+    if checkpoint_sha256 is None and (folder / PROVENANCE_FILE).exists():
+        origin = provenance_of_folder(folder)
     else:
         origin = Provenance(checkpoint_sha256 or "", settings={"format": SUFFIX})
     return dataclasses.replace(origin, sources={"photos": digest({"files": sizes})})

@@ -33,7 +33,7 @@ def _run(tool, *arguments, status=0):
         ("convert_features", ["--features", "a.h5", "--output", "x", "--images_path", "b"], "go with --delf_path"),
         ("learn_pca", ["--images_path", "none"], "none: no such folder"),
         ("merge_features", ["--features", "none.h5", "--output", "x.h5"], "none.h5: no such file"),
-        ("convert_features", ["--output", "x"], "give one of --features, to make .delf files"),
+        ("convert_features", ["--output", "x"], "give one of --features, to convert it, and --delf_path"),
         ("convert_features", ["--delf_path", "none", "--output", "x.h5"], "none: no such folder"),
         ("choose_score_threshold", [], "give one of --features"),
         ("choose_score_threshold", ["--features", "a.h5", "--save"], "give --checkpoint_path"),
