@@ -230,6 +230,11 @@ class FeatureFile:
         with self._reading(name):
             return _has(self._group(name), _LOCAL)
 
+    def has_global(self, name: str) -> bool:
+        """Whether a photo of the file has a global descriptor."""
+        with self._reading(name):
+            return _has(self._group(name), _GLOBAL)
+
     def global_dimension(self, name: str) -> int:
         """Length of a photo's global descriptor, without reading it."""
         with self._reading(name):
