@@ -115,6 +115,7 @@ def test_revisited_pickle(work, data, checkpoint):
         (["eval/perform_retrieval.py", "--index", "no", "--query_features", "no.h5", "--output", "x.npz"], "no: no "),
         (["eval/compute_map.py", "--ranks", "no.npz", "--gt_path", "data/oxford/gt"], "no.npz"),
         (["tools/learn_pca.py", "--features", "no.h5", "--output", "x.npz"], "no.h5"),
+        (["tools/learn_whitening.py", "--features", "no.h5", "--output", "x.npz"], "no.h5"),
         (["scripts/run_demo.sh", "--large"], "unknown option --large"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
