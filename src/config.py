@@ -7,62 +7,17 @@ zoo does; no name stands in two sections. The defaults are the published recipe 
 import dataclasses
 import difflib
 import typing
-from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type
 
 from .errors import UserError
-from .values import LARGEST_NUMBER, checked, short
+from .section import Section, key
+from .values import short
 from .yaml_file import read_mapping
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 WEIGHTS_STYLES = ("keras", "torchvision")
 DELF_SCALES = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)
-_Self = TypeVar("_Self", bound="Section")
-
-
-def key(
-    default: Any,
-    help_text: str,
-    choices: Optional[Sequence[str]] = None,
-    above: Optional[float] = None,
-    least: Optional[float] = None,
-    most: Optional[float] = None,
-    but: Optional[float] = None,
-) -> Any:
-    """A key of the recipe: its default, its help, and the values it may take.
-
-    Args:
-        default: value of a recipe that does not name the key.
-        help_text: what it is, with its unit.
-        choices: the only values, for a text.
-        above, least, most: bounds of a number, or of each number of a list; ``above`` itself is refused. Where no
-            ``most`` is given it is 2**31 - 1.
-        but: a number within the bounds that is refused.
-    """
-    most = LARGEST_NUMBER if most is None else most
-    limits = {"above": above, "least": least, "most": most, "but": but}
-    return field(default=default, metadata={"help": help_text, "choices": choices, **limits})
-
-
-@dataclass(frozen=True)
-class Section:
-    """Some keys; the base of the sections below.
-
-    Raises:
-        UserError: a value of another type, or outside its choices or range.
-    """
-
-    def __post_init__(self) -> None:
-        for definition in dataclasses.fields(self):
-            object.__setattr__(self, definition.name, checked(definition, getattr(self, definition.name)))
-
-    def values(self) -> Dict[str, Any]:
-        """The keys with their values as JSON has them."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
-
-    def replace(self: _Self, **values: Any) -> _Self:
-        """The same section with other values of some keys."""
-        return dataclasses.replace(self, **values)
 
 
 @dataclass(frozen=True)
@@ -121,6 +76,18 @@ class TrainingConfig(Section):
         False, "stage attn: run the frozen backbone once over each whole photo and learn from its maps"
     )
     cache_path: str = key("maps", "folder that keeps the maps of cache_features, for stopped runs and other settings")
+    tuning_head: str = key(
+        "conv5",
+        "stage tuning: what classifies; block3 = a dense layer on its mean, for weights without conv5",
+        choices=("conv5", "block3"),
+    )
+    frozen_stages: int = key(
+        0, "stage tuning: first stages of the backbone that stay as they are; 3 = conv1 to conv3", least=0, most=4
+    )
+    frozen_statistics: bool = key(
+        False, "stage tuning: BatchNorm keeps its moving statistics, as a few thousand photos want it"
+    )
+    head_steps: int = key(0, "stage tuning: first steps in which the head alone learns", least=0)
     overfit_batches: int = key(0, "learn these first batches over and over, a sanity check; 0 = off", least=0)
     batch_size: int = key(32, "photos a step on each device", above=0)
     max_iters: int = key(500000, "steps; the learning rate reaches 0 at the last", above=0)
@@ -157,6 +124,38 @@ class ExtractionConfig(Section):
     force_pca: bool = key(False, "use a PCA that was fitted on another checkpoint")
     pca_dim: int = key(40, "descriptor dimensions kept by the PCA", above=0)
     use_whitening: bool = key(False, "divide by the square root of the PCA's variances")
+
+
+@dataclass(frozen=True)
+class GlobalConfig(Section):
+    """How the one vector of a photo, its global descriptor, is made of the network's maps."""
+
+    pooling: str = key(
+        "auto",
+        "from a map to a vector; auto = as the weights say, else gem",
+        choices=("auto", "mac", "spoc", "gem", "rmac", "rmac_whole", "regional", "regional_dir", "regional_attention"),
+    )
+    gem_p: Optional[float] = key(None, "power of GeM; none = as the weights say, else 3", above=0, most=100)
+    rmac_levels: Optional[int] = key(None, "levels of R-MAC's grid; none = as the weights say, else 3", above=0, most=20)
+    descriptor_layer: str = key(
+        "auto",
+        "map that is pooled; auto = as an export says, else block4 where the weights have it",
+        choices=("auto", "block3", "block4"),
+    )
+    global_scales: Tuple[float, ...] = key((1.0,), "scales of the photo, separated by commas", above=0, most=100)
+    scale_pooling: str = key(
+        "mean", "what joins the vectors of several scales", choices=("mean", "gem", "gem_dirtorch", "max")
+    )
+    query_resize: str = key(
+        "crop",
+        "a query cropped to its box is resized as a photo of its own, or with its whole photo's factor as by DELF",
+        choices=("crop", "photo"),
+    )
+    head: str = key(
+        "auto", "layer after pooling; auto = that of the weights, if any", choices=("auto", "none", "fc", "whiten")
+    )
+    whitening_path: str = key("", "whitening file (.npz) of the command learn_whitening; '' = none")
+    whiten_dim: int = key(0, "numbers of the descriptor kept by the whitening; 0 = all", least=0)
 
 
 @dataclass(frozen=True)
@@ -240,6 +239,7 @@ class Config:
     model: ModelConfig
     training: TrainingConfig
     extraction: ExtractionConfig
+    descriptor: GlobalConfig
     matching: MatchingConfig
     retrieval: RetrievalConfig
 

@@ -11,23 +11,13 @@ import numpy as np
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import Network, resolve_engine, weights_identity
 from ..errors import UserError
-from ..images import LoadedPhoto, clip_box
+from ..images import LoadedPhoto
 from ..model.architectures import Architecture, architecture_of
 from ..records import LocalFeatures, Provenance
 from .encoder import Box, Encoded, Encoder, LoadNetwork
+from .framing import Frame, Level, frame_photo, levels_of
 from .pca import Pca, fitting_pca, l2_normalise, project
-from .pyramid import (
-    MIN_IMAGE_SIDE,
-    box_centres,
-    interpolation,
-    non_max_suppression,
-    normalise,
-    pyramid_levels,
-    receptive_boxes,
-    require_affordable,
-    resize_image,
-    resized_sides,
-)
+from .pyramid import box_centres, interpolation, non_max_suppression, receptive_boxes
 from .saved_threshold import saved_threshold
 
 logger = logging.getLogger(__name__)
@@ -39,28 +29,11 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where the pixels that the network sees lie in the photo.
-
-    Attributes:
-        image_size: (width, height) of the photo.
-        offset: (x, y) in the photo of the cut-out's corner.
-        factors: (x, y) sides after resizing / sides of the cut-out.
-        resize_factor: longer side of the whole photo after resizing / before.
-    """
-
-    image_size: Tuple[int, int]
-    offset: Tuple[int, int]
-    factors: Tuple[float, float]
-    resize_factor: float
-
-
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A photo ready for the network: (scale, [1, 3, h, w] float32) of each pyramid level, and where they lie."""
+    """A photo ready for the network: its pyramid levels, and where they lie."""
 
-    levels: List[Tuple[float, np.ndarray]]
+    levels: List[Level]
     frame: Frame
 
 
@@ -113,26 +86,9 @@ class DelfEncoder(Encoder):
         return dataclasses.replace(self, network=self.load_network(device_id, threads))
 
     def prepare(self, photo: LoadedPhoto, box: Optional[Box] = None) -> Prepared:
-        """Cut out, resize, normalise, and make the pyramid; a photo decoded reduced must come without a box.
-
-        What is cut out is resized with the factor that the whole photo would get, so that a query keeps its size
-        beside the photos of the index.
-        """
-        image, (width, height), settings = photo.pixels, photo.size, self.extraction
-        left, top, right, bottom = (0, 0, width, height) if box is None else clip_box(box, width, height)
-        sides, longest, factor = (bottom - top, right - left), max(height, width), settings.resize_factor
-        limits = settings.max_image_size, settings.min_image_size, factor, settings.use_square_images
-        wanted, levels = resized_sides(*sides, *limits, longest), []
-        if min(wanted) >= MIN_IMAGE_SIDE:  # checked before the photo is enlarged
-            require_affordable(*wanted, settings.image_scales, max(sides), factor * max(sides) / longest)
-        cut = image if box is None else image[top:bottom, left:right]
-        resized, (scale_y, scale_x) = resize_image(cut, *limits, sides, longest)
-        if min(wanted) >= MIN_IMAGE_SIDE:
-            normalised = normalise(resized, self.architecture.pixel_offset, self.architecture.pixel_scale)
-            levels = list(pyramid_levels(normalised, settings.image_scales))
-        whole = max(resized_sides(height, width, *limits))
-        frame = Frame((width, height), (left, top), (scale_x, scale_y), whole / longest)
-        return Prepared(levels, frame)
+        """Cut out, resize, normalise, and make the pyramid; see ``frame_photo``."""
+        image, frame = frame_photo(photo, box, self.extraction, self.extraction.image_scales)
+        return Prepared(levels_of(image, self.architecture, self.extraction.image_scales), frame)
 
     def infer(self, prepared: Prepared) -> Inferred:
         """Run the network on each level."""
