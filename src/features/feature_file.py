@@ -243,14 +243,14 @@ class FeatureFile:
                 raise ValueError(f"{_GLOBAL} is {shape}, not [D]")
             return shape[0]
 
-    def copy(self, name: str, target: h5py.File) -> None:
-        """Add a photo to another file as it is stored here; errors as of ``read``."""
+    def copy(self, name: str, target: h5py.File, new_name: str = "") -> None:
+        """Add a photo to another file as it is stored here, by another name if one is given; errors as of ``read``."""
         with self._reading(name):
             group = self._group(name)
             for part, read in ((_LOCAL, self.read), (_GLOBAL, self.read_global)):
                 if _has(group, part):
                     read(name)  # what is damaged is told now, not when the other file is read
-            made = target.create_group(name)
+            made = target.create_group(new_name or name)
             for part in (part for part in _PARTS if _has(group, part)):
                 made[part] = read_numbers(group, part)
             made.attrs.update({key: read_attribute(group, key) for key in group.attrs})

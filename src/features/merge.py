@@ -1,4 +1,4 @@
-"""One feature file from several: the shards of one extraction, or different folders extracted alike."""
+"""One feature file from several: the shards of one extraction, or different folders extracted alike; a part of one."""
 
 import dataclasses
 import logging
@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from tqdm import tqdm
 
-from ..artifacts import PathLike, atomic_path, digest, is_made
+from ..artifacts import PathLike, atomic_path, digest, is_made, sha256_of
 from ..errors import UserError
 from ..records import Provenance
 from ..values import short
@@ -42,6 +42,45 @@ def merge_features(features: Sequence[PathLike], output: PathLike, overwrite: bo
     with atomic_path(output) as temporary:
         _copy(paths, names, merged, temporary)
     logger.info("%s: %d photos of %d files", output, sum(map(len, names)), len(paths))
+
+
+def select_features(features: PathLike, output: PathLike, names: Mapping[str, str]) -> Path:
+    """Copy some photos of a feature file into another, which is made anew where anything has changed.
+
+    Args:
+        features: the file.
+        output: the other one, of which nobody keeps anything by hand.
+        names: in ``features``, by name in ``output``; what ``features`` lacks, as it could not be used, is left out.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        UserError: ``features`` has none of them.
+    """
+    output = Path(output)
+    with FeatureFile(features, "features") as source:
+        there = {new: old for new, old in names.items() if old in source}
+        if not there:
+            raise UserError(f"{features}: has none of the {len(names)} photos that are wanted of it; extract them")
+        sources = {"features": sha256_of(features), "photos": digest(dict(there))}
+        provenance = dataclasses.replace(source.provenance, sources=sources)
+        if _holds(output, provenance):
+            return output
+        with atomic_path(output) as temporary, Hdf5Output(temporary) as target:
+            write_provenance(target.file, provenance)
+            for new, old in tqdm(sorted(there.items()), desc="select", unit="photo", disable=None):
+                source.copy(old, target.file, new)
+                target.check()
+    logger.info("%s: %d photos of %s", output, len(there), features)
+    return output
+
+
+def _holds(output: Path, provenance: Provenance) -> bool:
+    try:
+        return output.is_file() and provenance_of(output).same_run(provenance)
+    except UserError:  # damaged, or no feature file
+        return False
 
 
 def _copy(paths: Sequence[Path], names: Sequence[Sequence[str]], provenance: Provenance, path: Path) -> None:

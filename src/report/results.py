@@ -23,11 +23,10 @@ class ScoreMeaning(NamedTuple):
 
 def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
     """What the scores of a ranking are, as far as its provenance says it."""
-    searcher, steps = provenance.settings.get("searcher", ""), str(provenance.settings.get("rerank", "")).split(",")
-    if searcher == "global" and "ransac" not in steps:
-        last = [step for step in steps if step not in ("", "none", "auto")][-1:]
+    last = str(provenance.settings.get("rerank", "none")).split(",")[-1]
+    if provenance.settings.get("searcher") == "global" and last != "ransac":
         words = "similarity (cosine of the global descriptors, 1 at most)"
-        return ScoreMeaning("%.4f", f"{words}, after {last[0]}" if last else words)
+        return ScoreMeaning("%.4f", words if last == "none" else f"score (similarity after {last})")
     verified = "num_rerank" in provenance.settings  # a key of a search by votes, or of global descriptors and RANSAC
     words = "score (inliers, and a share of 1 for votes; below 0: not verified)" if verified else "score"
     counts = ranking.scores.size > 0 and bool(np.abs(ranking.scores[:, 0]).max() > _ONE)

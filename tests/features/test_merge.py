@@ -8,7 +8,7 @@ import pytest
 
 from src.errors import UserError
 from src.features.feature_file import FeatureFile, write_provenance
-from src.features.merge import merge_features
+from src.features.merge import merge_features, select_features
 from tests.features.made_up import PROVENANCE, contents, make_file
 
 NAMES = [f"{'sub/' if number % 2 else ''}{number}.jpg" for number in range(7)]
@@ -123,3 +123,23 @@ def test_finished_work_is_kept_and_a_killed_run_leaves_no_trace(tmp_path, caplog
     before = output.stat().st_mtime_ns
     merge_features(shards, output)
     assert output.stat().st_mtime_ns == before and "already made" in caplog.text
+
+
+def test_some_photos_under_other_names(tmp_path):
+    whole = make_file(tmp_path / "f.h5", ["a/1.jpg", "a/2.jpg", "b.jpg"])
+    wanted = {"a/2": "a/2.jpg", "q": "b.jpg", "unreadable": "c.jpg"}
+    made = select_features(whole, tmp_path / "q.h5", wanted)
+    there, here = contents(whole), contents(made)
+    assert {name.partition("@")[0].rpartition("/")[0] for name in here if "@" not in name} == {"a/2", "q"}
+    for new, old in (("a/2", "a/2.jpg"), ("q", "b.jpg")):
+        parts = {name[len(old) :] for name in there if name.startswith(old)}
+        assert parts and all(here[new + part] == there[old + part] for part in parts)
+    with FeatureFile(whole) as first, FeatureFile(made) as second:
+        assert second.provenance.compatible_with(first.provenance)
+    before = made.stat().st_mtime_ns
+    assert select_features(whole, made, wanted).stat().st_mtime_ns == before
+    make_file(whole, ["b.jpg"])  # the photos have changed: nothing to ask
+    with FeatureFile(select_features(whole, made, wanted)) as again:
+        assert again.names == ["q"]
+    with pytest.raises(UserError, match="has none of the 1 photos that are wanted of it"):
+        select_features(whole, tmp_path / "other.h5", {"c": "c.jpg"})

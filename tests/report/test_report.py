@@ -127,7 +127,7 @@ def test_scores_of_global_descriptors_are_similarities(tmp_path, images):
         assert "<span>1.0000</span>" in pages[name] and "<span>0.8909</span>" in pages[name]
         assert not re.search('inlier|class="l0|not kept', pages[name][pages[name].index("<body") :])
     words = "its place and its similarity (cosine of the global descriptors, 1 at most)"
-    assert f"{words}. Open" in pages["plain"] and f"{words}, after alpha_qe. Open" in pages["expanded"]
+    assert f"{words}. Open" in pages["plain"] and "its score (similarity after alpha_qe). Open" in pages["expanded"]
     assert "its place and its score. Open" in pages["foreign"]
 
 
