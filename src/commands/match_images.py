@@ -40,6 +40,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", default="", help="feature file that holds both photos (.h5), by their names")
     parser.add_argument("--output_image", default="eval_match.png", help="picture to write (default: %(default)s)")
     parser.add_argument("--show_outliers", action="store_true", help="draw the rejected correspondences too, in grey")
+    parser.add_argument(
+        "--same_place",
+        default="",
+        help="calibration made by calibrate_same_place from a ranking by --correspondences exact, for the answer yes, "
+        "perhaps or no (default: same_place_exact.json beside the checkpoint)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--devices", default="0", help="device ids, of which the first is used (default: %(default)s)")
 
@@ -49,7 +55,7 @@ COMMAND = Command(
     keys=(*_EXTRACTION_KEYS, *keys_of(MatchingConfig), "seed"),
     shown=(
         "images_path", "list_images_path", "features", "checkpoint_path", "pca_path", "match_distance", "mutual_check",
-        "ransac_residual", "output_image", "show_outliers", "json",
+        "ransac_residual", "output_image", "show_outliers", "json", "same_place",
     ),
     add_arguments=_arguments,
 )  # fmt: skip
@@ -97,21 +103,36 @@ def _listed(images_path: str, list_path: str) -> List[str]:
     return names
 
 
-def _read_features(path: str, names: Sequence[Path]) -> Tuple[Any, Any]:
+def _read_features(path: str, names: Sequence[Path]) -> Tuple[Tuple[Any, Any], Any]:
+    """The features of both photos, and how they were made."""
     from ..features.feature_file import FeatureFile
 
     with FeatureFile(path, "features") as source:
-        return tuple(source.read(name.as_posix()) for name in names)
+        return tuple(source.read(name.as_posix()) for name in names), source.provenance
 
 
-def _extract_features(config: Config, paths: Sequence[Path], device_id: int) -> Tuple[Any, Any]:
+def _extract_features(config: Config, paths: Sequence[Path], device_id: int) -> Tuple[Tuple[Any, Any], Any]:
+    """The features of both photos, and how they were made."""
     from ..engines import weights_identity
     from ..features.encoder import load_encoder
     from ..features.pca import pca_for
 
     found = pca_for(config.extraction, config.model.checkpoint_path, weights_identity(config.run, config.model))
     encoder = load_encoder(config.run, config.model, config.extraction.replace(pca_path=found), device_id)
-    return tuple(encoder.encode(path).local for path in paths)
+    return tuple(encoder.encode(path).local for path in paths), encoder.provenance
+
+
+def _find_calibration(config: Config, arguments: argparse.Namespace, made: Any) -> Any:
+    """The calibration for features that were ``made`` so; None, and a log line that says why, where there is none."""
+    from ..matching.same_place import conditions, find_calibration
+
+    search = {"correspondences": "exact", "search_distance": config.matching.match_distance}
+    wanted = conditions(made, {**config.matching.values(), **search})
+    checkpoint = config.model.checkpoint_path
+    calibration, why = find_calibration(wanted, [Path(checkpoint).parent] if checkpoint else [], arguments.same_place)
+    if why:
+        logger.info("%s", why)
+    return calibration
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -131,14 +152,18 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     paths = [folder / name for name in names]
     require_picture_place(arguments.output_image, photos=paths)
     images = tuple(load_image(path) for path in paths)
-    features = (
+    features, made = (
         _read_features(arguments.features, names) if arguments.features else _extract_features(config, paths, device_id)
     )
+    calibration = _find_calibration(config, arguments, made)
     title = " - ".join(name.name for name in names)
     how = {**config.matching.values(), "seed": config.run.seed}
     matches = match_photos(images, features, arguments.output_image, title, arguments.show_outliers, **how)
+    verdict = calibration and calibration.judge(matches.num_inliers)
     if not arguments.json:
         print(f"{len(matches)} correspondences, {matches.num_inliers} inliers")
+        if verdict:
+            print(f"the same place: {verdict}")
         return
     result = {
         "image_a": str(names[0]),
@@ -146,6 +171,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         "correspondences": len(matches),
         "inliers": matches.num_inliers,
         "affine": None if matches.affine is None else matches.affine.tolist(),
+        "same_place": verdict and verdict.answer,
+        "probability": verdict and round(verdict.probability, 4),
         "output_image": arguments.output_image,
     }
     print(json.dumps(result))

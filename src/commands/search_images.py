@@ -1,13 +1,18 @@
 """Search one's own photos: a table or JSON of the best ones for each query photo, and a page with the matches drawn."""
 
 import argparse
+import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from ..config import GLOBAL_KEYS, MatchingConfig, RetrievalConfig, keys_of
 from ..errors import UserError, printable
+from ..matching.same_place import NO
 from .command_line import Command, refuse_unused_tests
+
+logger = logging.getLogger(__name__)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +25,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         default="search.html",
         help="page to write, in place of an older one; '' = none (default: %(default)s)",
     )
+    parser.add_argument(
+        "--same_place",
+        default="",
+        help="calibration made by calibrate_same_place, for the answers yes, perhaps and no (default: the one beside "
+        "the checkpoint, or in the index)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
@@ -29,7 +40,7 @@ COMMAND = Command(
         *keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "keep_matches", "match_distance", *GLOBAL_KEYS)),
         "checkpoint_path", "engine", "device_target", "seed",
     ),
-    shown=("index", "query", "top_k", "images_path", "output", "json", "checkpoint_path", "num_rerank"),
+    shown=("index", "query", "top_k", "images_path", "output", "json", "same_place", "checkpoint_path", "num_rerank"),
     add_arguments=_arguments,
 )  # fmt: skip
 
@@ -50,17 +61,20 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         require_page_place(arguments.output)
     moved = require_folder(arguments.images_path, "images_path") if arguments.images_path else None
     photo_index, queries = load_photo_index(arguments.index), photo_search.query_photos(arguments.query)
+    if moved:
+        photo_index = dataclasses.replace(photo_index, images_path=moved)
     sections = (config.run, config.model, config.matching, config.retrieval)
     answers = []
-    with photo_search.PhotoSearch(photo_index, *sections) as search:
-        page = SearchPage(search.index, moved or photo_index.images_path)
+    with photo_search.PhotoSearch(photo_index, *sections, same_place=arguments.same_place) as search:
+        page = SearchPage(search.index, photo_index.images_path, search.no_verdict)
         for found in search.find_all(queries, arguments.top_k):
-            results = [result.as_row() for result in found.results]
-            answers.append({"query": found.query.name, "features": len(found.features), "results": results})
+            answers.append(found.as_json())
             if not arguments.json:
                 _print_table(found)
             if arguments.output:
                 page.add(found)
+        if search.no_verdict:
+            logger.info("%s", search.no_verdict)
     if not answers:
         raise UserError(f"{arguments.query}: no query could be searched with")
     if arguments.json:
@@ -74,9 +88,13 @@ def _print_table(found: Any) -> None:
     rows = [{**result.as_row(), "photo": printable(result.name)} for result in found.results]
     width = max([len(row["photo"]) for row in rows] + [5])
     if rows:
-        print(f"  rank  {'photo':<{width}}  inliers  correspondences")
-    for row in rows:
+        print(f"  rank  {'photo':<{width}}  inliers  correspondences{'  same place' if found.judged else ''}")
+    for row, result in zip(rows, found.results):
         inliers = row["inliers"] if row["score"] >= 0 else "-"
-        print(f"  {row['rank']:>4}  {row['photo']:<{width}}  {inliers:>7}  {row['correspondences']:>15}")
+        answer = ("itself" if result.is_query else str(result.verdict or "-")) if found.judged else ""
+        line = f"  {row['rank']:>4}  {row['photo']:<{width}}  {inliers:>7}  {row['correspondences']:>15}  {answer}"
+        print(line.rstrip())
     if not rows:
         print("  nothing in the index resembles it")
+    elif found.answer == NO:
+        print("  nothing here is the same place")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..artifacts import PathLike, atomic_write_text
 from ..errors import printable
+from ..matching.same_place import NO, Verdict
 from ..names import in_either_form
 from ..retrieval.index import DescriptorIndex
 from ..retrieval.photo_search import Found
@@ -30,6 +31,8 @@ class _Row(NamedTuple):
     name: str
     file: str
     matches: PairMatches
+    verdict: Optional[Verdict]
+    is_query: bool
 
 
 class SearchPage:
@@ -38,10 +41,11 @@ class SearchPage:
     Args:
         index: that was searched.
         images_path: folder of its photos; one that is missing there shows as an empty frame.
+        no_verdict: a line that says why the results have no verdict, else ''.
     """
 
-    def __init__(self, index: DescriptorIndex, images_path: PathLike) -> None:
-        self._index, self._images_path = index, Path(images_path)
+    def __init__(self, index: DescriptorIndex, images_path: PathLike, no_verdict: str = "") -> None:
+        self._index, self._images_path, self._no_verdict = index, Path(images_path), no_verdict
         self._queries: List[Dict[str, Any]] = []
         self._num_queries = 0
 
@@ -56,10 +60,13 @@ class SearchPage:
                 result.name,
                 str(in_either_form(self._images_path / result.name)),
                 PairMatches.of(result.matches, found.features.keypoints, self._keypoints(result.number)),
+                result.verdict,
+                result.is_query,
             )
             for result in found.results
         ]
         query = {"name": found.query.name, "file": str(found.query.path), "num_features": len(found.features)}
+        query["nothing"] = found.answer == NO and bool(rows)
         self._queries.append({**query, "rows": rows})
 
     def _keypoints(self, photo: int) -> np.ndarray:
@@ -76,7 +83,9 @@ class SearchPage:
         thumbnails, copies = read_photos(files, _SIZES[0])
         queries = [_draw_query(query, thumbnails) for query in self._queries]
         rules, size = style_rules(copies, PAGE_BUDGET, _SIZES)
-        page = render_page("search.html", title=title, counts=counts, queries=queries, thumbnail_rules=rules)
+        page = render_page(
+            "search.html", title=title, counts=counts, note=self._no_verdict, queries=queries, thumbnail_rules=rules
+        )
         atomic_write_text(path, page)
         logger.info("%s: %d queries, photos of %s, %.1f MB", path, len(queries), size, len(page) / 1e6)
 
@@ -84,7 +93,6 @@ class SearchPage:
 def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -> Dict[str, Any]:
     """A query with its photo, and its results with photos, counts and pair drawings."""
     own = thumbnails[query["file"]]
-    most = max((len(row.matches.points) for row in query["rows"]), default=0)
     results = [
         {
             "rank": row.rank,
@@ -93,7 +101,9 @@ def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -
             "verified": row.matches.verified,
             "inliers": len(row.matches.points),
             "correspondences": row.matches.correspondences,
-            "share": len(row.matches.points) / most if most else 0.0,
+            "verdict": row.verdict,
+            "is_query": row.is_query,
+            "share": row.verdict.probability if row.verdict else _share(row.matches, query["num_features"]),
             "drawing": draw_pair(own, thumbnails[row.file], row.matches, facts_of_matches(row.matches)),
         }
         for row in query["rows"]
@@ -101,6 +111,12 @@ def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -
     return {
         "name": printable(query["name"]),
         "num_features": query["num_features"],
+        "nothing": query["nothing"],
         "thumbnail": own,
         "results": results,
     }
+
+
+def _share(matches: PairMatches, num_features: int) -> float:
+    """The query's features that are inliers; the bar where there is no probability."""
+    return min(len(matches.points) / num_features, 1.0) if num_features else 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
-from ..artifacts import PathLike, is_made, require_folder, restore_folder, sha256_of
+from ..artifacts import PathLike, atomic_write_bytes, is_made, require_folder, restore_folder, sha256_of
 from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import INITIAL_KEYS, weights_identity
 from ..errors import UserError, reading
@@ -15,6 +15,7 @@ from ..features.encoder import LoadNetwork, make_encoder
 from ..features.extraction import extract_to_file, photos_of_folder
 from ..features.learn_pca import learn_pca_from_photos
 from ..features.pca import PCA_FILE, carried_pca, load_pca, pca_for, save_pca
+from ..matching.same_place import FILES, load_calibration
 from ..names import bare_name
 from ..records import Photo, Provenance
 from ..sealed import read_sealed, write_sealed
@@ -156,6 +157,7 @@ def build_photo_index(
     steps.require_pca(wanted, run.overwrite)
     made = _begin(wanted, run.overwrite)
     steps.provide_pca(made, photos)
+    _copy_calibrations(made)
     sections = made.recipe(steps.run, model)
     extract_to_file(photos, made.features, *sections, devices=devices, load_network=load_network)
     made.save()  # where photos and checkpoint are now
@@ -218,6 +220,15 @@ def _begin(wanted: PhotoIndex, overwrite: bool) -> PhotoIndex:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         wanted.save()
     return wanted
+
+
+def _copy_calibrations(made: PhotoIndex) -> None:
+    """What says from how many inliers on it is the same place, where it stands beside the checkpoint and is its own."""
+    for name in FILES.values():
+        path = made.checkpoint_path.parent / name
+        if path.exists() and load_calibration(path).provenance.weights == made.provenance.weights:
+            atomic_write_bytes(made.folder / name, path.read_bytes())
+            logger.info("%s: answers whether it is the same place by that", path)
 
 
 def _require_own_names(photos: Sequence[Photo], images_path: PathLike) -> None:

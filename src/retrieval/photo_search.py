@@ -11,11 +11,12 @@ from ..config import MatchingConfig, ModelConfig, RetrievalConfig, RunConfig
 from ..errors import UserError
 from ..features.encoder import ImageOrPath, LoadNetwork, load_encoder
 from ..features.extraction import photos_of_folder
+from ..matching.same_place import ANSWERS, NO, Verdict, conditions, find_calibration
 from ..names import in_either_form
 from ..records import LocalFeatures, Matches, Photo
 from .index import DescriptorIndex, load_index
 from .photo_index import PhotoIndex
-from .search import open_search
+from .search import open_search, search_settings
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ class Result:
         score: as ``Search.rank`` gives it.
         matches: of the photo (A) and the query (B), which the score rests on; ``inliers`` is None when they were not
             verified.
+        verdict: whether it is the same place; None without a calibration, where the matches were not verified, and for
+            the query's own photo.
+        is_query: the query is this file.
     """
 
     rank: int
@@ -38,6 +42,8 @@ class Result:
     name: str
     score: float
     matches: Matches
+    verdict: Optional[Verdict] = None
+    is_query: bool = False
 
     def as_row(self) -> Dict[str, Any]:
         """Plain values for a table or JSON."""
@@ -47,16 +53,38 @@ class Result:
             "inliers": self.matches.num_inliers,
             "correspondences": len(self.matches),
             "score": round(self.score, 4),
+            "same_place": "itself" if self.is_query else self.verdict and self.verdict.answer,
+            "probability": self.verdict and round(self.verdict.probability, 4),
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A query photo, its features, and the best photos for it, best first."""
+    """A query photo, its features, and the best photos for it, best first.
+
+    ``judged``: there is a calibration.
+    """
 
     query: Photo
     features: LocalFeatures
     results: List[Result]
+    judged: bool = False
+
+    @property
+    def answer(self) -> Optional[str]:
+        """Whether a photo of the same place was found: yes if one is a yes, perhaps if one is; None if not judged."""
+        answers = {result.verdict.answer for result in self.results if result.verdict}
+        return next((answer for answer in ANSWERS if answer in answers), NO) if self.judged else None
+
+    def as_json(self) -> Dict[str, Any]:
+        """Plain values."""
+        results = [result.as_row() for result in self.results]
+        return {
+            "query": self.query.name,
+            "features": len(self.features),
+            "same_place": self.answer,
+            "results": results,
+        }
 
 
 def query_photos(path: PathLike) -> List[Photo]:
@@ -75,6 +103,11 @@ class PhotoSearch:
         run, model, matching, retrieval: sections of the recipe; of ``model`` the engine, and ``checkpoint_path`` where
             the checkpoint has moved.
         load_network: makes the network; None = that of the engines.
+        same_place: calibration of the verdicts; '' = the one beside the checkpoint or in the photo index, if it holds.
+
+    Attributes:
+        calibration: None without one.
+        no_verdict: a line that says why there is none, else ''.
 
     Raises:
         UserError: checkpoint gone or another one, or a damaged index.
@@ -88,11 +121,16 @@ class PhotoSearch:
         matching: MatchingConfig,
         retrieval: RetrievalConfig,
         load_network: Optional[LoadNetwork] = None,
+        same_place: PathLike = "",
     ) -> None:
         own_recipe, fix = photo_index.recipe(run, model), "run the command build_photo_index again"
         if not photo_index.index.is_dir():
             raise UserError(f"{photo_index.folder}: half-made, no folder {photo_index.index.name} in it; {fix}")
         self.index: DescriptorIndex = load_index(photo_index.index, fix)
+        wanted = conditions(photo_index.provenance, search_settings(retrieval, matching, run.seed))
+        folders = (Path(own_recipe[1].checkpoint_path).parent, photo_index.folder)
+        self.calibration, self.no_verdict = find_calibration(wanted, folders, same_place)
+        self._images_path = photo_index.images_path
         self._encoder = load_encoder(*own_recipe, load_network=load_network)
         self._stack = ExitStack()
         self._search = self._stack.enter_context(open_search(self.index, retrieval, matching, run.seed))
@@ -128,10 +166,17 @@ class PhotoSearch:
         features = self._encoder.encode(image).local
         found = self._search.rank(features)
         results = [
-            Result(place, photo, self.index.image_names[photo], float(score), found.matches(photo))
+            self._result(image, place, photo, float(score), found.matches(photo))
             for place, photo, score in zip(range(1, top_k + 1), found.photos.tolist(), found.scores)
         ]
         return features, [result for result in results if len(result.matches)]
+
+    def _result(self, image: ImageOrPath, place: int, photo: int, score: float, matches: Matches) -> Result:
+        name, verdict = self.index.image_names[photo], None
+        own = isinstance(image, (str, Path)) and _same_file(self._images_path / name, Path(image))
+        if self.calibration is not None and matches.inliers is not None and not own:
+            verdict = self.calibration.judge(matches.num_inliers)
+        return Result(place, photo, name, score, matches, verdict, own)
 
     def find_all(self, queries: Sequence[Photo], top_k: int) -> Iterator[Found]:
         """``find`` of one query photo after the other; those that cannot be read are logged and left out."""
@@ -143,4 +188,10 @@ class PhotoSearch:
                 continue
             if not len(features):
                 logger.warning("%s: no features found in it, so no results", query.path)
-            yield Found(query, features, results)
+            yield Found(query, features, results, self.calibration is not None)
+
+
+def _same_file(indexed: Path, query: Path) -> bool:
+    """Whether the query is an indexed photo itself; a photo that has moved is no longer."""
+    indexed = in_either_form(indexed)
+    return indexed.exists() and query.exists() and indexed.samefile(query)

@@ -14,10 +14,12 @@ import pytest
 
 from src.artifacts import sha256_of
 from src.commands.match_images import main
+from src.config import Config
 from src.errors import UserError
 from src.features.feature_file import write_provenance
 from src.features.pca import Pca, save_pca
 from src.matching.match import match_features
+from src.matching.same_place import Calibration, conditions, save_calibration
 from src.records import LocalFeatures, Provenance
 from tests.features.fake_network import load_fake_network
 
@@ -66,6 +68,26 @@ def test_counts_and_map_of_the_planted_pair(folder, capsys):
     assert (result["correspondences"], result["inliers"]) == (30, 30)
     np.testing.assert_allclose(result["affine"], [[1, 0, 15], [0, 1, -5]], atol=1e-3)
     assert cv2.imread(str(folder / "m.png")) is not None
+
+
+def test_verdict_of_a_calibration_for_pairs(folder, capsys, caplog):
+    """It is one of exact correspondences below the same distance."""
+    caplog.set_level(logging.INFO)
+    pair = options(folder, "--image_a=a.png", "--image_b=b.png")
+    main([*pair, "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["same_place"] is None and "no same_place_exact.json beside the checkpoint" in caplog.text
+    config = Config(correspondences="exact", search_distance=0.8)
+    search = {**config.matching.values(), **config.retrieval.values()}
+    holds = conditions(Provenance("ab" * 32), search)
+    save_calibration(folder / "given.json", Calibration([0, 25], [0.1, 0.9], 25, 0, holds, {}))
+    pair.append(f"--same_place={folder}/given.json")
+    main(pair)
+    assert capsys.readouterr().out.splitlines()[1] == "the same place: yes, 90 %"
+    main([*pair, "--json"])
+    assert json.loads(capsys.readouterr().out)["probability"] == 0.9
+    with pytest.raises(UserError, match="other settings .search_distance 0.8 there, 0.7 here"):
+        main([*pair, "--match_distance=0.7"])
 
 
 def test_the_same_pair_gives_the_same_answer_and_picture(folder, capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from report.report_cases import NAMES, write_photos
 
+from src.matching.same_place import Verdict
 from src.records import LocalFeatures, Matches, Photo
 from src.report import search_page
 from src.report.search_page import SearchPage
@@ -34,9 +35,9 @@ class Index:
         return slice(3 * photo, 3 * photo + 3)
 
 
-def result(rank, name, inliers, indices=((0, 1), (1, 0), (2, 2))):
+def result(rank, name, inliers, verdict=None, is_query=False, indices=((0, 1), (1, 0), (2, 2))):
     matches = Matches(np.array(indices).reshape(-1, 2), np.zeros(len(indices)), inliers)
-    return Result(rank, rank, name, 9.0 - rank, matches)
+    return Result(rank, rank, name, 9.0 - rank, matches, verdict, is_query)
 
 
 @pytest.fixture
@@ -45,10 +46,10 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def make_page(photos, results, name="mine.jpg", count=1):
+def make_page(photos, results, name="mine.jpg", count=1, judged=False):
     page = SearchPage(Index(), photos)
     for _ in range(count):
-        page.add(Found(Photo(name, str(photos / "photo_a.jpg")), QUERY, results))
+        page.add(Found(Photo(name, str(photos / "photo_a.jpg")), QUERY, results, judged))
     page.write(photos.parent / "search.html", "Search of <holiday>")
     return (photos.parent / "search.html").read_text(encoding="utf-8")
 
@@ -68,12 +69,28 @@ def test_page(photos):
     assert "1 queries in 12 photos. Open a result to see its inliers." in page and "3 features" in page
     assert re.findall(r"<b>(\d)</b> inliers of (\d)", page) == [("2", "3"), ("1", "3"), ("1", "3")]
     assert "3, not verified" in page and re.findall(r"<details( open)?>", page) == [" open", ""]
-    assert re.findall(r'<s style="width:(\d+)%', page) == ["100", "50", "50", "0"]
+    assert re.findall(r'<s style="width:(\d+)%', page) == ["67", "33", "33", "0"]  # of the query's three features
     # matches hold (row of the index photo, row of the query); photos of 600 x 300 units with 12 between them
     assert re.findall(r"M(\d+) (\d+)L(\d+) (\d+)", page)[:2] == [("600", "300", "672", "30"), ("0", "0", "732", "60")]
     assert page.count("no such photo") == 1
     assert not re.search(r"<script|@import|\bsrc=|url\((?!data:image/jpeg;base64,)|https?://", page)
     assert page.count("data:image/jpeg") == 4  # each photo once
+
+
+def test_verdicts(photos):
+    answers = [("yes", 0.996), ("perhaps", 0.4), ("no", 0.004)]
+    rows = [
+        result(n, f"photo_{name}.jpg", [True] * 3, Verdict(*answers[n - 1]))
+        for n, name in ((1, "b"), (2, "c"), (3, "d"))
+    ]
+    page = make_page(photos, [*rows, result(4, "photo_a.jpg", [True] * 3, None, True)], judged=True)
+    assert re.findall(r'<em class="(\w+)">([^<]*)</em>', page) == [
+        ("yes", "yes, 99.6 %"), ("perhaps", "perhaps, 40 %"), ("no", "no, 0.4 %")]  # fmt: skip
+    assert re.findall(r'<span class="bar (\w+)"><s style="width:(\d+)%', page) == [
+        ("yes", "100"), ("perhaps", "40"), ("no", "0"), ("plain", "100")]  # fmt: skip
+    assert "<em>the query itself</em>" in page and "Nothing here is the same place" not in page
+    assert "<b>Nothing here is the same place.</b>" in make_page(photos, rows[2:], judged=True)
+    assert "Nothing here is the same place" not in make_page(photos, rows[2:])  # not judged
 
 
 def test_nothing_found_and_too_many_queries(photos, monkeypatch):

@@ -96,9 +96,10 @@ def test_the_command_prints_json(place, fake_engine, capsys):
     build(place)
     search_command([f"--index={place}/made", f"--query={place}/photos/0.png", "--top_k=1", "--output=", "--json"])
     (answer,) = json.loads(capsys.readouterr().out)
-    assert answer["query"] == "0.png" and answer["features"] == 60
+    assert answer["query"] == "0.png" and answer["features"] == 60 and answer["same_place"] is None
     assert answer["results"] == [{"rank": 1, "photo": "0.png", "inliers": 60, "correspondences": 60,
-                                  "score": pytest.approx(60.98, abs=0.01)}]  # fmt: skip
+                                  "score": pytest.approx(60.98, abs=0.01), "same_place": "itself",
+                                  "probability": None}]  # fmt: skip
     assert sorted(path.name for path in place.iterdir()) == ["made", "model", "photos"]
 
 
