@@ -2,19 +2,21 @@
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 from tqdm import tqdm
 
 from ..artifacts import PathLike, build_folder_for, digest, is_made, restore_folder, sha256_of
-from ..config import ModelConfig, RunConfig, TrainingConfig
+from ..config import ModelConfig, RunConfig
 from ..data.reader import Batch, TrainingStream, validation_numbers, whole_photos
 from ..device import Device
+from ..engines import BatchedNetwork, load_batched_network, resolve_engine
 from ..errors import UserError
 from ..model.networks import AttentionNet
+from ..model.weights import save_weights
 from ..output_file import OutputFile
 from ..records import Provenance
 from ..sealed import read_sealed, write_sealed
@@ -41,41 +43,52 @@ class OnMaps(nn.Cell):
 
 
 def provenance_of_maps(
-    sources: Mapping[str, str], run: RunConfig, model: ModelConfig, training: TrainingConfig
+    stream: TrainingStream, sources: Mapping[str, str], run: RunConfig, model: ModelConfig
 ) -> Provenance:
-    """What the maps of a run depend on; ``sources`` name its data set and its starting weights."""
-    encoder = {name: getattr(model, name) for name in ("architecture", "weights_style", "load_stem")}
-    settings = {name: getattr(training, name) for name in ("image_size", "eval_photos", "amp_level")}
-    if not model.load_stem:  # then it is drawn
+    """What the maps of a run depend on; ``sources`` are its data set and starting weights, the engine is resolved."""
+    encoder = {name: getattr(model, name) for name in ("architecture", "weights_style", "load_stem", "engine")}
+    settings = {name: getattr(stream.training, name) for name in ("image_size", "eval_photos")}
+    if not model.load_stem:  # it is drawn then
         settings.update(seed=run.seed, kernel_init=model.kernel_init, kernel_init_gain=model.kernel_init_gain)
     return Provenance(encoder=encoder, settings=settings, sources=sources)
 
 
-def cached_stream(stream: TrainingStream, network: AttentionNet, wanted: Provenance, device: Device) -> "CachedStream":
+def cached_stream(
+    stream: TrainingStream,
+    network: AttentionNet,
+    sources: Mapping[str, str],
+    run: RunConfig,
+    model: ModelConfig,
+    device: Device,
+) -> "CachedStream":
     """The stream of maps; the first rank makes them where ``cache_path`` has none of the same weights and photos.
 
     Args:
         stream: of whole photos.
-        network: its backbone gives the maps.
-        wanted: see ``provenance_of_maps``.
+        network: whose backbone, run by the fastest engine, gives the maps.
+        sources: identities of the data set and of the starting weights.
+        run, model: sections of the recipe.
         device: of this rank.
 
     Raises:
         UserError: maps that are damaged.
     """
+    model = resolve_engine(run, model)
+    wanted = provenance_of_maps(stream, sources, run, model)
     folder = Path(stream.training.cache_path) / digest(wanted.as_json())
     if device.is_first:
-        _make_maps(folder, stream, network, wanted)
+        restore_folder(folder)
+        if not is_made(folder, wanted, _stored_provenance, False, "cache_path", True):
+            with TemporaryDirectory() as place:  # engines read files, and one of stage tuning has no attention
+                path = Path(place) / "network.ckpt"
+                save_weights(network, path)
+                _make_maps(folder, stream, load_batched_network(run, model.replace(checkpoint_path=str(path))), wanted)
     device.wait_for_ranks()
     return CachedStream(stream, folder)
 
 
-def _make_maps(path: Path, stream: TrainingStream, network: AttentionNet, wanted: Provenance) -> None:
-    """Write block3 of every whole photo as float16 (205 kB each at 321 px), unless a run has done so before."""
-    restore_folder(path)
-    if is_made(path, wanted, lambda made: Provenance.from_json(_read(made)["provenance"]), False, "cache_path", True):
-        return
-    network.set_train(False)
+def _make_maps(path: Path, stream: TrainingStream, network: BatchedNetwork, wanted: Provenance) -> None:
+    """Write block3 of every whole photo as float16, 205 kB each at 321 px."""
     info = stream.info
     numbers = {"train": np.arange(info.num_train), "validation": validation_numbers(stream.training, info)}
     with build_folder_for(path) as folder:
@@ -83,7 +96,7 @@ def _make_maps(path: Path, stream: TrainingStream, network: AttentionNet, wanted
         write_sealed(folder / _RECORD, _FORMAT_VERSION, {"provenance": wanted.as_json(), "splits": splits})
 
 
-def _write(path: Path, numbers: np.ndarray, stream: TrainingStream, network: AttentionNet) -> Dict[str, Any]:
+def _write(path: Path, numbers: np.ndarray, stream: TrainingStream, network: BatchedNetwork) -> Dict[str, Any]:
     """Write the maps of the photos of a split, and return what reading them needs."""
     training, info, shape, labels, names = stream.training, stream.info, (0, 0, 0), [], []
     shards = info.train_shards if path.name == "train" else info.validation_shards
@@ -91,7 +104,7 @@ def _write(path: Path, numbers: np.ndarray, stream: TrainingStream, network: Att
     with OutputFile(path) as file, tqdm(total=len(numbers), desc="maps", unit="photo", disable=None) as bar:
         for batch in batches:
             places = np.arange(training.batch_size) % len(batch.labels)  # one graph serves the last batch too
-            maps = network.backbone(ms.Tensor(batch.images[places])).asnumpy()[: len(batch.labels)]
+            maps = network(batch.images[places])[0][: len(batch.labels)]
             file.write(np.ascontiguousarray(maps, "<f2"))
             file.check()
             shape = maps.shape[1:]
@@ -105,6 +118,10 @@ def _read(folder: Path) -> Dict[str, Any]:
     if not (folder / _RECORD).exists():
         raise UserError(f"{folder}: no folder of maps (no {_RECORD}); {_FIX}")
     return read_sealed(folder / _RECORD, _FORMAT_VERSION, _FIX)
+
+
+def _stored_provenance(folder: Path) -> Provenance:
+    return Provenance.from_json(_read(folder)["provenance"])
 
 
 class CachedStream(TrainingStream):

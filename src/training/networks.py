@@ -6,7 +6,7 @@ from typing import Mapping, Type
 import mindspore as ms
 from mindspore import nn
 
-from ..config import ModelConfig
+from ..config import ModelConfig, TrainingConfig
 from ..model.networks import AttentionNet, JointNet, TuningNet
 from ..model.weights import load_pretrained, load_weights
 
@@ -16,14 +16,15 @@ logger = logging.getLogger(__name__)
 NETWORKS: Mapping[str, Type[nn.Cell]] = {"tuning": TuningNet, "attn": AttentionNet, "joint": JointNet}
 
 
-def build_network(stage: str, model: ModelConfig, num_classes: int, amp_level: str = "O0") -> nn.Cell:
+def build_network(model: ModelConfig, training: TrainingConfig, num_classes: int) -> nn.Cell:
     """The network of a stage with its starting weights and precision; UserError for a file that does not fit."""
-    network = NETWORKS[stage](model, num_classes)
+    stage = training.train_state
+    network = NETWORKS[stage](model, num_classes, training)
     if stage == "attn":
         load_weights(network, model.checkpoint_path, ["backbone"], model.load_stem)
     elif model.checkpoint_path or model.imagenet_checkpoint:
         load_pretrained(network, model.checkpoint_path or model.imagenet_checkpoint, model.load_stem)
-    if amp_level == "O2":
+    if training.amp_level == "O2":
         _use_float16(network)
     return network
 

@@ -4,6 +4,7 @@ import json
 import logging
 import platform
 import re
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
@@ -12,8 +13,10 @@ import yaml
 
 from ..artifacts import atomic_write_json, atomic_write_text, git_commit, locked_folder, require_file, versions
 from ..config import ModelConfig, RunConfig, TrainingConfig
+from ..data.summary import DatasetInfo
 from ..errors import LogFormatter, UserError, reading
 from ..records import Provenance
+from .model_card import model_card
 from .progress import Line, read_metrics
 
 # These may differ between two runs of the same result; of the files named by paths, the content counts (`sources`).
@@ -51,6 +54,7 @@ class RunFolder:
         settings = {name: value for name, value in self._recipe.items() if name not in _IRRELEVANT}
         self._provenance = Provenance(settings={**settings, "ranks": ranks}, sources=sources)
         self._max_iters = training.max_iters
+        self._began, self._kept = time.monotonic(), []
         self._record = self.path / f"{self.stage}.json"
         self.metrics_path = self.path / f"{self.stage}_metrics.jsonl"
         self.state_path = self.path / f"{self.stage}_state.ckpt"
@@ -143,11 +147,13 @@ class RunFolder:
             require_file(log, "save_ckpt")
         stale = list(self.path.glob(f".*{self.stage}*.tmp*"))  # half-written files of a killed run
         if not self._resume:
-            stale += [*self.checkpoints(), *self._numbered("best"), self.state_path]
+            checkpoints = self.checkpoints()
+            cards = [path.with_suffix(".md") for path in checkpoints]
+            stale += [*checkpoints, *cards, *self._numbered("best"), self.state_path]
         for path in stale:
             path.unlink(missing_ok=True)
-        kept = [line for line in self.metrics() if line["step"] <= steps_done]
-        atomic_write_text(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._kept = [line for line in self.metrics() if line["step"] <= steps_done]
+        atomic_write_text(self.metrics_path, "".join(json.dumps(line) + "\n" for line in self._kept))
         self._write_record(None)
         atomic_write_text(self.path / f"{self.stage}_config.yaml", yaml.safe_dump(self._recipe, sort_keys=False))
         environment = {"versions": versions(), "platform": platform.platform(), "git_commit": git_commit()}
@@ -160,6 +166,11 @@ class RunFolder:
     def metrics(self) -> List[Line]:
         """The lines of the stage's metrics.jsonl, see ``read_metrics``."""
         return read_metrics(self.metrics_path) if self.metrics_path.exists() else []
+
+    def seconds(self) -> float:
+        """Time that the run has taken until now, with what it took before it was stopped."""
+        earlier = [line["seconds"] for line in self._kept if "seconds" in line]
+        return max(earlier, default=0.0) + time.monotonic() - self._began
 
     def add_metrics(self, values: Dict[str, Any]) -> None:
         """Append one line to the stage's metrics.jsonl."""
@@ -180,8 +191,12 @@ class RunFolder:
         for path in self.checkpoints()[: -self._keep] + self._numbered("best")[:-1]:
             path.unlink()
 
-    def finish(self, checkpoint: Path) -> None:
-        """Record that the run is complete."""
+    def finish(self, checkpoint: Path, info: DatasetInfo, device: str) -> None:
+        """Record that the run is complete, and write its model card; one that stands there, maybe filled in, stays."""
+        card = checkpoint.with_suffix(".md")
+        if not card.exists():
+            sources = self._provenance.sources
+            atomic_write_text(card, model_card(checkpoint, self._recipe, sources, self.metrics(), info, device))
         self._write_record(checkpoint.name)
 
     def _write_record(self, checkpoint: Optional[str]) -> None:

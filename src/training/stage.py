@@ -34,6 +34,12 @@ def starting_weights(stage: str, model: ModelConfig) -> Dict[str, str]:
     return {f"{name}_sha256": sha256_of(require_file(path, name))} if path else {}
 
 
+def _refuse_keys_of_tuning(training: TrainingConfig) -> None:
+    for name in ("tuning_head", "frozen_stages", "frozen_statistics", "head_steps"):
+        if getattr(training, name) != getattr(TrainingConfig(), name):
+            raise UserError(f"`{name}` is of stage tuning alone; leave it out, or give `train_state` tuning")
+
+
 def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optional[Path]:
     """Train one stage, from the start or from where a stopped run of the same settings was.
 
@@ -49,6 +55,8 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
     if training.cache_features and (stage != "attn" or training.use_augmentation):
         needed = "`train_state` attn" if stage != "attn" else "`use_augmentation` false"
         raise UserError(f"`cache_features` keeps what a frozen backbone makes of whole photos: give {needed}")
+    if stage != "tuning":
+        _refuse_keys_of_tuning(training)
     info = dataset_info(training.traindata_path)
     sources = {"dataset": info.fingerprint, **starting_weights(stage, model)}
     folder = RunFolder(run, model, training, sources, ranks_started())
@@ -66,12 +74,11 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
         if not device.is_first:
             logging.getLogger().setLevel(logging.WARNING)  # only the first rank reports
         stream = TrainingStream(training, info, run.seed, run.num_workers, device.rank, device.ranks)
-        network = build_network(stage, model, info.num_classes, training.amp_level)
+        network = build_network(model, training, info.num_classes)
         with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
             learner = network
             if training.cache_features:
-                from .feature_cache import OnMaps, cached_stream, provenance_of_maps
+                from .feature_cache import OnMaps, cached_stream
 
-                maps = provenance_of_maps(sources, run, model, training)
-                learner, stream = OnMaps(network), cached_stream(stream, network, maps, device)
+                learner, stream = OnMaps(network), cached_stream(stream, network, sources, run, model, device)
             return Trainer(network, learner, device, folder, stream).run_steps()

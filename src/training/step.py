@@ -60,6 +60,10 @@ def _sum_of_squares(gradient: Tensor) -> Tensor:
     return squares.sum()
 
 
+def _held(early: Tensor, gradient: Tensor, waiting: Tensor) -> Tensor:
+    return gradient * (1 - early * waiting)
+
+
 def clip_by_global_norm(
     gradients: Tuple[Tensor, ...], clip_norm: float, factor: Any = 1.0
 ) -> Tuple[Tuple[Tensor, ...], Tensor]:
@@ -99,6 +103,11 @@ class TrainStep(nn.Cell):
             self.optimizer = nn.Adam(parameters, schedule)
         else:
             self.optimizer = nn.Momentum(parameters, schedule, training.momentum)
+        self.head_steps = training.head_steps
+        in_backbone = {id(p) for name, p in network.parameters_and_names() if name.startswith("backbone.")}
+        self.waiting = tuple(
+            Tensor(float(id(p) in in_backbone), ms.float32) for p in parameters
+        )  # 1: until the head leads
         self.backward = ops.value_and_grad(self.losses, None, self.optimizer.parameters, has_aux=True)
         self.scaler = None
         if training.amp_level == "O2":
@@ -122,6 +131,9 @@ class TrainStep(nn.Cell):
             gradients = self.mean_gradients(gradients)
             figures = self.sum_over_ranks(figures) / self.ranks
             stop = self.sum_over_ranks(stop) / self.ranks
+        if self.head_steps:  # a gradient that has been 0 from the first step on moves nothing
+            early = (self.optimizer.global_step < self.head_steps).astype(ms.float32)
+            gradients = _map(ops.partial(_held, early), gradients, self.waiting)
         gradients, norm = clip_by_global_norm(gradients, self.clip_norm, factor)
         figures = ops.depend(figures, self._update(gradients, norm))
         return figures, ops.stack((stop, norm))

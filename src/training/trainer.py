@@ -15,6 +15,7 @@ from ..device import Device
 from ..errors import UserError
 from ..model.weights import save_weights
 from ..workers import StopSignals
+from .model_card import peak_memory
 from .networks import describe_network
 from .progress import Line, StepTimes, blind_heads, describe, describe_heads, draw_loss_curve, open_events, scalars
 from .run_folder import RunFolder
@@ -109,7 +110,7 @@ class Trainer:
         self._close()
         checkpoint = self.folder.checkpoints()[-1]
         if self.device.is_first:
-            self.folder.finish(checkpoint)
+            self.folder.finish(checkpoint, self.stream.info, f"{self.device.ranks} {self.device.target}")
             logger.info("wrote %s", checkpoint)
         return checkpoint
 
@@ -150,6 +151,7 @@ class Trainer:
     def _report(self) -> None:
         line = self.times.summary(self.steps_done, learning_rate(self.training, self.steps_done - 1))
         if self.device.is_first:
+            line.update(seconds=round(self.folder.seconds(), 1), peak_memory_gb=round(peak_memory(), 2))
             self._record(line)
             logger.info(describe(line, self.training.max_iters))
             self._warn_of_blind_heads(line)

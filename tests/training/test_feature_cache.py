@@ -1,6 +1,7 @@
 """Stage attn on maps that the frozen backbone made once."""
 
 import shutil
+import time
 
 import mindspore as ms
 import numpy as np
@@ -12,6 +13,7 @@ from src.config import ModelConfig, RunConfig, TrainingConfig
 from src.data.reader import TrainingStream
 from src.data.summary import dataset_info
 from src.device import Device, set_up_device
+from src.engines import resolve_engine
 from src.errors import UserError
 from src.model.networks import AttentionNet
 from src.training.feature_cache import CachedStream, OnMaps, cached_stream, provenance_of_maps
@@ -20,7 +22,7 @@ TRAINING = TrainingConfig(train_state="attn", batch_size=5, image_size=33, use_a
 
 
 MODEL = ModelConfig(architecture="resnet18")
-WANTED = provenance_of_maps({"dataset": "1"}, RunConfig(), MODEL, TRAINING)
+SOURCES = {"dataset": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def cached(shards, tmp_path_factory):
     network = AttentionNet(MODEL, 4)
     folder = tmp_path_factory.mktemp("maps")
     stream = TrainingStream(TRAINING.replace(cache_path=str(folder)), dataset_info(shards), seed=3)
-    maps = cached_stream(stream, network, WANTED, Device("CPU"))
+    maps = cached_stream(stream, network, SOURCES, RunConfig(), MODEL, Device("CPU"))
     return network, stream, maps, next(folder.iterdir())
 
 
@@ -61,13 +63,21 @@ def test_a_later_step_and_another_rank(cached):
 
 def test_maps_serve_later_runs_of_the_same_weights_and_photos(cached, tmp_path, monkeypatch):
     network, photos, maps, folder = cached
-    training = photos.training.replace(initial_lr=0.5)
-    assert provenance_of_maps({"dataset": "1"}, RunConfig(seed=1), MODEL, training) == WANTED
-    for sources, values in (({"dataset": "2"}, {}), ({"dataset": "1"}, {"image_size": 65})):
-        assert provenance_of_maps(sources, RunConfig(), MODEL, training.replace(**values)) != WANTED
-    first = next(maps.batches(1)).images
-    monkeypatch.setattr(network.backbone, "construct", None)  # it is not called again
-    assert np.array_equal(next(cached_stream(photos, network, WANTED, Device("CPU")).batches(1)).images, first)
+    arguments = network, SOURCES, RunConfig(seed=1), MODEL, Device("CPU")
+    other = TrainingStream(photos.training.replace(initial_lr=0.5), photos.info, seed=3)
+    monkeypatch.setattr("src.training.feature_cache.load_batched_network", None)  # no network is loaded
+    expected = next(maps.batches(1))
+    assert np.array_equal(next(cached_stream(other, *arguments).batches(1)).images, expected.images)
+    engine = resolve_engine(RunConfig(), MODEL)
+    own = provenance_of_maps(photos, SOURCES, RunConfig(), engine)
+    larger = TrainingStream(photos.training.replace(image_size=65), photos.info, seed=3)
+    assert own == provenance_of_maps(other, SOURCES, RunConfig(seed=1), engine)
+    assert own != provenance_of_maps(larger, SOURCES, RunConfig(), engine)
+    assert own != provenance_of_maps(photos, {"dataset": "2"}, RunConfig(), engine)
+    no_stem = engine.replace(load_stem=False)
+    assert provenance_of_maps(photos, SOURCES, RunConfig(), no_stem) != provenance_of_maps(
+        photos, SOURCES, RunConfig(seed=1), no_stem
+    )
 
 
 def test_a_damaged_map_is_told(cached, tmp_path):
@@ -96,6 +106,15 @@ def test_settings_without_sense(options, said):
         train(["--cache_features", *options])
 
 
+@pytest.mark.parametrize(
+    "option", ["--tuning_head=block3", "--frozen_stages=1", "--frozen_statistics", "--head_steps=5"]
+)
+def test_keys_of_tuning_are_refused_elsewhere(option):
+    name = option[2:].partition("=")[0]
+    with pytest.raises(UserError, match=f"`{name}` is of stage tuning alone"):
+        train(["--train_state=attn", option])
+
+
 def test_a_folder_for_nothing():
     with pytest.raises(UserError, match="--cache_path has no effect without --cache_features"):
         train(["--train_state=attn", "--cache_path=maps"])
@@ -103,18 +122,18 @@ def test_a_folder_for_nothing():
 
 @pytest.mark.slow
 def test_a_stopped_run_ends_as_one_never_stopped(shards, tmp_path):
-    from runs import start, tensors
+    from runs import SMALL, start, tensors
 
-    run("tools/make_untrained_checkpoint.py", "--architecture=resnet18", "--output=start.ckpt", cwd=tmp_path)
+    run("tools/make_untrained_checkpoint.py", "--architecture=resnet18", "--output=start.ckpt", cwd=tmp_path, env=SMALL)
     recipe = ["--architecture=resnet18", "--train_state=attn", "--checkpoint_path=start.ckpt", "--cache_features",
               "--use_augmentation=false", "--optimizer=adam", "--initial_lr=0.01", f"--traindata_path={shards}",
               "--batch_size=8", "--image_size=33", "--max_iters=60", "--save_ckpt_step=1"]  # fmt: skip
-    run("train.py", *recipe, "--save_ckpt=whole", cwd=tmp_path)
-    process = start(*recipe, "--save_ckpt=killed", cwd=tmp_path)
+    run("train.py", *recipe, "--save_ckpt=whole", cwd=tmp_path, env=SMALL)
+    process = start(*recipe, "--save_ckpt=killed", cwd=tmp_path, env=SMALL)
     while process.poll() is None and not list(tmp_path.glob("killed/checkpoint_*_3.ckpt")):
-        pass
+        time.sleep(0.002)
     process.kill()
     process.wait()
-    run("train.py", *recipe, "--save_ckpt=killed", cwd=tmp_path)
+    run("train.py", *recipe, "--save_ckpt=killed", cwd=tmp_path, env=SMALL)
     whole, killed = (next(tmp_path.glob(f"{name}/checkpoint_*_60.ckpt")) for name in ("whole", "killed"))
     assert tensors(whole) == tensors(killed)

@@ -21,12 +21,12 @@ def test_cpu_refuses_in_one_sentence():
 def tuning_step(amp_level):
     set_up_device("CPU", 1)  # seeded: the same initial weights at both levels
     training = TrainingConfig(initial_lr=1e-3, max_iters=9, amp_level=amp_level)
-    step = TrainStep(build_network("tuning", MODEL, 5, amp_level), training)
+    step = TrainStep(build_network(MODEL, training, 5), training)
     step.set_train()
     return step
 
 
-def test_overflow_is_skipped_and_the_scale_falls_until_steps_are_those_of_float32(tmp_path):
+def test_overflow_is_skipped_and_the_scale_falls_until_steps_are_those_of_float32(tmp_path, small_resnet):
     generator = np.random.default_rng(0)
     images = ms.Tensor(generator.normal(size=(4, 3, 37, 37)).astype(np.float32))
     inputs = images, ms.Tensor(np.array([0, 1, 2, 4], np.int32)), ms.Tensor(np.float32(0))

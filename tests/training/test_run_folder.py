@@ -3,15 +3,18 @@
 import json
 import logging
 import os
+from pathlib import Path
 
 import pytest
 
 from src.commands.train import main
 from src.config import ModelConfig, RunConfig, TrainingConfig, load_yaml
+from src.data.summary import DatasetInfo
 from src.errors import UserError
 from src.training.run_folder import RunFolder
 from src.training.stage import starting_weights
 
+INFO = DatasetInfo(Path(), 4, 24, 6, (), (), "abc")
 SOURCES = {"dataset": "abc", "checkpoint_path_sha256": "12"}
 
 
@@ -29,7 +32,7 @@ def finish(made):
     made.start(0)
     checkpoint = made.checkpoint_path(1, 5)
     checkpoint.write_bytes(b"weights")
-    made.finish(checkpoint)
+    made.finish(checkpoint, INFO, "1 CPU")
     return checkpoint
 
 
@@ -41,6 +44,36 @@ def test_a_finished_run_is_found_whatever_does_not_change_its_result():
     assert folder(resume=False).finished() is None and folder(run={"overwrite": True}).finished() is None
     checkpoint.unlink()
     assert folder().finished() is None
+
+
+def test_the_model_card_says_what_the_run_knows_and_leaves_the_rest_to_be_filled_in():
+    made = folder(run={"seed": 3}, train_state="attn", batch_size=7)
+    made.start(0)
+    checkpoint = made.checkpoint_path(2, 5)
+    made.add_metrics({"step": 4, "losses": {"attention": 1.25}, "accuracies": {"attention": 0.5}, "seconds": 600.0,
+                      "peak_memory_gb": 2.34})  # fmt: skip
+    made.add_metrics({"step": 5, "validation_losses": {"attention": 1.5}, "validation_accuracies": {"attention": 0.25}})
+    made.finish(checkpoint, INFO, "2 CPU")
+    card = checkpoint.with_suffix(".md").read_text()
+    for text in ("24 training photos of 4 classes, 6 to validate; fingerprint abc", "checkpoint_path (SHA-256 12)",
+                 "- `batch_size`: 7", "- `seed`: 3",
+                 "- Training, last report (step 4): attention loss 1.250, accuracy 50.0 %",
+                 "- Validation, last (step 5): attention loss 1.500, accuracy 25.0 %", "10 minutes on 2 CPU",
+                 "Memory at most: 2.3 GB", "rights: _to be filled in_"):  # fmt: skip
+        assert text in card
+    assert "`max_iters`" not in card  # the default
+    checkpoint.with_suffix(".md").write_text("filled in")
+    made.finish(checkpoint, INFO, "2 CPU")
+    assert checkpoint.with_suffix(".md").read_text() == "filled in"
+
+
+def test_time_goes_on_after_a_stop():
+    made = folder()
+    made.start(0)
+    made.add_metrics({"step": 1, "losses": {}, "accuracies": {}, "seconds": 1000.0})
+    again = folder()
+    again.start(1)
+    assert 1000 < again.seconds() < 1100
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mindspore import nn, ops
 
 from src.config import ModelConfig, TrainingConfig
 from src.device import set_up_device
-from src.model.networks import AttentionNet, JointNet
+from src.model.networks import AttentionNet, JointNet, TuningNet
 from src.training.step import Losses, TrainStep, clip_by_global_norm, learning_rate
 
 
@@ -148,9 +148,9 @@ def changed_parts(network, config, steps, side=65):
     return {name for name in before if before[name] != after[name]}
 
 
-def test_attention_stage_moves_the_attention_and_not_one_bit_of_the_backbone():
+def test_attention_stage_moves_the_attention_and_not_one_bit_of_the_backbone(small_resnet):
     config = TrainingConfig(train_state="attn", initial_lr=0.1, max_iters=20)
-    network = AttentionNet(ModelConfig(kernel_init="he"), 4)
+    network = AttentionNet(ModelConfig(architecture="resnet18", kernel_init="he"), 4)
     backbone = hashlib.sha256(bytes_by_part(network)["backbone"]).hexdigest()  # moving statistics included
     assert changed_parts(network, config, steps=20) == {"attention", "attention_head"}
     assert hashlib.sha256(bytes_by_part(network)["backbone"]).hexdigest() == backbone
@@ -158,12 +158,41 @@ def test_attention_stage_moves_the_attention_and_not_one_bit_of_the_backbone():
     assert all(parameter.name.split(".")[0] != "backbone" for parameter in network.trainable_params())
 
 
-def test_joint_stage_stops_the_attention_loss_at_the_backbone():
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_tuning_keeps_what_is_frozen_and_lets_the_head_begin(optimizer):
+    config = TrainingConfig(initial_lr=0.01, max_iters=9, optimizer=optimizer, tuning_head="block3", frozen_stages=3,
+                            frozen_statistics=True, head_steps=2)  # fmt: skip
+    network = TuningNet(ModelConfig(architecture="resnet18", kernel_init="he"), 4, config)
+    step = TrainStep(network, config)
+    images = np.random.default_rng(4).normal(size=(2, 3, 65, 65)).astype(np.float32)
+    moved, before = [], {name: p.asnumpy().copy() for name, p in network.parameters_and_names()}
+    for _ in range(3):
+        step.set_train()
+        make(step, images, np.array([0, 3], np.int32))
+        moved.append(
+            {name for name, p in network.parameters_and_names() if not np.array_equal(p.asnumpy(), before[name])}
+        )
+    head = {"descriptor_head.dense.weight", "descriptor_head.dense.bias"}
+    assert moved[:2] == [head, head]
+    learnt = {name for name in before if name.startswith("backbone.conv4.") and "moving_" not in name}
+    assert moved[2] == head | learnt
+
+
+def test_the_small_head_is_a_dense_layer_on_the_mean_of_block3():
+    network = TuningNet(ModelConfig(architecture="resnet18"), 4, TrainingConfig(tuning_head="block3"))
+    network.set_train(False)
+    images = ms.Tensor(np.random.default_rng(4).normal(size=(2, 3, 65, 97)).astype(np.float32))
+    dense = network.descriptor_head.dense
+    expected = network.backbone(images).asnumpy().mean((2, 3)) @ dense.weight.asnumpy().T + dense.bias.asnumpy()
+    np.testing.assert_allclose(network(images)[0].asnumpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_joint_stage_stops_the_attention_loss_at_the_backbone(small_resnet):
     gradients = []
     for weight in (0.0, 1.0):
         config = TrainingConfig(train_state="joint", attention_loss_weight=weight)
         ms.set_seed(5)  # the same initial weights
-        network = JointNet(ModelConfig(kernel_init="he"), 4)
+        network = JointNet(ModelConfig(architecture="resnet18", kernel_init="he"), 4)
         network.set_train()
         images = np.random.default_rng(4).normal(size=(2, 3, 65, 65)).astype(np.float32)
         inputs = ms.Tensor(images), ms.Tensor(np.array([0, 3], np.int32)), ms.Tensor(np.float32(1))
