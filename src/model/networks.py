@@ -3,12 +3,12 @@
 A network for training names the heads that it learns through in ``HEADS`` and returns the logits of each.
 """
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Constant, Normal, XavierUniform, initializer
 
-from ..config import ModelConfig
+from ..config import ModelConfig, TrainingConfig
 from .architectures import Architecture, Convolution, Unit, architecture_of
 
 ATTENTION_CHANNELS = 512
@@ -158,6 +158,17 @@ class DescriptorHead(nn.Cell):
         return self.dense(self.conv5(block3).mean((2, 3)))
 
 
+class Block3Head(nn.Cell):
+    """A dense layer on the mean of block3 [B, C, h, w] -> logits [B, classes]."""
+
+    def __init__(self, num_classes: int, architecture: Architecture) -> None:
+        super().__init__()
+        self.dense = _dense(architecture.block3_channels, num_classes)
+
+    def construct(self, block3: Tensor) -> Tensor:
+        return self.dense(block3.mean((2, 3)))
+
+
 class AttentionHead(nn.Cell):
     """A dense layer on the attention-pooled features: block3 [B, C, h, w], attention [B, 1, h, w] -> logits."""
 
@@ -176,41 +187,57 @@ class _Network(nn.Cell):
         super().__init__()
         self.architecture = architecture_of(model)
         self.backbone = Backbone(self.architecture, model)
+        self.fixed = ()  # cells that are never in training mode
+
+    def freeze(self, cells: Sequence[nn.Cell], statistics_alone: bool = False) -> None:
+        """Keep cells as they are: no gradient reaches them, and BatchNorm uses and keeps its moving statistics."""
+        self.fixed += tuple(cells)
+        for parameter in (parameter for cell in cells for parameter in cell.get_parameters()):
+            parameter.requires_grad = parameter.requires_grad and statistics_alone
+
+    def set_train(self, mode: bool = True) -> "_Network":
+        """Training mode for all that is not frozen."""
+        super().set_train(mode)
+        for cell in self.fixed:
+            cell.set_train(False)
+        return self
 
 
 class TuningNet(_Network):
-    """Stage `tuning`: images [B, 3, H, W] -> (logits [B, classes],) of the descriptor head; every parameter trains."""
+    """Stage `tuning`: images [B, 3, H, W] -> (logits [B, classes],) of the descriptor head; every parameter trains.
+
+    ``training`` may choose a smaller head, and freeze the first stages, or the statistics of all of them.
+    """
 
     HEADS = ("descriptor",)
 
-    def __init__(self, model: ModelConfig, num_classes: int) -> None:
+    def __init__(self, model: ModelConfig, num_classes: int, training: TrainingConfig = TrainingConfig()) -> None:  # noqa: B008
         super().__init__(model)
-        self.descriptor_head = DescriptorHead(num_classes, self.architecture, model)
+        if training.tuning_head == "block3":
+            self.descriptor_head = Block3Head(num_classes, self.architecture)
+        else:
+            self.descriptor_head = DescriptorHead(num_classes, self.architecture, model)
+        backbone = self.backbone
+        stages = ([backbone.conv1, backbone.bn1], [backbone.conv2], [backbone.conv3], [backbone.conv4])
+        self.freeze([cell for stage in stages[: training.frozen_stages] for cell in stage])
+        if training.frozen_statistics:
+            norms = [cell for _, cell in backbone.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
+            self.freeze(norms, statistics_alone=True)
 
     def construct(self, images: Tensor) -> Tuple[Tensor]:
         return (self.descriptor_head(self.backbone(images)),)
 
 
 class AttentionNet(_Network):
-    """Stage `attn`: images [B, 3, H, W] -> (logits [B, classes],) of the attention head; the backbone is frozen.
-
-    Frozen in full: no gradient reaches it and its BatchNorm layers use, and keep, their moving statistics.
-    """
+    """Stage `attn`: images [B, 3, H, W] -> (logits [B, classes],) of the attention head; the backbone is frozen."""
 
     HEADS = ("attention",)
 
-    def __init__(self, model: ModelConfig, num_classes: int) -> None:
+    def __init__(self, model: ModelConfig, num_classes: int, _: TrainingConfig = TrainingConfig()) -> None:  # noqa: B008
         super().__init__(model)
         self.attention = Attention(self.architecture, model)
         self.attention_head = AttentionHead(num_classes, self.architecture)
-        for parameter in self.backbone.get_parameters():
-            parameter.requires_grad = False
-
-    def set_train(self, mode: bool = True) -> "AttentionNet":
-        """Training mode for the attention and its head alone."""
-        super().set_train(mode)
-        self.backbone.set_train(False)
-        return self
+        self.freeze([self.backbone])
 
     def construct(self, images: Tensor) -> Tuple[Tensor]:
         block3 = ops.stop_gradient(self.backbone(images))
@@ -225,7 +252,7 @@ class JointNet(_Network):
 
     HEADS = ("descriptor", "attention")
 
-    def __init__(self, model: ModelConfig, num_classes: int) -> None:
+    def __init__(self, model: ModelConfig, num_classes: int, _: TrainingConfig = TrainingConfig()) -> None:  # noqa: B008
         super().__init__(model)
         self.descriptor_head = DescriptorHead(num_classes, self.architecture, model)
         self.attention = Attention(self.architecture, model)
