@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..names import NameTable
 from ..tables import read_table
 from .feature_file import FeatureFile
+from .kinds import GLOBAL, part_of
 from .whitening import load_whitening, save_whitening
 from .whitening_fit import fit_learned, fit_pca, power_of
 
@@ -84,7 +85,8 @@ def learn_whitening(
             stands at ``output``.
     """
     with FeatureFile(features, "features") as source:
-        if source.provenance.encoder.get("whitening"):
+        made = part_of(source.provenance, GLOBAL)
+        if made.encoder.get("whitening"):
             raise UserError(f"{features}: its descriptors are whitened already; extract with `whitening_path` ''")
         settings: Dict[str, Any] = {"method": method, "dim": dim}
         if method == "pca":
@@ -93,7 +95,6 @@ def learn_whitening(
         else:
             pairs = read_pairs(pairs_path, source.names) if pairs_path else pairs_of_folders(source.names)
             settings.update(ridge=ridge, pairs=digest({"pairs": pairs.tolist()}))
-        made = source.provenance
         wanted = dataclasses.replace(made, settings={**made.settings, **settings}, notes={})
         if is_made(output, wanted, lambda path: load_whitening(path, "output").provenance, overwrite):
             return

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 METHODS = ("pca", "learned", "given")
 MOST_POWER = 4.0
+_SCALES = ("global_scales", "scale_pooling")  # settings that change what descriptors look like
 _LEAST_VARIANCE = 1e-14  # as HOW clips them
 _FORMAT_VERSION = 1
 _ARRAYS = ("mean", "components", "variances")
@@ -259,8 +260,8 @@ def require_same_source(whitening: Whitening, path: PathLike, source: Provenance
             raise UserError(f"{fact}; fit one with the command learn_whitening")
         logger.warning("%s; used all the same", fact)
         return
-    different = ", ".join(fitted.differences(source, ("encoder",)))
+    different = fitted.differences(source, ("encoder",))
+    different += [name for name in _SCALES if fitted.settings.get(name) != source.settings.get(name)]
     if different:
-        logger.warning(
-            "%s: fitted on descriptors made otherwise (%s); fit one on these for best results", path, different
-        )
+        fact = f"{path}: fitted on descriptors made otherwise ({', '.join(different)})"
+        logger.warning("%s; one fitted on such as these may do better", fact)

@@ -79,6 +79,15 @@ def test_a_file_is_fitted_by_pca(features, tmp_path, caplog):
     assert load_whitening(tmp_path / "w.npz").power == 0.5
 
 
+def test_a_file_of_both_kinds_fits_as_one_of_global_descriptors_alone(features, tmp_path):
+    both = make_global_file(tmp_path / "both.h5", NAMES, name="delf and global", pca="cd", precision="float32")
+    alone = make_global_file(tmp_path / "alone.h5", NAMES, precision="float32")
+    learn_whitening(both, tmp_path / "both.npz")
+    learn_whitening(alone, tmp_path / "alone.npz")
+    one, other = (load_whitening(tmp_path / f"{name}.npz").provenance for name in ("both", "alone"))
+    assert one.compatible_with(other)
+
+
 def test_a_file_is_fitted_by_pairs(features, tmp_path):
     arguments = ["--features", str(features), "--output", str(tmp_path / "w.npz"), "--method", "learned"]
     main(arguments)

@@ -268,6 +268,8 @@ def test_a_whitening_of_other_weights_is_refused(tmp_path, caplog):
         assert "used all the same" in caplog.text
         fitting_whitening(path, 0, Provenance("ab" * 32, {**SOURCE.encoder, "pooling": "mac"}), 3)
         assert "fitted on descriptors made otherwise (pooling)" in caplog.text
+        fitting_whitening(path, 0, Provenance("ab" * 32, SOURCE.encoder, {"global_scales": [0.5, 1.0]}), 3)
+        assert "fitted on descriptors made otherwise (global_scales)" in caplog.text
         save_whitening(path, Whitening(*arrays_of(EXAMPLE)))
         fitting_whitening(path, 0, SOURCE, 3)
         assert "does not say which network" in caplog.text
