@@ -39,6 +39,21 @@ def shards(tmp_path_factory):
 
 
 @pytest.fixture
+def small_resnet(monkeypatch):
+    """resnet18 is the small one in this process."""
+    from small.small_resnet import shrink
+
+    from src.model import architectures
+
+    with monkeypatch.context() as patch:
+        patch.setattr(architectures, "_UNITS", dict(architectures._UNITS))
+        patch.setattr(architectures, "STEM_CHANNELS", None)
+        shrink()
+        yield
+    architectures._architecture.cache_clear()
+
+
+@pytest.fixture
 def photo_folder(tmp_path):
     """A folder of files called as photos are."""
     root = tmp_path / "photos"

@@ -14,22 +14,23 @@ ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     "PYTHONPATH": str(ROOT),
 }
+SMALL = {**ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'tests/small'}:{ROOT}"}  # resnet18 is that of small/small_resnet.py
 
 
-def run(*command, cwd, status=0):
+def run(*command, cwd, status=0, env=ENVIRONMENT):
     """Run a script or program of the repository to its end; fail with its output at another exit status."""
     program = ["bash"] if str(command[0]).endswith(".sh") else [sys.executable]
-    done = subprocess.run([*program, str(ROOT / command[0]), *map(str, command[1:])], cwd=cwd, env=ENVIRONMENT,
+    done = subprocess.run([*program, str(ROOT / command[0]), *map(str, command[1:])], cwd=cwd, env=env,
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def start(*arguments, cwd):
+def start(*arguments, cwd, env=ENVIRONMENT):
     """Start train.py and return the process; its output goes to ``train.out`` of ``cwd``."""
     with open(cwd / "train.out", "w") as output:
         return subprocess.Popen([sys.executable, str(ROOT / "train.py"), *map(str, arguments)], cwd=cwd,
-                                env=ENVIRONMENT, stdout=output, stderr=output)  # fmt: skip
+                                env=env, stdout=output, stderr=output)  # fmt: skip
 
 
 def make_shards(folder):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from landmark_sets import checksums, contents, encoded, jpeg, make_set, picture, place, rows_of, write_csv
 from PIL import Image
+from runs import SMALL
 
 from src.commands.build_image_dataset import main
 from src.config import TrainingConfig
@@ -292,7 +293,8 @@ def test_what_is_left_of_awkward_photos_trains(tmp_path):
     made = build(tmp_path / "out", "--image_folder", tmp_path / "photos")
     train = [sys.executable, str(Path(__file__).resolve().parents[2] / "train.py"), "--traindata_path", str(made)]
     options = ["--image_size", "33", "--batch_size", "8", "--max_iters", "3", "--save_ckpt", "run"]
-    done = subprocess.run(train + options, cwd=tmp_path, capture_output=True, text=True)
+    options += ["--architecture", "resnet18"]
+    done = subprocess.run(train + options, cwd=tmp_path, env=SMALL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/checkpoint_delf_tuning-1_3.ckpt").exists()
     assert "step 3, validation: loss" in (tmp_path / "run/tuning.log").read_text()

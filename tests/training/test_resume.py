@@ -4,23 +4,26 @@ import json
 import random
 import signal
 import time
+from functools import partial
 
 import pytest
-from runs import run, start, tensors
+import runs
+from runs import SMALL, tensors
 
 pytestmark = pytest.mark.slow
+run, start = partial(runs.run, env=SMALL), partial(runs.start, env=SMALL)
 STEPS = 8
-# The smallest network: what a run keeps and takes up does not depend on it.
+# The small network: what a run keeps and takes up does not depend on it.
 RECIPE = ["--architecture", "resnet18", "--image_size", 65, "--batch_size", 4, "--max_iters", STEPS,
           "--kernel_init", "he", "--initial_lr", 0.05, "--save_ckpt_step", 2, "--report_steps", 2, "--eval_steps", 4,
           "--min_crop_area", 0.3]  # fmt: skip
 
 
-def wait_for(condition, process, seconds=300):
+def wait_for(condition, process, seconds=1800):
     """Poll until ``condition`` holds; fail when the process ends or time runs out first."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None and time.monotonic() < deadline, "the run has ended too early"
+        assert process.poll() is None and time.monotonic() < deadline, "the run has ended too early, or stands still"
         time.sleep(0.01)
 
 
