@@ -2,23 +2,34 @@
 
 Run the same command again after a kill: it goes on. After photos have changed it extracts those that are new or have
 changed, keeps the others, and drops those no longer asked for. Photos that cannot be used are left out with a warning,
-which does not change the exit status; OUTPUT.failed.txt lists them with the reasons.
+which does not change the exit status; OUTPUT.failed.txt lists them with the reasons. --features global gives one vector
+a photo, --features both that and DELF's local features in one pass of the network.
 """
 
 import argparse
 from typing import List, Optional, Sequence, Tuple
 
-from ..config import ExtractionConfig, keys_of
+from ..config import ExtractionConfig, GlobalConfig, keys_of
 from ..device import parse_devices
 from ..errors import UserError
 from ..evaluation.ground_truth import BY_NAMES
 from ..evaluation.protocols import PROTOCOLS
+from ..features.kinds import KINDS, LOCAL
 from .command_line import NETWORK_KEYS, Command
+from .global_options import refuse_idle_options
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images_path", required=True, help="folder of photos")
-    parser.add_argument("--output", default="features.h5", help="feature file to write (default: %(default)s)")
+    parser.add_argument(
+        "--features", default=LOCAL, choices=KINDS, help="what to extract, both in one pass (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        default="features.h5",
+        help="feature file to write; a name in .npy: global descriptors as one array, NAME.names.txt and the feature "
+        "file NAME.h5 beside it (default: %(default)s)",
+    )
     parser.add_argument("--list_images_path", default="", help="text file: only these photos, one relative path a line")
     parser.add_argument("--num_images", type=int, default=0, help="only so many photos, drawn at random (default: all)")
     parser.add_argument("--gt_path", default="", help="ground truth: only its queries, cropped as the protocol says")
@@ -40,10 +51,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     __doc__, "--images_path photos --checkpoint_path net.ckpt --pca_path pca.npz --output features.h5",
-    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig), "num_workers", "overwrite"),
+    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, GlobalConfig), "num_workers", "overwrite"),
     shown=(
-        "images_path", "output", "list_images_path", "gt_path", "protocol", "devices", "checkpoint_path", "pca_path",
-        "image_scales", "max_image_size", "max_feature_num", "overwrite",
+        "images_path", "features", "output", "list_images_path", "gt_path", "protocol", "devices", "checkpoint_path",
+        "pca_path", "image_scales", "max_image_size", "max_feature_num", "pooling", "global_scales", "overwrite",
     ),
     add_arguments=_arguments,
 )  # fmt: skip
@@ -78,9 +89,16 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     devices = parse_devices(arguments.devices)
     if arguments.num_images < 0:
         raise UserError(f"--num_images is {arguments.num_images}; give a number above 0, or 0 for all")
+    refuse_idle_options(argv, arguments.features, config.descriptor)
+    from ..features.descriptor_array import array_files, write_array
     from ..features.extraction import extract_to_file
 
+    output = arguments.output
+    files = array_files(output, arguments.features) if output.lower().endswith(".npy") else None
     photos, protocol = _choose_photos(arguments, config.run.seed)
     extract_to_file(
-        photos, arguments.output, config.run, config.model, config.extraction, protocol, devices, arguments.shard
-    )
+        photos, files.features if files else output, config.run, config.model, config.extraction, protocol, devices,
+        arguments.shard, kind=arguments.features, descriptor=config.descriptor,
+    )  # fmt: skip
+    if files:
+        write_array(files)

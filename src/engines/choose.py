@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from ..config import ModelConfig, RunConfig
 from ..errors import UserError, install_command
 from ..model.checkpoint_file import require_weights
 from .identity import export_texts, is_export
-from .network import BatchedNetwork, Network
+from .network import DELF_OUTPUTS, BatchedNetwork, Network
 from .onnx_graph import cached_onnx
+from .outputs import require_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,13 @@ def installed_engines(run: RunConfig, model: ModelConfig) -> List[str]:
     return [engine for engine in _able_engines(model, _device(run, model)) if _is_installed(engine, model)]
 
 
-def load_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads: int = 0) -> Network:
+def load_network(
+    run: RunConfig,
+    model: ModelConfig,
+    device_id: int = 0,
+    threads: int = 0,
+    outputs: Sequence[str] = DELF_OUTPUTS,
+) -> Network:
     """The network of ``model.checkpoint_path`` in the engine of ``model``, ready to be called.
 
     Args:
@@ -56,30 +63,39 @@ def load_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads
         model: its engine may be "auto", its checkpoint a .ckpt, .h5, .onnx or .mindir file.
         device_id: which of several GPUs or Ascends.
         threads: CPU threads of ONNX Runtime or OpenVINO, 0 = all cores; MindSpore always takes all.
+        outputs: some of ``OUTPUTS``, in their order.
 
     Raises:
         UserError: as ``resolve_engine``, or a file that cannot be used.
     """
-    return of_one_image(load_batched_network(run, resolve_engine(run, model), device_id, threads))
+    model = resolve_engine(run, model)
+    return of_one_image(load_batched_network(run, model, device_id, threads, outputs), outputs)
 
 
-def load_batched_network(run: RunConfig, model: ModelConfig, device_id: int = 0, threads: int = 0) -> BatchedNetwork:
+def load_batched_network(
+    run: RunConfig,
+    model: ModelConfig,
+    device_id: int = 0,
+    threads: int = 0,
+    outputs: Sequence[str] = DELF_OUTPUTS,
+) -> BatchedNetwork:
     """As ``load_network``, for batches, with the engine resolved."""
     path = require_weights(model.checkpoint_path, "checkpoint_path")
     if is_export(path):
         _require_architecture(path, model)
+    require_outputs(model, outputs)
     if model.engine == "mindspore":
         from .mindspore_engine import mindspore_network
 
-        return mindspore_network(run, model, device_id)
-    content = path.read_bytes() if _suffix(model) == ".onnx" else cached_onnx(run, model)
+        return mindspore_network(run, model, device_id, outputs)
+    content = path.read_bytes() if _suffix(model) == ".onnx" else cached_onnx(run, model, outputs)
     if model.engine == "onnxruntime":
         from .onnxruntime_engine import onnxruntime_network
 
-        return onnxruntime_network(content, path, threads)
+        return onnxruntime_network(content, path, threads, outputs)
     from .openvino_engine import openvino_network
 
-    return openvino_network(content, path, model.precision, threads)
+    return openvino_network(content, path, model.precision, threads, outputs)
 
 
 def _require_architecture(path: Path, model: ModelConfig) -> None:
@@ -156,11 +172,11 @@ def _not_installed(engine: str, wish: str) -> str:
     return f"{wish} needs {NAMES[engine]}, which is not installed: run {command}"
 
 
-def of_one_image(network: BatchedNetwork) -> Network:
-    """The network for a single image, whose feature map has its channels last."""
+def of_one_image(network: BatchedNetwork, outputs: Sequence[str] = DELF_OUTPUTS) -> Network:
+    """The network of ``outputs`` for a single image, whose maps have their channels last."""
 
-    def of_one(image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        feature_maps, attention = network(image)
-        return feature_maps[0].transpose(1, 2, 0), attention[0, 0]
+    def of_one(image: np.ndarray) -> Tuple[np.ndarray, ...]:
+        pairs = zip(outputs, network(image))
+        return tuple(found[0, 0] if name == "attention" else found[0].transpose(1, 2, 0) for name, found in pairs)
 
     return of_one

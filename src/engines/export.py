@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 from types import MappingProxyType
-from typing import Dict, List, Mapping, NamedTuple
+from typing import Dict, List, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from ..model.architectures import architecture_of
 from ..records import Provenance
 from .choose import NAMES, installed_engines, load_batched_network, resolve_engine
 from .identity import WEIGHTS_TEXT, describe_export, export_texts, is_export, sealed, weights_identity
-from .network import BatchedNetwork
+from .network import DELF_OUTPUTS, OUTPUTS, BatchedNetwork
 from .onnx_graph import build_onnx
+from .outputs import require_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +34,23 @@ class Difference(NamedTuple):
     batch: int
     height: int
     width: int
-    feature_map: float
-    attention: float
+    feature_map: float = 0.0
+    attention: float = 0.0
+    block4: float = 0.0
+
+    @property
+    def worst(self) -> float:
+        """The largest of all outputs."""
+        return max(getattr(self, name) for name in OUTPUTS)
 
 
 def export_model(
-    run: RunConfig, model: ModelConfig, output: Path, file_format: str, texts: Mapping[str, str] = MappingProxyType({})
+    run: RunConfig,
+    model: ModelConfig,
+    output: Path,
+    file_format: str,
+    texts: Mapping[str, str] = MappingProxyType({}),
+    outputs: Sequence[str] = DELF_OUTPUTS,
 ) -> List[Difference]:
     """Write ``output`` and return how far it is from the network as trained; a finished one is only checked.
 
@@ -48,6 +60,7 @@ def export_model(
         output: file to write, with the suffix of the format.
         file_format: "ONNX" or "MINDIR".
         texts: for the file to carry besides those that describe it, such as a PCA under "pca".
+        outputs: what the network gives, some of ``OUTPUTS`` in their order.
 
     Raises:
         UserError: unusable checkpoint, another export at ``output``, nothing that could run it, or a difference above
@@ -59,41 +72,42 @@ def export_model(
         )
     if is_export(model.checkpoint_path):
         raise UserError(f"{model.checkpoint_path}: an export already; give the checkpoint it was made from")
-    all_texts = {**describe_export(weights_identity(run, model), architecture_of(model)), **texts}
+    require_outputs(model, outputs)
+    all_texts = {**describe_export(weights_identity(run, model), architecture_of(model), outputs), **texts}
     made = is_made(output, _provenance(all_texts), lambda path: _provenance(export_texts(path)), run.overwrite)
     from .mindspore_engine import trained_network
 
-    trained = trained_network(run.replace(device_target="CPU"), model)
+    trained = trained_network(run.replace(device_target="CPU"), model, outputs)
     if made:
-        return _check(output, model, trained)
+        return _check(output, model, trained, outputs)
     with atomic_path(output) as temporary:
-        _write(run, model, temporary, file_format)
+        _write(run, model, temporary, file_format, outputs)
         temporary.write_bytes(sealed(temporary.read_bytes(), all_texts))
-        return _check(temporary, model, trained)
+        return _check(temporary, model, trained, outputs)
 
 
 def _provenance(texts: Dict[str, str]) -> Provenance:
     return Provenance(texts.get(WEIGHTS_TEXT, ""), settings={k: v for k, v in texts.items() if k != WEIGHTS_TEXT})
 
 
-def _write(run: RunConfig, model: ModelConfig, path: Path, file_format: str) -> None:
+def _write(run: RunConfig, model: ModelConfig, path: Path, file_format: str, outputs: Sequence[str]) -> None:
     import mindspore as ms
 
-    from .mindspore_engine import ANY_SIZE, FoldedDelf, folded_weights
+    from .mindspore_engine import ANY_SIZE, FoldedNet, folded_weights
 
-    weights, architecture = folded_weights(run, model), architecture_of(model)
+    weights, architecture = folded_weights(run, model, outputs), architecture_of(model)
     if file_format == "ONNX":
-        path.write_bytes(build_onnx(weights, architecture))
+        path.write_bytes(build_onnx(weights, architecture, outputs))
         return
     image = ms.Tensor(shape=ANY_SIZE, dtype=ms.float32)
-    ms.export(FoldedDelf(weights, architecture), image, file_name=str(path), file_format="MINDIR")
+    ms.export(FoldedNet(weights, architecture, outputs), image, file_name=str(path), file_format="MINDIR")
     os.chmod(path, 0o644)  # MindSpore leaves it read-only, and unreadable for others
 
 
-def _check(path: Path, model: ModelConfig, trained: BatchedNetwork) -> List[Difference]:
+def _check(path: Path, model: ModelConfig, trained: BatchedNetwork, outputs: Sequence[str]) -> List[Difference]:
     """Run the file on random images; UserError when it differs."""
     images = np.random.default_rng(0).uniform(-1, 1, (max(BATCHES), 3, *SIZES[-1])).astype(np.float32)
-    networks = _reload(path, model)
+    networks = _reload(path, model, outputs)
     differences = []
     for batch in BATCHES:
         for height, width in SIZES:
@@ -102,18 +116,18 @@ def _check(path: Path, model: ModelConfig, trained: BatchedNetwork) -> List[Diff
             for engine, network in networks.items():
                 pairs = zip(network(image), expected)
                 relative = [float(np.abs(value - true).max() / np.abs(true).max()) for value, true in pairs]
-                differences.append(Difference(engine, batch, height, width, *relative))
+                differences.append(Difference(engine, batch, height, width, **dict(zip(outputs, relative))))
     for found in differences:
-        if not (found.feature_map <= TOLERANCE and found.attention <= TOLERANCE):
-            figures = f"{found.feature_map:.1e} and {found.attention:.1e} in {found.engine}"
+        if not all(getattr(found, name) <= TOLERANCE for name in outputs):  # NaN is not either
+            figures = f"{' and '.join(f'{getattr(found, name):.1e}' for name in outputs)} in {found.engine}"
             fact = f"its export differs from the checkpoint by more than {TOLERANCE} ({figures})"
             raise UserError(f"{model.checkpoint_path}: {fact}; use the other `format`")
     return differences
 
 
-def _reload(path: Path, model: ModelConfig) -> Dict[str, BatchedNetwork]:
+def _reload(path: Path, model: ModelConfig, outputs: Sequence[str]) -> Dict[str, BatchedNetwork]:
     """The file in every installed engine that runs it, by the engine's name."""
     run = RunConfig(device_target="CPU")
     own = model.replace(checkpoint_path=str(path), engine="auto", precision="float32")
     engines = installed_engines(run, own) or [resolve_engine(run, own).engine]  # which says what to install
-    return {NAMES[engine]: load_batched_network(run, own.replace(engine=engine)) for engine in engines}
+    return {NAMES[engine]: load_batched_network(run, own.replace(engine=engine), outputs=outputs) for engine in engines}

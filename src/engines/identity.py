@@ -10,15 +10,16 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Sequence
 
 from ..artifacts import PathLike, require_file, sha256_of
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import Architecture, PerChannel
 from ..model.checkpoint_file import require_weights
-from ..outside import is_hdf5
+from ..model.weight_files import is_foreign_file
 from ..protobuf import message_classes, parse
+from .network import DELF_OUTPUTS
 
 EXPORT_SUFFIXES = (".onnx", ".mindir")
 WEIGHTS_TEXT = "checkpoint_sha256"
@@ -38,8 +39,8 @@ def weights_identity(run: RunConfig, model: ModelConfig) -> str:
     """SHA-256 in hex that stands for the numbers of the network that the recipe names.
 
     That of the checkpoint, also when ``checkpoint_path`` is an export (.onnx, .mindir) made from it: features and PCA
-    made with either belong together. Weights of ImageNet (.h5) have no attention: its initial values are part of the
-    network, so what they come from is part of the identity.
+    made with either belong together. Other libraries' weights (.h5, .pth) have no attention: its initial values are
+    part of the network, so what they come from is part of the identity.
 
     Raises:
         UserError: no such file, or an export that does not say what it was made from.
@@ -50,7 +51,7 @@ def weights_identity(run: RunConfig, model: ModelConfig) -> str:
         if origin is None:
             raise UserError(f"{path}: does not say which checkpoint it was made from; use the command export_model")
         return origin
-    if not is_hdf5(path):
+    if not is_foreign_file(path):
         return sha256_of(path)
     initial = {name: getattr(model, name) for name in ("architecture", "weights_style", *INITIAL_KEYS)}
     values = {"file": sha256_of(path), "seed": run.seed, **initial}
@@ -111,17 +112,21 @@ def _encode_texts(texts: Mapping[str, str]) -> bytes:
     return _MESSAGES["Export"](texts=entries).SerializeToString()
 
 
-def describe_export(identity: str, architecture: Architecture) -> Dict[str, str]:
+def describe_export(identity: str, architecture: Architecture, outputs: Sequence[str] = DELF_OUTPUTS) -> Dict[str, str]:
     """The texts of an export's metadata: whose network it is, what it takes and gives, where its cells look."""
     offset, scale = (_as_text(value) for value in (architecture.pixel_offset, architecture.pixel_scale))
-    channels, field = architecture.block3_channels, architecture.receptive_field
+    field = architecture.receptive_field
+    shapes = {
+        "feature_map": f"[batch, {architecture.block3_channels}, rows, columns]",
+        "attention": "[batch, 1, rows, columns] above 0",
+        "block4": f"[batch, {architecture.block4_channels}, rows, columns]",
+    }
     return {
         WEIGHTS_TEXT: identity,
         "architecture": architecture.name,
         "weights_style": architecture.style.name,
         "input": f"image [batch, 3, height, width] float32, RGB, (value - {offset}) / {scale}",
-        "outputs": f"feature_map [batch, {channels}, rows, columns], "
-        "attention [batch, 1, rows, columns] above 0; float32",
+        "outputs": f"{', '.join(f'{name} {shapes[name]}' for name in outputs)}; float32",
         "receptive_field": str(field.size),
         "stride": str(field.stride),
         "padding": str(field.padding),

@@ -8,7 +8,7 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, List, Mapping, Optional
+from typing import Any, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -17,40 +17,52 @@ from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import Architecture, Convolution, Unit, architecture_of
 from .identity import describe_export, sealed, texts_of, weights_identity
+from .network import DELF_OUTPUTS
 
 logger = logging.getLogger(__name__)
 
 OPSET = 13  # the least with every operator as used here: old runtimes read it too
 IR_VERSION = 8
 GRAPH_VERSION = 2  # goes up with every change of what is written
-KEPT = 8  # files of about 36 MB in the cache
+KEPT = 8  # files in the cache, of about 36 MB, with block4 100 MB
 
 
-def build_onnx(weights: Mapping[str, np.ndarray], architecture: Architecture) -> bytes:
+def build_onnx(
+    weights: Mapping[str, np.ndarray], architecture: Architecture, outputs: Sequence[str] = DELF_OUTPUTS
+) -> bytes:
     """The ONNX model of folded weights.
 
-    ``image`` [batch, 3, height, width] float32, RGB normalised as the architecture asks -> ``feature_map`` [batch, C,
-    rows, columns] and ``attention`` [batch, 1, rows, columns] after its softplus.
+    ``image`` [batch, 3, height, width] float32, RGB normalised as the architecture asks -> those asked for of
+    ``feature_map`` [batch, C, rows, columns], ``attention`` [batch, 1, rows, columns] after its softplus, and
+    ``block4``, whose rows and columns are its own.
 
     Args:
         weights: of ``model.architectures.fold``.
         architecture: of the weights before they were folded.
+        outputs: what it gives, in this order.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     writer = _Writer(weights)
     writer.add_backbone("image", architecture.folded(), "feature_map")
-    writer.add_attention("feature_map", "attention")
+    if "attention" in outputs:
+        writer.add_attention("feature_map", "attention")
+    if "block4" in outputs:
+        writer.add_units("feature_map", architecture.stages[3], "descriptor_head", "block4")
 
     def value(name: str, *shape: Any) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    channels = architecture.block3_channels
+    shapes = {
+        "feature_map": (architecture.block3_channels, "rows", "columns"),
+        "attention": (1, "rows", "columns"),
+        "block4": (architecture.block4_channels, "block4_rows", "block4_columns"),
+    }
     graph = helper.make_graph(
         writer.nodes,
         "delf",
         [value("image", "batch", 3, "height", "width")],
-        [value("feature_map", "batch", channels, "rows", "columns"), value("attention", "batch", 1, "rows", "columns")],
+        [value(name, "batch", *shapes[name]) for name in outputs],
         [numpy_helper.from_array(weights[name], name) for name in writer.used],
     )
     opset = helper.make_opsetid("", OPSET)
@@ -91,12 +103,14 @@ class _Writer:
     def add_backbone(self, x: str, architecture: Architecture, output: str) -> None:
         x = self.relu(self.convolution(x, "backbone.conv1", architecture.stem))
         x = self.pool(x, "backbone.pool1", 3, **({} if architecture.style.same_stem else {"pads": [1, 1, 1, 1]}))
-        units = architecture.backbone_units
-        for unit in units:
-            x = self.unit(x, unit, output if unit is units[-1] else f"backbone.{unit.name}.output")
+        self.add_units(x, architecture.backbone_units, "backbone", output)
 
-    def unit(self, x: str, unit: Unit, output: str) -> str:
-        name, shortcut = f"backbone.{unit.name}", x
+    def add_units(self, x: str, units: Sequence[Unit], owner: str, output: str) -> None:
+        for unit in units:
+            x = self.unit(x, unit, owner, output if unit is units[-1] else f"{owner}.{unit.name}.output")
+
+    def unit(self, x: str, unit: Unit, owner: str, output: str) -> str:
+        name, shortcut = f"{owner}.{unit.name}", x
         if unit.projection:
             shortcut = self.convolution(x, f"{name}.conv_shortcut", unit.projection)
         elif unit.skip > 1:
@@ -114,7 +128,7 @@ class _Writer:
         self.add("Softplus", [x], output)
 
 
-def cached_onnx(run: RunConfig, model: ModelConfig) -> bytes:
+def cached_onnx(run: RunConfig, model: ModelConfig, outputs: Sequence[str] = DELF_OUTPUTS) -> bytes:
     """The ONNX file of the checkpoint ``model.checkpoint_path``, from the user's cache folder or written anew.
 
     Several processes may ask at once: each writes a whole file of its own and renames it into place. Only writing
@@ -122,12 +136,13 @@ def cached_onnx(run: RunConfig, model: ModelConfig) -> bytes:
     nothing is.
 
     Raises:
-        UserError: not a checkpoint with an attention.
+        UserError: not a checkpoint, or one that lacks what gives one of ``outputs``.
     """
     identity, architecture = weights_identity(run, model), architecture_of(model)
-    texts = describe_export(identity, architecture)
+    texts = describe_export(identity, architecture, outputs)
+    given = "" if tuple(outputs) == DELF_OUTPUTS else "-" + "-".join(outputs)
     folder = _cache_folder()
-    path = folder and folder / f"{identity}-{architecture.name}-{architecture.style.name}-v{GRAPH_VERSION}.onnx"
+    path = folder and folder / f"{identity}-{architecture.name}-{architecture.style.name}{given}-v{GRAPH_VERSION}.onnx"
     kept = path and _read_kept(path, texts)
     if kept is not None:
         return kept
@@ -138,7 +153,7 @@ def cached_onnx(run: RunConfig, model: ModelConfig) -> bytes:
             f"{model.checkpoint_path}: only MindSpore reads checkpoints, and {error.name} is not installed; "
             "export it to ONNX with the command export_model where it is"
         ) from error
-    content = sealed(build_onnx(folded_weights(run, model), architecture), texts)
+    content = sealed(build_onnx(folded_weights(run, model, outputs), architecture, outputs), texts)
     if path:
         _keep(path, content)
     return content

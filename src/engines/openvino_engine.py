@@ -1,17 +1,19 @@
 """The network run by OpenVINO on a CPU."""
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 
 from ..artifacts import PathLike
 from ..errors import UserError, reading
-from .network import BatchedNetwork
+from .network import DELF_OUTPUTS, BatchedNetwork
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left to itself, OpenVINO takes bfloat16 where the processor has it
 
 
-def openvino_network(content: bytes, path: PathLike, precision: str, threads: int = 0) -> BatchedNetwork:
+def openvino_network(
+    content: bytes, path: PathLike, precision: str, threads: int = 0, outputs: Sequence[str] = DELF_OUTPUTS
+) -> BatchedNetwork:
     """The network of an .onnx file.
 
     Args:
@@ -19,6 +21,7 @@ def openvino_network(content: bytes, path: PathLike, precision: str, threads: in
         path: its name, for messages.
         precision: "float32" or "bfloat16".
         threads: of the network; 0 = one a core.
+        outputs: what to give of what it has.
 
     Raises:
         UserError: nothing that OpenVINO runs, or a processor without bfloat16.
@@ -38,8 +41,8 @@ def openvino_network(content: bytes, path: PathLike, precision: str, threads: in
     with reading(path, "export it again"):
         request = core.compile_model(core.read_model(content), "CPU", settings).create_infer_request()
 
-    def network(images: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        outputs = request.infer({"image": images})  # copies, which the next call leaves alone
-        return outputs["feature_map"], outputs["attention"]
+    def network(images: np.ndarray) -> Tuple[np.ndarray, ...]:
+        found = request.infer({"image": images})  # copies, which the next call leaves alone
+        return tuple(found[name] for name in outputs)
 
     return network

@@ -18,7 +18,7 @@ from typing import Any, Callable, Deque, Dict, Iterable, Mapping, Optional, Tupl
 import numpy as np
 from PIL import Image
 
-from ..config import ExtractionConfig, ModelConfig, RunConfig
+from ..config import ExtractionConfig, GlobalConfig, ModelConfig, RunConfig
 from ..engines import Network
 from ..engines import load_network as load_in_engine
 from ..errors import UserError
@@ -26,18 +26,24 @@ from ..images import LoadedPhoto, leaves_photo, load_photo, photo_of_array, phot
 from ..names import require_inside
 from ..photo_file import Source
 from ..records import GlobalDescriptor, LocalFeatures, Photo, Provenance
+from .kinds import BOTH, GLOBAL, LOCAL
 from .photo_state import SOURCE, stamp_of, state_of
 
 logger = logging.getLogger(__name__)
 
-# A function of a module, as it is pickled to worker processes: run, model, device id, threads -> network
-LoadNetwork = Callable[[RunConfig, ModelConfig, int, int], Network]
+# A function of a module, as it is pickled to worker processes: run, model, device id, threads -> network; where it
+# gives others than DELF's outputs, with the keyword ``outputs``
+LoadNetwork = Callable[..., Network]
 ImageOrPath = Union[Source, Image.Image, np.ndarray]
 Box = Tuple[float, float, float, float]  # left, top, right, bottom
 
-# Name of an encoder -> module of this folder that has its ``make_encoder``, imported when it is asked for
-_ENCODERS = {"delf": "delf_encoder"}
+# What an encoder gives -> module of this folder that has its ``make_encoder``, imported when it is asked for
+_ENCODERS = {LOCAL: "delf_encoder", GLOBAL: "global_encoder", BOTH: "global_encoder"}
 _DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
+
+
+class UnusablePhoto(UserError):
+    """The photo is to blame, not the network: it is left out, and the others go on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +89,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def select(self, inferred: Any) -> Encoded:
-        """The features; UserError when the network returned numbers that are not finite."""
+        """The features; UserError when the network returned numbers that are not finite, or UnusablePhoto."""
 
     def read(self, source: Source, box: Optional[Box] = None) -> LoadedPhoto:
         """A photo's file, or its bytes, as ``prepare`` wants it; UserError when it cannot be read."""
@@ -130,22 +136,25 @@ def make_encoder(
     model: ModelConfig,
     extraction: ExtractionConfig,
     load_network: Optional[LoadNetwork] = None,
-    name: str = "delf",
+    kind: str = LOCAL,
+    descriptor: GlobalConfig = GlobalConfig(),  # noqa: B008
 ) -> Encoder:
     """An encoder that has not loaded its network yet, with all that the recipe leaves open decided.
 
     Args:
         run, model, extraction: sections of the recipe.
         load_network: makes the network; None = that of the engines.
-        name: of the encoder.
+        kind: what it gives: "local" features of DELF, a "global" descriptor, or "both" in one pass of the network.
+        descriptor: section of the recipe, of global descriptors.
 
     Raises:
-        UserError: no such encoder, or a checkpoint, engine, PCA or threshold that cannot be used.
+        UserError: no such kind, or a checkpoint, engine, PCA, threshold, layer or whitening that cannot be used.
     """
-    if name not in _ENCODERS:
-        raise UserError(f"{name!r} is no encoder; there are {', '.join(_ENCODERS)}")
-    module = import_module(f".{_ENCODERS[name]}", __package__)
-    return module.make_encoder(run, model, extraction, load_network or load_in_engine)
+    if kind not in _ENCODERS:
+        raise UserError(f"`features` is {kind!r}; it must be one of {', '.join(_ENCODERS)}")
+    module = import_module(f".{_ENCODERS[kind]}", __package__)
+    recipe = (run, model, extraction, load_network or load_in_engine)
+    return module.make_encoder(*recipe) if kind == LOCAL else module.make_encoder(*recipe, descriptor, kind == BOTH)
 
 
 def load_encoder(
@@ -155,9 +164,11 @@ def load_encoder(
     device_id: int = 0,
     threads: int = 0,
     load_network: Optional[LoadNetwork] = None,
+    kind: str = LOCAL,
+    descriptor: GlobalConfig = GlobalConfig(),  # noqa: B008
 ) -> Encoder:
     """An encoder ready to be used; arguments and errors as of ``make_encoder`` and ``Encoder.load``."""
-    return make_encoder(run, model, extraction, load_network).load(device_id, threads)
+    return make_encoder(run, model, extraction, load_network, kind, descriptor).load(device_id, threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,6 +278,9 @@ class Pipeline:
             return
         try:
             encoded = self.encoder.select(inferred.data)
+        except UnusablePhoto as error:
+            deliver(photo, f"{photo.path}: {error}")
+            return
         except UserError as error:
             raise UserError(f"{photo.path}: {error}") from error
         deliver(photo, Extracted(encoded, inferred.told))

@@ -12,7 +12,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Union
 import numpy as np
 
 from ..artifacts import PathLike, digest, require_file, require_folder
-from ..config import ExtractionConfig, ModelConfig, RunConfig
+from ..config import ExtractionConfig, GlobalConfig, ModelConfig, RunConfig
 from ..device import network_threads
 from ..errors import UserError, reading
 from ..images import list_images
@@ -22,6 +22,7 @@ from ..workers import Pool, Stage, StopSignals, WorkerDied
 from . import feature_parts
 from .encoder import Encoder, Extracted, LoadNetwork, Pipeline, make_encoder
 from .extraction_log import Failures, SpeedLog, list_failures, tell_clipped
+from .kinds import GLOBAL, LOCAL
 from .photo_state import compare, digest_of_failed, still_there
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def extract_to_file(
     devices: Sequence[int] = (0,),
     shard: str = "",
     load_network: Optional[LoadNetwork] = None,
+    kind: str = LOCAL,
+    descriptor: GlobalConfig = GlobalConfig(),  # noqa: B008
 ) -> None:
     """Extract ``photos`` into the feature file ``output``; a killed run goes on.
 
@@ -57,15 +60,18 @@ def extract_to_file(
         devices: device ids, one worker each.
         shard: '2/8' = only the second of eight parts of ``photos``, '' = all; recorded.
         load_network: makes the network of a worker; None = that of the engines.
+        kind: what to extract: "local", "global" or "both"; see ``make_encoder``.
+        descriptor: section of the recipe, of global descriptors.
 
     Raises:
-        UserError: unusable checkpoint or PCA, no readable photo; at ``output`` a file of other settings, of none of
-            the photos, or of more photos than these that are still there.
+        UserError: unusable checkpoint, PCA or whitening, no usable photo; at ``output`` a file of other settings, of
+            none of the photos, or of more photos than these that are still there.
         Interrupted: SIGINT or SIGTERM came; what was finished is kept.
     """
     output = Path(output)  # 'name/' is 'name'
-    encoder = make_encoder(run, model, extraction, load_network)
-    provenance = describe(encoder, photos, protocol, shard, extraction.half)
+    encoder, half = make_encoder(run, model, extraction, load_network, kind, descriptor), extraction.half
+    half = half and kind != GLOBAL  # of local features alone
+    provenance = describe(encoder, photos, protocol, shard, half)
     own = photos_of_shard(photos, shard)
     kept = _kept_of_finished(output, provenance, own, run.overwrite)
     if kept is None:
@@ -77,7 +83,7 @@ def extract_to_file(
         missing = [photo for photo in own if photo.name not in where]
         if len(kept) + len(missing) < len(own):
             logger.info("%d of %d photos were finished by an earlier run", len(own) - len(missing), len(own))
-        failures = _extract_missing(missing, where, folder, encoder, run.num_workers, extraction.half, devices)
+        failures = _extract_missing(missing, where, folder, encoder, run.num_workers, half, devices)
         list_failures(failures, output)
         if not where:
             raise UserError(f"none of the {len(own)} photos can be used; the first: {next(iter(failures.values()))}")
@@ -86,8 +92,10 @@ def extract_to_file(
             provenance = dataclasses.replace(provenance, notes={**provenance.notes, "failed": failed})
         features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, provenance, where)
     tell_clipped([photo.name for photo in own if photo.box is not None and photo.name in where], output)
+    holds = ["a global descriptor each"] if kind != LOCAL else []
+    holds += [f"{features / len(where):.1f} descriptors a photo"] if kind != GLOBAL else []
     size = os.path.getsize(output) / 1e6
-    logger.info("%s: %d photos, %.1f descriptors a photo, %.1f MB", output, len(where), features / len(where), size)
+    logger.info("%s: %d photos, %s, %.1f MB", output, len(where), ", ".join(holds), size)
 
 
 def _kept_of_finished(

@@ -102,7 +102,7 @@ def test_a_finished_export_is_checked_again_and_another_refused(checkpoint, tmp_
 
 def test_an_export_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        export, "_reload", lambda path, model: {"broken": lambda images: on_arrays(load_mindir(path))(images * 1.1)}
+        export, "_reload", lambda path, *_: {"broken": lambda images: on_arrays(load_mindir(path))(images * 1.1)}
     )
     with pytest.raises(UserError, match="differs from the checkpoint by more than 0.001"):
         export_model(*recipe(checkpoint), tmp_path / "model.mindir", "MINDIR")

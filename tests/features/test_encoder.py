@@ -93,8 +93,8 @@ def test_what_makes_descriptors_differ_makes_encoders_incompatible(checkpoint, p
 
 
 def test_an_unknown_encoder_names_those_there_are(checkpoint):
-    with pytest.raises(UserError, match="'delg' is no encoder; there are delf"):
-        make_encoder(*sections(Config(checkpoint_path=str(checkpoint))), name="delg")
+    with pytest.raises(UserError, match="`features` is 'delg'; it must be one of local, global, both"):
+        make_encoder(*sections(Config(checkpoint_path=str(checkpoint))), kind="delg")
 
 
 def test_threshold_saved_beside_the_checkpoint(checkpoint, photos):

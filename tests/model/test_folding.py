@@ -7,7 +7,7 @@ import pytest
 from made_networks import assert_close, random_images, randomise, recipe_and_twin
 
 from src.device import set_up_device
-from src.engines.mindspore_engine import ANY_SIZE, FoldedDelf, on_arrays, softplus
+from src.engines.mindspore_engine import ANY_SIZE, FoldedNet, on_arrays, softplus
 from src.model.architectures import fold
 from src.model.networks import DelfNet
 
@@ -22,7 +22,7 @@ def both(name, style):
     weights = randomise(trained)
     trained.set_train(False)
     trained.set_inputs(ms.Tensor(shape=ANY_SIZE, dtype=ms.float32))
-    folded = FoldedDelf(fold(weights, net.epsilon), trained.architecture)
+    folded = FoldedNet(fold(weights, net.epsilon), trained.architecture)
     return on_arrays(trained), on_arrays(folded), weights, net
 
 
@@ -123,5 +123,5 @@ def test_deep_networks_fold(name, style):
     model, net = recipe_and_twin(name, style)
     trained = DelfNet(model)
     weights = randomise(trained)
-    folded = on_arrays(FoldedDelf(fold(weights, net.epsilon), trained.architecture))
+    folded = on_arrays(FoldedNet(fold(weights, net.epsilon), trained.architecture))
     assert_as_numpy(folded, weights, net, (65, 98))
