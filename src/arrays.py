@@ -57,3 +57,12 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Tuple[str, np.ndar
         data = stream.read()
     array = np.frombuffer(data, dtype) if data else np.empty(0, dtype)
     return name, array.reshape(shape, order="F" if is_fortran else "C")
+
+
+def from_bfloat16(halves: np.ndarray) -> np.ndarray:
+    """Numbers of type bfloat16, which NumPy lacks, as float32.
+
+    Args:
+        halves: their bits as uint16 of either byte order, any shape: the upper halves of those of a float32.
+    """
+    return (halves.astype(np.uint32) << 16).view(np.float32)

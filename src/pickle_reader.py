@@ -9,6 +9,7 @@ import pickletools
 from typing import IO, Any, Callable, Dict, List, Optional, Tuple, Union
 
 from .pickle_values import (
+    DICT_COST,
     PLAIN_NAMES,
     Array,
     Members,
@@ -25,7 +26,6 @@ from .pickle_values import (
 _MOST_DEEP = 20  # containers within each other; a ground truth has five
 _ALWAYS_ALLOWED = 2_000_000  # values and bytes; beyond it a file may repeat what it holds _MOST_REPEATS times
 _MOST_REPEATS = 10
-_DICT_COST = 10  # an entry takes as much memory as so many numbers of a list
 
 
 def load_plain(data: bytes) -> Any:
@@ -95,7 +95,7 @@ def _cost(made: Any) -> int:
     if isinstance(made, Value):
         return made.cost
     if isinstance(made, dict):
-        return len(made) * _DICT_COST
+        return len(made) * DICT_COST
     return len(made) if isinstance(made, (str, bytes, list)) else 1
 
 
@@ -170,10 +170,10 @@ class Machine:
         if isinstance(value, Members):
             return {self.plain(as_key(each)) for each in value.members}
         self._spend(_cost(value))
-        return self._leaf(value)
+        return self._leaf(value, depth)
 
-    def _leaf(self, value: Any) -> Any:
-        """What ``plain`` returns of an object that is no container."""
+    def _leaf(self, value: Any, depth: int) -> Any:
+        """What ``plain`` returns of an object that is no container, ``depth`` containers deep."""
         if isinstance(value, Array) and value.values is not None:
             flat = value.values.reshape(-1).tolist()
             return [as_text(each) for each in flat] if value.values.dtype.kind == "S" else flat

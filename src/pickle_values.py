@@ -8,6 +8,7 @@ import numpy as np
 
 _CODES = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{1,6})")
 _KEYS = (str, bytes, int, float)
+DICT_COST = 10  # an entry takes as much memory as so many numbers of a list
 _LARGEST_KEY = 2**60  # larger numbers may all have one hash
 
 

@@ -12,30 +12,17 @@ from mindspore import Parameter, Tensor, nn
 
 from ..artifacts import PathLike, atomic_path, is_made
 from ..config import ModelConfig
-from ..errors import UserError, install_command, printable, reading
+from ..errors import UserError
 from ..outside import is_hdf5
 from ..records import Provenance
-from .architectures import Architecture, all_architectures
-from .checkpoint_file import read_checkpoint, require_weights
-from .keras_weights import read_keras_weights
+from .architectures import Architecture
+from .checkpoint_file import require_weights
 from .networks import DelfNet
+from .weight_files import STEM, fitting_architectures, read_weight_file, read_weights
 
 logger = logging.getLogger(__name__)
 
 _HEADS = ("descriptor_head", "attention_head")
-_STEM = ("backbone.conv1.", "backbone.bn1.")
-_TRAINING_STATE = (
-    "moments.",
-    "moment1.",
-    "moment2.",
-    "beta1_power",
-    "beta2_power",
-    "global_step",
-    "learning_rate",
-)  # what a checkpoint holds for resuming
-_FORMATS = "give a whole MindSpore checkpoint, Keras .h5 file or safetensors"
-_LARGEST = 1e9  # of a sound network's numbers; the largest, the variances of the first layer, are near 1e5
-_LARGEST_HEADER = 2**24  # bytes of a safetensors file's list of tensors, some 100 a tensor
 
 
 def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int]] = None) -> None:
@@ -79,61 +66,6 @@ def _provenance(numbers: Mapping[str, np.ndarray]) -> Provenance:
     return Provenance(weights=state.hexdigest())
 
 
-def read_weights(path: PathLike, load_stem: bool = True) -> Dict[str, np.ndarray]:
-    """Tensors of a file by name, without what a checkpoint holds for resuming.
-
-    Args:
-        path: Keras .h5 file (see ``read_keras_weights``), MindSpore checkpoint or safetensors: its first bytes tell.
-        load_stem: False leaves conv1 out of an .h5 file, as the reference does.
-
-    Raises:
-        UserError: none of the three, damaged, or with numbers that no sound network has.
-    """
-    path = require_weights(path, "checkpoint_path")
-    if is_hdf5(path):
-        stored = read_keras_weights(path)
-        stored = {name: value for name, value in stored.items() if load_stem or not name.startswith(_STEM)}
-    else:
-        with open(path, "rb") as stream:
-            start = stream.read(9)
-        # safetensors: the length of a JSON header as a little-endian 64-bit number, then the header.
-        is_safetensors = start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
-        stored = _read_safetensors(path) if is_safetensors else read_checkpoint(path, _FORMATS)
-        stored = {name: value for name, value in stored.items() if not name.startswith(_TRAINING_STATE)}
-    for name, value in stored.items():
-        _require_sound(path, name, value)
-    return stored
-
-
-def _require_sound(path: Path, name: str, value: np.ndarray) -> None:
-    """UserError for numbers that are not finite, or absurdly large, for variances that are none and empty kernels."""
-    if not value.size or value.dtype.kind not in "fiu":
-        return
-    low, high = float(value.min()), float(value.max())
-    fix = "the file is damaged, or its training went wrong: give another"
-    if not (-_LARGEST < low and high < _LARGEST):  # NaN is on neither side
-        raise UserError(f"{path}: {printable(name)} holds {low if abs(low) > abs(high) else high:g}; {fix}")
-    if name.endswith("moving_variance") and low <= 0:
-        raise UserError(f"{path}: {printable(name)} holds {low:g}, and variances are above 0; {fix}")
-    if name.startswith("backbone.") and value.ndim == 4 and low == high == 0:  # nothing of a photo passes
-        raise UserError(f"{path}: {printable(name)} holds zeros alone; {fix}")
-
-
-def _read_safetensors(path: Path) -> Dict[str, np.ndarray]:
-    try:
-        from safetensors import numpy as safetensors
-    except ImportError as error:
-        raise UserError(
-            f"{path}: safetensors files need a library that is not installed: run {install_command('extras')}"
-        ) from error
-    with open(path, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-    if length > _LARGEST_HEADER:
-        raise UserError(f"{path}: damaged (a list of tensors of {length} bytes); give a whole file")
-    with reading(path, "give a whole file of float32 or float16"):
-        return safetensors.load_file(str(path))
-
-
 def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_stem: bool = True) -> None:
     """Load some parts of ``network`` from a file; the attention keeps its initial values where ImageNet's has none.
 
@@ -147,13 +79,13 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_st
         UserError: unreadable, of another architecture, a parameter is missing, or a shape differs.
     """
     path = require_weights(path, "checkpoint_path")
-    stored = read_weights(path, load_stem)
+    file = read_weight_file(path, load_stem)
+    stored = file.tensors
     _require_architecture(path, stored, network.architecture)
-    is_imagenet = is_hdf5(path)
-    if is_imagenet and "attention" in parts:
-        logger.info("%s: ImageNet weights without an attention, which stays untrained", path.name)
+    if file.foreign and "attention" in parts:
+        logger.info("%s: weights of a ResNet without an attention, which stays untrained", path.name)
         parts = [part for part in parts if part != "attention"]
-    left = _STEM if is_imagenet and not load_stem else ()
+    left = STEM if is_hdf5(path) and not load_stem else ()
     wanted = {
         name: parameter
         for name, parameter in network.parameters_and_names()
@@ -169,7 +101,9 @@ def load_weights(network: nn.Cell, path: PathLike, parts: Sequence[str], load_st
             f"{path}: {len(missing)} parameters are missing, {missing[0]} first; give a checkpoint of the command train"
         )
     _set(wanted, stored, wanted, path)
-    logger.info("loaded %d tensors of %s from %s", len(wanted), " and ".join(parts), path.name)
+    unexpected = [name for name in stored if name not in wanted] if file.foreign else []
+    kept = [name for name, _ in network.parameters_and_names() if name not in wanted]
+    _log(LoadReport(tuple(wanted), tuple(kept), tuple(unexpected), ()), path, file.format)
 
 
 def _advice(part: str) -> str:
@@ -180,12 +114,7 @@ def _advice(part: str) -> str:
 
 def _require_architecture(path: Path, stored: Collection[str], needed: Architecture) -> None:
     """UserError when the names are those of another architecture's backbone; those of none are not judged here."""
-    names = {name for name in stored if name.startswith("backbone.") and not name.startswith(_STEM)}
-    fitting = [
-        found
-        for found in all_architectures()
-        if names == {name for name in found.backbone_shapes() if not name.startswith(_STEM)}
-    ]
+    fitting = fitting_architectures(stored)
     if fitting and needed not in fitting:
         name, style = fitting[0].name, fitting[0].style.name
         raise UserError(
@@ -240,7 +169,8 @@ def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) ->
             ``network`` is unchanged then.
     """
     path = require_weights(path, "`imagenet_checkpoint` or `checkpoint_path`")
-    stored = read_weights(path, load_stem)
+    file = read_weight_file(path, load_stem)
+    stored = dict(file.tensors)
     _require_architecture(path, stored, network.architecture)
     wanted: Dict[str, Parameter] = dict(network.parameters_and_names())
     dropped = _drop_other_heads(stored, wanted, path)
@@ -255,7 +185,7 @@ def load_pretrained(network: nn.Cell, path: PathLike, load_stem: bool = True) ->
     missing = [name for name in wanted if name not in stored and not name.startswith(anew)]
     unexpected = [name for name in stored if name not in wanted]
     report = LoadReport(*(tuple(sorted(names)) for names in (loaded, missing, unexpected, dropped)))
-    _log(report, path)
+    _log(report, path, file.format)
     return report
 
 
@@ -278,9 +208,11 @@ def _drop_other_heads(stored: Dict[str, np.ndarray], wanted: Mapping[str, Parame
     return dropped
 
 
-def _log(report: LoadReport, path: Path) -> None:
-    logger.info("%s: %d tensors loaded", path.name, len(report.loaded))
+def _log(report: LoadReport, path: Path, format: str) -> None:
+    """One paragraph of what became of a file's tensors."""
+    facts = [f"{path.name} ({format}): {len(report.loaded)} tensors loaded"]
     for title, names in (("keep their initial values", report.missing), ("unexpected, left out", report.unexpected)):
         if names:
-            logger.info("%d tensors %s: %s%s", len(names), title, ", ".join(names[:6]), " ..." if names[6:] else "")
+            facts.append(f"{len(names)} {title}: {', '.join(names[:6])}{' ...' if names[6:] else ''}")
             logger.debug("%s, all of them: %s", title, ", ".join(names))
+    logger.info("; ".join(facts))

@@ -116,8 +116,8 @@ def test_the_parts_of_a_large_tensor_are_joined(tmp_path):
     (value("a", [1], "Float32", b"1234")[:-2], "no Checkpoint message"),
     (b"\n\xff\xff\xff\xff\x07", "no Checkpoint message"),  # a field of 2 GB
     (value("a", [1], "Float32", b"1234") + b"crc_num" + bytes(10), "its checksum is another"),
-    (b"PK\x03\x04" + bytes(99), "no checkpoint begins so.; give a whole MindSpore checkpoint, Keras .h5"),
-    (b"\x80\x02}q\x00.", "damaged .no checkpoint begins so."),
+    (b"PK\x03\x04" + bytes(99), "damaged .File is not a zip file"),
+    (b"\x80\x02}q\x00.", "no checkpoint begins so.; give a whole MindSpore checkpoint, Keras .h5 file, PyTorch file"),
     (b"", "damaged .no checkpoint begins so."),
 ])  # fmt: skip
 def test_damaged_checkpoints_are_one_sentence(tmp_path, data, said):
