@@ -129,7 +129,8 @@ def calibrate(pairs: Pairs, yes_errors: float, no_chance: float, provenance: Pro
     Args:
         pairs: see ``require_pairs``.
         yes_errors: a yes begins at the least number of inliers from which on at most this share of the pairs is no same
-            place, and which is itself more often the same place than not. None may fulfil it.
+            place, one such pair more counted in, and which is itself more often the same place than not. None may
+            fulfil it: an error of 1 % takes a hundred pairs to show.
         no_chance: a number of inliers is a no where the probability of the same place is below this, at most 0.5.
         provenance: see ``Calibration``.
     """
@@ -137,7 +138,7 @@ def calibrate(pairs: Pairs, yes_errors: float, no_chance: float, provenance: Pro
     likely = counts[probabilities >= 0.5]
     yes_from: Optional[int] = None
     for number, wrong in zip(*precision_from(pairs)):
-        if len(likely) and number >= likely[0] and wrong.count <= yes_errors * wrong.total:
+        if len(likely) and number >= likely[0] and wrong.count + 1 <= yes_errors * (wrong.total + 1):
             yes_from = int(number)
             break
     possible = counts[probabilities >= no_chance]
