@@ -136,7 +136,9 @@ class GlobalConfig(Section):
         choices=("auto", "mac", "spoc", "gem", "rmac", "rmac_whole", "regional", "regional_dir", "regional_attention"),
     )
     gem_p: Optional[float] = key(None, "power of GeM; none = as the weights say, else 3", above=0, most=100)
-    rmac_levels: Optional[int] = key(None, "levels of R-MAC's grid; none = as the weights say, else 3", above=0, most=20)
+    rmac_levels: Optional[int] = key(
+        None, "levels of R-MAC's grid; none = as the weights say, else 3", above=0, most=20
+    )
     descriptor_layer: str = key(
         "auto",
         "map that is pooled; auto = as an export says, else block4 where the weights have it",
@@ -155,6 +157,9 @@ class GlobalConfig(Section):
         "auto", "layer after pooling; auto = that of the weights, if any", choices=("auto", "none", "fc", "whiten")
     )
     whitening_path: str = key("", "whitening file (.npz) of the command learn_whitening; '' = none")
+    region_whitening_path: str = key(
+        "", "whitening of each region's vector (.npz), by learn_whitening --images_path; '' = none"
+    )
     whiten_dim: int = key(0, "numbers of the descriptor kept by the whitening; 0 = all", least=0)
 
 

@@ -10,7 +10,7 @@ from ..config import nearest
 from ..errors import UserError
 from .command_line import run_command
 
-_SHARED = ("__init__", "command_line", "judging")
+_SHARED = ("__init__", "command_line", "global_options", "judging")
 _USAGE = (
     "usage: delf VERB [--option value ...]; delf VERB --help says more.\n"
     "A verb may be shortened to its first word where no other begins with it."

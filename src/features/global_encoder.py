@@ -27,6 +27,7 @@ from .global_settings import GlobalSettings, decide
 from .kinds import joined
 from .pooling import Pooling, combine_scales, make_pooling
 from .pyramid import MIN_IMAGE_SIDE
+from .region_layer import with_region_whitening
 from .whitening import Whitening, fitting_whitening
 
 _SETTINGS = ("max_image_size", "min_image_size", "resize_factor")
@@ -204,10 +205,13 @@ def make_encoder(
         stride=stride, layer=settings.region_layer,
     )  # fmt: skip
     source = _provenance(model, extraction, settings, architecture, pooling, weights)
+    channels = architecture.block4_channels if is_block4 else architecture.block3_channels
+    if descriptor.region_whitening_path:
+        pooling = with_region_whitening(pooling, descriptor.region_whitening_path, source, channels)
+        source = _provenance(model, extraction, settings, architecture, pooling, weights)
     whitening = None
     if descriptor.whitening_path:
-        layer = settings.head.linear if settings.head else settings.region_layer
-        channels = architecture.block4_channels if is_block4 else architecture.block3_channels
+        layer = settings.head.linear if settings.head else pooling.layer
         dimension = len(layer.bias) if layer else channels
         whitening = fitting_whitening(descriptor.whitening_path, descriptor.whiten_dim, source, dimension)
         source = dataclasses.replace(source, encoder={**source.encoder, "whitening": whitening.identity})

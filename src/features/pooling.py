@@ -14,14 +14,14 @@ from .map_pooling import EPSILON, WHOLE_MAP, GemPower, pool_regions, regional_ge
 from .regions import ROI_ARITHMETIC, regions_of
 
 # Name -> whether the whole map is a region too, pooling of a region, RoI arithmetic
-_REGIONAL: Dict[str, Tuple[bool, str, str]] = {
+REGIONAL: Dict[str, Tuple[bool, str, str]] = {
     "rmac": (False, "mac", "map"),  # Tolias et al.
     "rmac_whole": (True, "mac", "map"),  # cirtorch's R-MAC
     "regional": (True, "gem", "map"),  # cirtorch's --regional
     "regional_dir": (False, "mac", "dir"),  # DIR-Caffe
     "regional_attention": (False, "mac", "regional_attention"),
 }
-POOLINGS = (*WHOLE_MAP, *_REGIONAL)
+POOLINGS = (*WHOLE_MAP, *REGIONAL)
 SCALE_POOLINGS = ("mean", "gem", "gem_dirtorch", "max")
 
 
@@ -69,7 +69,7 @@ class Pooling:
             UserError: a layer, an attention or a GeM that is for another number of channels.
         """
         feature_map = self._checked(feature_map)
-        if self.name not in _REGIONAL:
+        if self.name not in REGIONAL:
             return self._pool(feature_map, whole_box(feature_map))[0]
         boxes = self._boxes(feature_map, image_size)
         vectors = self._finished(self._pool(feature_map, boxes))
@@ -90,7 +90,7 @@ class Pooling:
 
     def settings(self) -> Dict[str, Any]:
         """All that the vector depends on, as JSON has it; layers and GeM powers of channels by their SHA-256."""
-        regional = self.name in _REGIONAL
+        regional = self.name in REGIONAL
         values: Dict[str, Any] = {"pooling": self.name}
         if "gem" in (self.name, self.region_pooling):
             values["gem_p"] = float(self.gem_p) if not self.gem_p.ndim else identity_of(self.gem_p)
@@ -166,7 +166,7 @@ def make_pooling(
     if pooling not in POOLINGS:
         raise UserError(f"`pooling` is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
     regional = {"roi": roi, "whole_map": whole_map, "region_pooling": region_pooling, "layer": layer}
-    unused = [name for name, value in regional.items() if value is not None and pooling not in _REGIONAL]
+    unused = [name for name, value in regional.items() if value is not None and pooling not in REGIONAL]
     unused += ["attention"] if attention is not None and pooling != "regional_attention" else []
     if unused:
         raise UserError(f"`{unused[0]}` has no effect on the pooling {pooling}: leave it out")
@@ -188,7 +188,7 @@ def make_pooling(
     ):
         if not is_good:
             raise UserError(f"`{key}` must be {wanted}")
-    family = _REGIONAL.get(pooling, (False, pooling, "map"))
+    family = REGIONAL.get(pooling, (False, pooling, "map"))
     step = (float(regional_gem_p), int(regional_gem_size), float(regional_gem_mix)) if regional_gem_p else None
     return Pooling(
         pooling, powers, int(rmac_levels), roi or family[2], int(stride),

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 METHODS = ("pca", "learned", "given")
 MOST_POWER = 4.0
+OF_REGIONS = {"vectors": "regions"}  # setting of one fitted on the vectors of regions
 _SCALES = ("global_scales", "scale_pooling")  # settings that change what descriptors look like
 _LEAST_VARIANCE = 1e-14  # as HOW clips them
 _FORMAT_VERSION = 1
@@ -224,7 +225,9 @@ def _checksum(header: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> str:
     return hashlib.sha256(f"{told} {identity_of(*(arrays[name] for name in _ARRAYS))}".encode()).hexdigest()
 
 
-def fitting_whitening(path: PathLike, dim: int, source: Provenance, dimension: int, force: bool = False) -> Whitening:
+def fitting_whitening(
+    path: PathLike, dim: int, source: Provenance, dimension: int, force: bool = False, of_regions: bool = False
+) -> Whitening:
     """The whitening at ``path`` for descriptors that are made as ``source`` says.
 
     Args:
@@ -233,12 +236,18 @@ def fitting_whitening(path: PathLike, dim: int, source: Provenance, dimension: i
         source: weights and encoder of the descriptors, before any whitening.
         dimension: their length.
         force: take one that was fitted on other weights.
+        of_regions: whether they are vectors of regions.
 
     Raises:
-        UserError: no whitening, one for descriptors of another length, with fewer than ``dim`` components, or fitted on
-            another network and not forced.
+        UserError: no whitening, one for descriptors of another length, with fewer than ``dim`` components, fitted on
+            regions instead of photos or the other way round, or on another network and not forced.
     """
-    whitening = load_whitening(path)
+    name = "region_whitening_path" if of_regions else "whitening_path"
+    whitening = load_whitening(path, name)
+    fitted_on_regions = whitening.provenance.settings.get("vectors") == OF_REGIONS["vectors"]
+    if fitted_on_regions != of_regions and whitening.provenance.weights:
+        fact = "regions" if fitted_on_regions else "whole photos"
+        raise UserError(f"{path}: fitted on the vectors of {fact}; give another `{name}`")
     if len(whitening.mean) != dimension:
         raise UserError(f"{path}: for descriptors of {len(whitening.mean)} numbers; these have {dimension}")
     if dim > len(whitening.components):

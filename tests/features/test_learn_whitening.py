@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 
 from src.commands.learn_whitening import main
+from src.config import Config
 from src.errors import UserError
+from src.features.encoder import load_encoder
+from src.features.extraction import photos_of_folder
 from src.features.feature_file import write_group, write_provenance
 from src.features.heads import unit
+from src.features.kinds import GLOBAL
+from src.features.learn_region_whitening import learn_region_whitening
 from src.features.learn_whitening import learn_whitening, pairs_of_folders, read_pairs
-from src.features.whitening import load_whitening
+from src.features.whitening import OF_REGIONS, load_whitening, save_whitening
 from src.features.whitening_fit import fit_learned, fit_pca
 from src.records import GlobalDescriptor
-from tests.features.made_up import PROVENANCE, make_features
+from tests.features.fake_network import sections
+from tests.features.made_up import PROVENANCE, make_features, make_photos
 
 NAMES = [f"{folder}/{number}.jpg" for folder in ("arch-2", "arch", "tower/side") for number in range(8)]
 VECTORS = unit(np.random.default_rng(0).normal(size=(24, 4)) + np.repeat(np.eye(4)[:3], 8, axis=0))
@@ -134,3 +140,90 @@ def test_features_that_do_not_serve_are_told(tmp_path):
     (tmp_path / "w.npz").write_bytes(b"else")
     with pytest.raises(UserError, match="w.npz: not a .npz file"):
         learn_whitening(flat, tmp_path / "w.npz")
+
+
+# Regions of photos
+
+
+def load_few_channels(run, model, device_id=0, threads=0, outputs=("feature_map",)):
+    """As src.engines.load_network: a map of the colours and their squares, mixed."""
+
+    def network(level):
+        pixels = np.abs(level[0, :, ::16, ::16].transpose(1, 2, 0))
+        mixed = pixels @ np.random.default_rng(0).random((3, CHANNELS)) + np.square(pixels) @ np.ones((3, CHANNELS))
+        return (np.asarray(mixed, np.float32),)
+
+    return network
+
+
+CHANNELS = 256  # of block3 of resnet18
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "net.ckpt").write_bytes(b"weights")
+    keys = {"architecture": "resnet18", "descriptor_layer": "block3", "pooling": "rmac", "rmac_levels": 2}
+    return Config(checkpoint_path=str(tmp_path / "net.ckpt"), **keys)
+
+
+def encoder_of(config):
+    return load_encoder(*sections(config), load_network=load_few_channels, kind=GLOBAL, descriptor=config.descriptor)
+
+
+def learn_regions(photos, output, config, **options):
+    parts = (*sections(config), config.descriptor)
+    learn_region_whitening(photos, output, *parts, load_network=load_few_channels, **options)
+
+
+def test_regions_of_photos_are_whitened(recipe, tmp_path, caplog):
+    photos = photos_of_folder(make_photos(tmp_path / "photos", [f"{n}.png" for n in range(4)], (160, 120)))
+    learn_regions(photos, tmp_path / "w.npz", recipe, dim=3, power=0.25)
+    plain = encoder_of(recipe)
+    maps = [plain.infer(plain.prepare(plain.read(photo.path))).maps[0].feature_map for photo in photos]
+    regions = np.concatenate([plain.pooling.region_vectors(feature_map) for feature_map in maps])
+    whitening = load_whitening(tmp_path / "w.npz")
+    assert len(regions) == 4 * 8 and whitening.identity == fit_pca(regions, 3, 0.25).identity
+    assert whitening.provenance.notes == {"num_photos": 4, "num_regions": 32}
+    white = encoder_of(recipe.replace(region_whitening_path=str(tmp_path / "w.npz")))
+    expected = unit(whitening.apply(regions[:8]).sum(axis=0))
+    np.testing.assert_allclose(white.encode(photos[0].path).global_descriptor.vector, expected, atol=1e-4)
+    assert not white.provenance.compatible_with(plain.provenance)
+    with caplog.at_level("INFO"):
+        learn_regions(photos, tmp_path / "w.npz", recipe, dim=3, power=0.25)
+    assert "already made" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (
+            {"region_whitening_path": "photos"},
+            "fitted on the vectors of whole photos; give another `region_whitening_path`",
+        ),
+        ({"whitening_path": "regions"}, "fitted on the vectors of regions; give another `whitening_path`"),
+        (
+            {"region_whitening_path": "regions", "pooling": "gem"},
+            "`region_whitening_path` has no effect on the pooling gem",
+        ),
+    ],
+)
+def test_whitenings_of_photos_and_of_regions_are_not_mixed_up(recipe, tmp_path, keys, message):
+    source = dataclasses.replace(encoder_of(recipe).provenance, notes={})
+    vectors = np.random.default_rng(0).random((9, CHANNELS))
+    for name, settings in (("photos", {}), ("regions", OF_REGIONS)):
+        made = dataclasses.replace(source, settings={**source.settings, **settings})
+        save_whitening(tmp_path / name, fit_pca(vectors, 2, provenance=made))
+    given = {name: str(tmp_path / value) if name.endswith("path") else value for name, value in keys.items()}
+    with pytest.raises(UserError, match=message):
+        encoder_of(recipe.replace(**given))
+
+
+def test_a_pooling_without_regions_has_none_to_learn_from(recipe, tmp_path):
+    with pytest.raises(UserError, match="the pooling gem has no regions; give `pooling` as one of rmac, rmac_whole"):
+        learn_regions([], tmp_path / "w.npz", recipe.replace(pooling="gem"))
+    with pytest.raises(UserError, match="give one of --features, a feature file, and --images_path"):
+        main(["--output", str(tmp_path / "w.npz")])
+    with pytest.raises(UserError, match="--pooling has no effect together with --features"):
+        main(["--features", "f.h5", "--pooling", "rmac"])
+    with pytest.raises(UserError, match="--method learned takes whole photos"):
+        main(["--images_path", str(tmp_path), "--method", "learned"])
