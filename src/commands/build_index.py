@@ -5,7 +5,7 @@ from typing import Optional, Sequence
 
 from .command_line import Command, refuse_options
 
-_KEYS = ("index_type", "seed", "overwrite")
+_KEYS = ("searcher", "index_type", "seed", "overwrite")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if arguments.add:
         add_to_index(arguments.features, arguments.output)
     else:
-        index_type, run = config.retrieval.index_type, config.run
-        build_index(arguments.features, arguments.output, index_type, run.seed, run.overwrite)
+        retrieval, run = config.retrieval, config.run
+        how = retrieval.index_type, run.seed, run.overwrite, retrieval.searcher
+        build_index(arguments.features, arguments.output, *how)
     print(f"{arguments.output}: {describe_size(arguments.output)}")

@@ -1,10 +1,10 @@
-"""Rank the photos of an index for every query: descriptor votes, then geometric verification."""
+"""Rank the photos of an index for every query: votes of local features, or global descriptors, then --rerank."""
 
 import argparse
 from typing import Optional, Sequence
 
 from ..config import MatchingConfig, RetrievalConfig, keys_of
-from .command_line import Command, refuse_unused_tests
+from .command_line import Command, refuse_options, refuse_unused_tests
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,10 +15,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     __doc__, "--index index --query_features query_features.h5 --output ranks.npz",
-    keys=keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "match_distance")) + ("seed", "overwrite"),
+    keys=(
+        *keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "searcher", "match_distance")),
+        "seed", "overwrite",
+    ),
     shown=(
-        "index", "query_features", "output", "num_neighbors", "search_distance", "num_rerank", "correspondences",
-        "ransac_residual", "search_threads", "overwrite",
+        "index", "query_features", "output", "num_neighbors", "search_distance", "rerank", "num_rerank",
+        "correspondences", "ransac_residual", "search_threads", "overwrite",
     ),
     add_arguments=_arguments,
 )  # fmt: skip
@@ -27,9 +30,14 @@ COMMAND = Command(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Rank."""
     config, arguments = COMMAND.parse(argv)
-    refuse_unused_tests(argv, config.retrieval.correspondences)
+    from ..retrieval.index_folder import read_manifest, searcher_of
+    from ..retrieval.rerank import idle_keys
     from ..retrieval.search import perform_retrieval
 
+    searcher = searcher_of(read_manifest(arguments.index))
+    if searcher == "votes":
+        refuse_unused_tests(argv, config.retrieval.correspondences)
+    refuse_options(argv, idle_keys(config.retrieval, searcher), "has no effect on this index with this --rerank")
     perform_retrieval(
         arguments.index,
         arguments.query_features,

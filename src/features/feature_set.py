@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..names import bare_name
 from ..records import LocalFeatures, Provenance
 from .feature_file import FeatureFile
+from .kinds import LOCAL, part_of
 
 _FREE_SETTINGS = ("half",)  # of features that stand beside others: it changes last digits only
 
@@ -36,7 +37,8 @@ class FeatureSet:
     """Open feature files as one set of photos, in the order of their names without extension; a context manager.
 
     Attributes:
-        provenance: of the first file; the others share its weights, encoder and settings.
+        kind: of features that are read; what else the files hold does not matter.
+        provenance: of these in the first file; the others share its weights, encoder and settings.
         names: names of the N photos.
         counts: [N] int64, features of each.
         dimension: of the descriptors.
@@ -45,13 +47,16 @@ class FeatureSet:
         UserError: unusable files, files of different settings, or two photos whose names differ by extension at most.
     """
 
+    kind = LOCAL
+
     def __init__(self, paths: Sequence[PathLike]) -> None:
         self.paths = [Path(path) for path in paths]
         self._files: List[FeatureFile] = []
         try:
             for path in self.paths:
                 self._files.append(FeatureFile(path, "features"))
-                require_alike(self.provenance, self._files[-1].provenance, path, self.paths[0])
+                theirs = part_of(self._files[-1].provenance, self.kind)
+                require_alike(self.provenance, theirs, path, self.paths[0])
             self._file_of = self._order_photos()
             self.names = list(self._file_of)
             self.counts, self.dimension = self._measure()
@@ -67,7 +72,7 @@ class FeatureSet:
 
     @property
     def provenance(self) -> Provenance:
-        return self._files[0].provenance
+        return part_of(self._files[0].provenance, self.kind)
 
     def close(self) -> None:
         """Close the files."""

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..records import GlobalDescriptor
 from .feature_set import FeatureSet
+from .kinds import GLOBAL
 
 
 class GlobalSet(FeatureSet):
@@ -16,6 +17,8 @@ class GlobalSet(FeatureSet):
     Raises:
         UserError: as of ``FeatureSet``, or a photo has no global descriptor.
     """
+
+    kind = GLOBAL
 
     def chunks(self, num_rows: int) -> Iterator[Tuple[List[str], List[GlobalDescriptor]]]:
         """All photos, ``num_rows`` at a time."""

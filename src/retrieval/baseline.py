@@ -7,8 +7,9 @@ import numpy as np
 
 from ..artifacts import PathLike, is_made
 from ..features.feature_file import FeatureFile
+from ..names import bare_name
 from ..records import Ranking
-from .index import load_index
+from .index_folder import read_names, require_whole
 from .ranking_file import load_ranking, require_ranking_name, save_ranking
 from .search import describe_ranking
 
@@ -21,12 +22,13 @@ def rank_randomly(
     Raises:
         UserError: unusable index or features, or another ranking stands at ``output``.
     """
-    output, photos = require_ranking_name(output), load_index(index)
+    output, manifest = require_ranking_name(output), require_whole(index)
+    photos = [bare_name(name) for name in read_names(index)]
     with FeatureFile(query_features, "query_features") as queries:
         names = queries.names
-        wanted = describe_ranking({"baseline": "random", "seed": seed}, photos.provenance, queries)
+        wanted = describe_ranking({"baseline": "random", "seed": seed}, manifest.provenance, queries)
     if not is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
-        save_ranking(output, random_ranking(names, photos.names, seed), wanted)
+        save_ranking(output, random_ranking(names, photos, seed), wanted)
     return output
 
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..artifacts import PathLike
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
-from ..records import LocalFeatures
+from ..records import LocalFeatures, Provenance
 
 
 class FeatureSources:
@@ -45,13 +45,21 @@ class FeatureSources:
         Raises:
             UserError: a feature file is gone or another one, or lacks the photo.
         """
-        with self._lock:
-            if self._open is None:
-                self._open = [FeatureFile(self._find(file)) for file in self.files]
-        for file in self._open:
+        for file in self._opened():
             if name in file:
                 return file.read(name)
         raise UserError(f"{self._folder}: its feature files have no photo {name}; make the index again")
+
+    @property
+    def provenance(self) -> Provenance:
+        """Of the first file; errors as of ``read``."""
+        return self._opened()[0].provenance
+
+    def _opened(self) -> List[FeatureFile]:
+        with self._lock:
+            if self._open is None:
+                self._open = [FeatureFile(self._find(file)) for file in self.files]
+        return self._open
 
     def _find(self, file: Dict[str, Any]) -> Path:
         places = [Path(os.path.normpath(self._folder / file["from_index"])), Path(file["path"])]

@@ -71,6 +71,10 @@ class GlobalSearcher:
         best = self._ordered(best, self.index.vectors[best] @ vector)
         return put_behind(best, self._ordered(photos[_MOST_COMPARED:], similarities[_MOST_COMPARED:]))
 
+    def compare(self, photos: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """Similarities [n] float64 of some photos to a vector [D], by their own vectors."""
+        return np.round((self.index.vectors[photos] @ vector).astype(np.float64), DECIMALS)
+
     def neighbours(self, k: int) -> Found:
         """The nearest photos [N, K] of each photo, itself left out, nearest first, and their similarities [N, K].
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
-from typing import List, Optional
+from typing import List, Optional, Protocol
 
 import numpy as np
 
@@ -10,17 +10,26 @@ from ..config import MatchingConfig
 from ..matching.correspondences import match_rows
 from ..matching.verification import verify
 from ..records import Candidates, LocalFeatures, Matches
-from .index import DescriptorIndex
 
 MIN_CORRESPONDENCES = 4  # fewer agree with an affine map by construction (reference TF DELF)
 _PIECE_PHOTOS = 16  # verified at a time by a thread
+
+
+class LocalStore(Protocol):
+    """Where photos have their local features."""
+
+    def points(self, photo: int) -> np.ndarray:
+        """[n, 2] float32, one photo's keypoints, (x, y) in its pixels."""
+
+    def descriptors(self, photo: int) -> np.ndarray:
+        """[n, D] float32, one photo's descriptors as extracted."""
 
 
 class Ransac:
     """Ranks verified candidates by the number of correspondences that agree with one affine map.
 
     Args:
-        index: of the candidates.
+        index: of the candidates; descriptors are asked for where pairs are matched anew.
         matching: RANSAC, and the tests of exact correspondences.
         seed: of RANSAC; the same for every pair, so that a pair's result depends on nothing else.
         pool: threads that verify.
@@ -32,7 +41,7 @@ class Ransac:
 
     def __init__(
         self,
-        index: DescriptorIndex,
+        index: LocalStore,
         matching: MatchingConfig,
         seed: int,
         pool: ThreadPoolExecutor,

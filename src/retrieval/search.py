@@ -1,6 +1,7 @@
-"""Rank the photos of an index for each query: search, then re-ranking of the best, shard by shard.
+"""Rank the photos of an index for each query: search, then re-ranking of the best.
 
-``Search`` does so for the features of one query, ``perform_retrieval`` from files to a ranking file.
+``Search`` does so for the local features of one query, shard by shard, ``GlobalSearch`` for its global descriptor,
+``perform_retrieval`` from files to a ranking file.
 """
 
 import logging
@@ -8,36 +9,29 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
 
 from ..artifacts import PathLike, is_made, sha256_of
 from ..config import MatchingConfig, RetrievalConfig
-from ..errors import UserError
+from ..features.encoder import Encoded
 from ..features.feature_file import FeatureFile
+from ..features.kinds import LOCAL
 from ..records import Candidates, LocalFeatures, Matches, Provenance, Ranking
+from .comparable import require_comparable, require_same_meaning
+from .global_index import load_global_index
+from .global_search import GlobalSearch, open_global_search
 from .index import DescriptorIndex, load_index
-from .index_folder import Manifest, read_manifest, tie_order
+from .index_folder import read_manifest, searcher_of, tie_order
 from .interfaces import Executor, Reranker, Searcher, Shard
 from .ranking_file import PairMatches, RankedMatches, load_ranking, require_ranking_name, save_ranking
 from .ransac import Ransac
+from .rerank import search_settings, steps_of
 from .votes import VoteSearcher, search_pool
 
-_SETTINGS = ("num_neighbors", "search_distance", "nprobe", "num_rerank", "correspondences", "keep_matches")
-_EXACT_SETTINGS = ("match_ratio", "mutual_check")
-_AGAIN = "extract again, with another checkpoint or a lower `score_threshold`"
-
 logger = logging.getLogger(__name__)
-
-
-def search_settings(retrieval: RetrievalConfig, matching: MatchingConfig, seed: int) -> Dict[str, Any]:
-    """What a ranking depends on, besides index and queries."""
-    values = {name: getattr(retrieval, name) for name in _SETTINGS}
-    left_out = {"match_distance", *(_EXACT_SETTINGS if retrieval.correspondences == "index" else ())}
-    values.update({name: value for name, value in matching.values().items() if name not in left_out})
-    return {**values, "seed": seed}
 
 
 class IndexShard:
@@ -57,6 +51,14 @@ class IndexShard:
     def keypoints(self, photo: int) -> np.ndarray:
         """As ``Shard.keypoints``."""
         return self._index.keypoints[self._index.rows(photo)]
+
+
+class _AsTheyAre:
+    """The re-ranker that verifies nothing."""
+
+    def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
+        """As ``Reranker.rerank``."""
+        return candidates
 
 
 class Search:
@@ -131,39 +133,43 @@ class Search:
 def open_search(
     index: DescriptorIndex, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
 ) -> Iterator[Search]:
-    """A search of one index by votes and RANSAC."""
+    """A search of one index by votes, and RANSAC where ``rerank`` does not say otherwise."""
+    verifies = steps_of(retrieval, "votes") == ("ransac",)
     exact_distance = retrieval.search_distance if retrieval.correspondences == "exact" else None
     with search_pool(retrieval.search_threads) as pool, ThreadPoolExecutor(1) as executor:
-        reranker = Ransac(index, matching, seed, pool, exact_distance)
+        reranker = Ransac(index, matching, seed, pool, exact_distance) if verifies else _AsTheyAre()
         shard = IndexShard(index, VoteSearcher(index, retrieval, pool, seed), reranker)
         yield Search([shard], executor, retrieval.num_rerank, seed)
 
 
 def rank_queries(
-    search: Search, queries: Iterable[Tuple[str, LocalFeatures]], keep_matches: int = 0
+    search: Union[Search, GlobalSearch],
+    queries: Iterable[Tuple[str, Union[LocalFeatures, Encoded]]],
+    keep_matches: int = 0,
+    num_ranked: int = 0,
 ) -> Tuple[Ranking, Optional[RankedMatches]]:
-    """Rank all photos for each (name, features) query, one query at a time; see ``Search.rank``.
+    """Rank all photos, or the best ``num_ranked``, for each (name, features) query, one query at a time.
 
     Returns:
         The ranking, and the matches of each query's best ``keep_matches`` photos; None for 0.
     """
-    names, ranks, scores, pairs, voteless = [], [], [], [], 0
+    names, ranks, scores, pairs = [], [], [], []
     start = time.perf_counter()
     for name, features in tqdm(queries, desc="retrieval", unit="query", disable=None):
-        if not len(features):
+        if isinstance(features, LocalFeatures) and not len(features):
             logger.warning("query %s has no features", name)
         found = search.rank(features)
-        voteless += found.scores.max(initial=-1) == -1
         for photo in found.photos[:keep_matches].tolist():
             pairs.append((len(names), photo, search.pair(features, found, photo)))
         names.append(name)
-        ranks.append(found.photos.astype(np.int32))
-        scores.append(found.scores.astype(np.float32))
+        ranks.append(found.photos[: num_ranked or None].astype(np.int32))
+        scores.append(found.scores[: num_ranked or None].astype(np.float32))
     seconds = time.perf_counter() - start
     logger.info("%d queries in %.1f s, %.2f s each", len(names), seconds, seconds / max(1, len(names)))
+    voteless = sum(bool(row.max(initial=-1) == -1) for row in scores) if isinstance(search, Search) else 0
     if voteless:
         logger.warning("%d of %d queries have no vote: the photos stand in a random order there", voteless, len(names))
-    shape = (len(names), len(search.names))
+    shape = (len(names), min(num_ranked or len(search.names), len(search.names)))
     ranking = Ranking(names, search.names, np.reshape(ranks, shape), np.reshape(scores, shape))
     return ranking, RankedMatches.from_pairs(pairs) if keep_matches else None
 
@@ -197,35 +203,39 @@ def perform_retrieval(
             stands at ``output``.
     """
     output, manifest = require_ranking_name(output), read_manifest(index)
+    searcher = searcher_of(manifest)
     with FeatureFile(query_features, "query_features") as queries:
-        _require_comparable(manifest, queries)
-        if not manifest.num_descriptors:
-            raise UserError(f"{index}: its photos have no features, so nothing can be found among them; {_AGAIN}")
-        settings = search_settings(retrieval, matching, seed)
+        settings = search_settings(retrieval, matching, seed, searcher)
+        require_comparable(index, manifest, queries)
         wanted = describe_ranking(settings, manifest.provenance, queries)
         if is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
             return output
-        with open_search(load_index(index), retrieval, matching, seed) as search:
-            ranking, matches = rank_queries(search, queries, retrieval.keep_matches)
+        rank = _rank_by_votes if searcher == "votes" else _rank_globally
+        ranking, matches = rank(index, queries, retrieval, matching, seed)
     save_ranking(output, ranking, wanted, matches)
     logger.info("%s: %d queries, %d photos", output, len(ranking.query_names), len(ranking.index_names))
     return output
 
 
-def _require_comparable(index: Manifest, queries: FeatureFile) -> None:
-    """UserError when distances between the queries' descriptors and the index's would mean nothing, or there are none.
+def _rank_by_votes(
+    index: PathLike, queries: FeatureFile, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int
+) -> Tuple[Ranking, Optional[RankedMatches]]:
+    kept = retrieval.keep_matches if steps_of(retrieval, "votes") else 0
+    with open_search(load_index(index), retrieval, matching, seed) as search:
+        return rank_queries(search, queries, kept, retrieval.num_ranked)
 
-    Scales, limits and thresholds may differ. So may the engine: at float32 all give the same numbers up to rounding.
-    """
-    if not queries.provenance.compatible_with(index.provenance):
-        names = ", ".join(queries.provenance.differences(index.provenance, ("weights", "encoder")))
-        raise UserError(f"{queries.path}: made otherwise than the index ({names}); extract both with the same")
-    shapes = [queries.shape(name) for name in queries.names]
-    if not any(count for count, _ in shapes):
-        raise UserError(f"{queries.path}: no query has a feature, so nothing can be found; {_AGAIN}")
-    if any(count and dimension != index.dimension for count, dimension in shapes):
-        fact = f"its descriptors have not the {index.dimension} dimensions of the index"
-        raise UserError(f"{queries.path}: {fact}; extract both alike")
+
+def _rank_globally(
+    index: PathLike, queries: FeatureFile, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int
+) -> Tuple[Ranking, Optional[RankedMatches]]:
+    verifies, photos = "ransac" in steps_of(retrieval, "global"), load_global_index(index)
+    if verifies:
+        require_same_meaning(queries, photos.sources.provenance, LOCAL)
+    features = (
+        (name, Encoded(queries.read(name) if verifies else None, queries.read_global(name))) for name in queries.names
+    )
+    with open_global_search(photos, retrieval, matching, seed) as search:
+        return rank_queries(search, features, retrieval.keep_matches if verifies else 0, retrieval.num_ranked)
 
 
 def describe_ranking(settings: Mapping[str, Any], index: Provenance, queries: FeatureFile) -> Provenance:

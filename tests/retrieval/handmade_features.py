@@ -28,3 +28,14 @@ def random_photo(generator, count, dimension=DIMENSION):
     """(keypoints [count, 2], unit descriptors [count, dimension])."""
     rows = generator.normal(size=(count, dimension))
     return generator.uniform(0, 1000, (count, 2)), rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def write_global(path, vectors, local=None, **parts):
+    """{name: vector [D]} of unit length, and beside them ``local`` features as ``write_features`` takes."""
+    write_features(path, local or {}, **parts)
+    with h5py.File(path, "a") as file:
+        for name, vector in vectors.items():
+            group = file.require_group(name)
+            group["global_descriptor"] = np.asarray(vector, np.float32)
+            if "image_size" not in group:
+                group["image_size"] = np.array([1000, 1000])

@@ -1,0 +1,195 @@
+"""Search by global descriptors and the steps that re-rank, in the order of ``rerank``."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Callable, Iterator, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from ..config import MatchingConfig, RetrievalConfig
+from ..errors import UserError
+from ..features.encoder import Encoded
+from ..records import Candidates, LocalFeatures, Matches
+from .expansion import expand
+from .global_index import GlobalIndex
+from .global_searcher import GlobalSearcher, no_matches, put_behind
+from .local_photos import LocalPhotos
+from .ranking_file import PairMatches
+from .ransac import Ransac
+from .rerank import steps_of
+from .superglobal import refine_scores
+from .votes import search_pool
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A query on its way through the steps.
+
+    Attributes:
+        vector: [D] global descriptor of the query, expanded or not.
+        photos: [C] int64, best first.
+        scores: [C] float64, falling.
+        local: the query's local features, if it has any.
+        verified: matches of photos that RANSAC looked at.
+    """
+
+    vector: np.ndarray
+    photos: np.ndarray
+    scores: np.ndarray
+    local: Optional[LocalFeatures] = None
+    verified: Mapping[int, Matches] = field(default_factory=dict)
+
+    def ranked_anew(self, scores: np.ndarray, ties: np.ndarray) -> "Ranked":
+        """The first photos in the order of new scores [M], the others behind them."""
+        first, count = self.photos[: len(scores)], len(scores)
+        order = np.lexsort((ties[first], -scores))
+        photos, scores = put_behind((first[order], scores[order]), (self.photos[count:], self.scores[count:]))
+        return replace(self, photos=photos, scores=scores)
+
+
+Step = Callable[[Ranked], Ranked]
+
+
+class GlobalSearch:
+    """Ranks the photos of an index for the global descriptor of one query.
+
+    Args:
+        searcher: of the index, with which the search begins.
+        steps: what follows.
+        local_photos: where photos have their local features; None where no step needs them.
+    """
+
+    def __init__(self, searcher: GlobalSearcher, steps: List[Step], local_photos: Optional[LocalPhotos] = None) -> None:
+        self.names, self._searcher, self._steps, self._local = searcher.index.names, searcher, steps, local_photos
+
+    def rank(self, query: Encoded, k: int = 0) -> Candidates:
+        """The best ``k`` photos for one query, or all.
+
+        Photos that an approximate search has not found stand last, in the order of ties. A score is the inner product
+        of the expanded query with the photo, or what the last step makes of it: see docs/global.md.
+
+        Raises:
+            UserError: RANSAC is a step, and a photo's local features are gone.
+        """
+        vector = query.global_descriptor.vector
+        state = Ranked(vector, *self._searcher.find(vector), query.local)
+        for step in self._steps:
+            state = step(state)
+        photos, scores = state.photos, state.scores
+        if len(photos) < (k or len(self.names)):
+            photos, scores = put_behind((photos, scores), self._not_found(photos))
+        k = k or len(photos)
+        return Candidates(photos[:k], scores[:k], no_matches, state.verified)
+
+    def pair(self, query: Encoded, candidates: Candidates, photo: int) -> PairMatches:
+        """The matches of one of the candidates with the query, as points of both photos; none without RANSAC."""
+        matches = candidates.matches(photo)
+        if not len(matches):
+            return PairMatches(np.zeros((0, 4), np.float32), 0, matches.inliers is not None)
+        return PairMatches.of(matches, query.local.keypoints, self._local.points(photo))
+
+    def _not_found(self, photos: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        others = np.setdiff1d(np.arange(len(self.names)), photos)
+        return others[np.argsort(self._searcher.ties[others])], np.full(len(others), -1.0)
+
+
+@contextmanager
+def open_global_search(
+    index: GlobalIndex, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
+) -> Iterator[GlobalSearch]:
+    """A search of one index with the steps of ``rerank``; the first ones that change the index do so now."""
+    searcher = GlobalSearcher(index, retrieval, seed)
+    names, steps = list(steps_of(retrieval, "global")), []
+    while names[:1] == ["dba"]:
+        searcher = searcher.augmented(retrieval.dba_k, retrieval.dba_alpha)
+        names.pop(0)
+    first, local_photos = searcher, LocalPhotos(index) if "ransac" in names else None
+    with search_pool(retrieval.search_threads) as pool:
+        for name in names:
+            if name == "dba":
+                searcher = searcher.augmented(retrieval.dba_k, retrieval.dba_alpha)
+                steps.append(_search_again(searcher))
+            elif name == "ransac":
+                reranker = Ransac(local_photos, matching, seed, pool, retrieval.search_distance)
+                steps.append(_verification(reranker, retrieval.num_rerank))
+            else:
+                steps.append(_STEPS[name](searcher, retrieval))
+        yield GlobalSearch(first, steps, local_photos)
+
+
+def _search_again(searcher: GlobalSearcher) -> Step:
+    def step(state: Ranked) -> Ranked:
+        photos, scores = searcher.find(state.vector)
+        return replace(state, photos=photos, scores=scores)
+
+    return step
+
+
+def _expansion(searcher: GlobalSearcher, k: int, alpha: float) -> Step:
+    """Query expansion by the first ``k`` photos, and the search for the expanded query."""
+    again = _search_again(searcher)
+
+    def step(state: Ranked) -> Ranked:
+        nearest = searcher.index.vectors[state.photos[:k]]
+        return again(replace(state, vector=expand(state.vector, nearest, nearest @ state.vector, alpha)))
+
+    return step
+
+
+def _diffusion(searcher: GlobalSearcher, retrieval: RetrievalConfig) -> Step:
+    """Photos that diffusion reaches come first, by what reaches them; the others follow as they stood."""
+    from .diffusion import NeighbourGraph  # SciPy's part of it takes a second to import
+
+    k, limit = retrieval.diffusion_k, retrieval.diffusion_photos
+    graph = NeighbourGraph(*searcher.neighbours(k), k)
+
+    def step(state: Ranked) -> Ranked:
+        photos, rest = state.photos[:limit], state.photos[limit:]
+        reached = graph.diffuse(photos, searcher.compare(photos, state.vector))
+        far = reached == 0
+        order = np.concatenate([photos[~far], photos[far], rest])
+        scores = np.concatenate([state.scores[:limit][far], state.scores[limit:]])
+        begun = replace(state, photos=order, scores=np.concatenate([reached[~far], scores]))
+        return begun.ranked_anew(_significant(reached[~far]), searcher.ties)
+
+    return step
+
+
+def _superglobal(searcher: GlobalSearcher, retrieval: RetrievalConfig) -> Step:
+    limit, settings = retrieval.superglobal_photos, (retrieval.superglobal_k, retrieval.superglobal_beta)
+
+    def step(state: Ranked) -> Ranked:
+        scores = refine_scores(state.vector, searcher.index.vectors[state.photos[:limit]], *settings)
+        return state.ranked_anew(np.round(scores.astype(np.float64), 6), searcher.ties)
+
+    return step
+
+
+def _verification(reranker: Ransac, num_rerank: int) -> Step:
+    """RANSAC on the first photos: a verified one has the score inliers + s, another s - 1, with s in [0, 1)."""
+
+    def step(state: Ranked) -> Ranked:
+        if state.local is None:
+            raise UserError("`rerank` ransac: a query has no local features; extract it with `features` both")
+        low, high = (float(state.scores[place]) if len(state.scores) else 0.0 for place in (-1, 0))
+        scores = (state.scores - low) / (high - low + 1) - 1
+        limit = num_rerank or len(scores)
+        best = reranker.rerank(state.local, Candidates(state.photos[:limit], scores[:limit], no_matches))
+        photos, scores = put_behind((best.photos, best.scores), (state.photos[limit:], scores[limit:]))
+        return replace(state, photos=photos, scores=scores, verified=best.verified)
+
+    return step
+
+
+def _significant(values: np.ndarray, digits: int = 6) -> np.ndarray:
+    """Values above 0 rounded to so many significant digits, so that photos alike have equal ones."""
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(values)))
+    return np.round(values * scale) / scale
+
+
+_STEPS: Mapping[str, Callable[[GlobalSearcher, RetrievalConfig], Step]] = {
+    "aqe": lambda searcher, settings: _expansion(searcher, settings.qe_k, 0),
+    "alpha_qe": lambda searcher, settings: _expansion(searcher, settings.qe_k, settings.qe_alpha),
+    "diffusion": _diffusion,
+    "superglobal": _superglobal,
+}
