@@ -12,7 +12,7 @@ import numpy as np
 
 from ..artifacts import PathLike, digest, is_made
 from ..errors import UserError, reading
-from ..matching.same_place import ANSWERS, FORMAT_VERSION, NO, PERHAPS, YES, Calibration, conditions
+from ..matching.same_place import ANSWERS, FORMAT_VERSION, NO, PERHAPS, YES, Calibration, conditions, holds_inliers
 from ..names import NameTable
 from ..records import Provenance, Ranking
 from ..sealed import read_sealed, write_sealed
@@ -251,10 +251,11 @@ def conditions_of_ranking(made: Provenance, origin: str) -> Provenance:
         of_index, of_queries = (
             conditions(Provenance(made.weights, made.encoder, side), made.settings) for side in (index, queries)
         )
-        made.settings["ransac_residual"]
-    except (KeyError, TypeError) as error:
-        fact = "does not say which inliers its scores hold"
-        raise UserError(f"{origin}: {fact}; give a ranking of the command perform_retrieval in `ranks`") from error
+    except (KeyError, TypeError):
+        of_index = None
+    if of_index is None or not holds_inliers(made.settings):
+        fact = "its scores hold no inliers, or it does not say of which settings"
+        raise UserError(f"{origin}: {fact}; give a ranking of perform_retrieval with `rerank` ransac in `ranks`")
     different = of_index.differences(of_queries)
     if different:
         names = ", ".join(different)

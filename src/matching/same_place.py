@@ -86,6 +86,11 @@ class Calibration:
         return Verdict(NO if inliers < self.no_below else PERHAPS, probability)
 
 
+def holds_inliers(search: Mapping[str, Any]) -> bool:
+    """Whether the scores of a search with these settings hold inliers: RANSAC comes last."""
+    return "ransac_residual" in search and str(search.get("rerank", "ransac")).split(",")[-1] == "ransac"
+
+
 def conditions(features: Provenance, search: Mapping[str, Any]) -> Provenance:
     """What a pair's number of inliers depends on: weights and, as ``encoder``, settings.
 
@@ -96,6 +101,8 @@ def conditions(features: Provenance, search: Mapping[str, Any]) -> Provenance:
     sections = (ExtractionConfig(), MatchingConfig(), RetrievalConfig())
     values = {name: value for section in sections for name, value in section.values().items()}
     values.update({"pca_dim": 0, **features.encoder, **features.settings, **search})  # raw descriptors have no pca_dim
+    if values["searcher"] == "global":  # its candidates have no votes: each pair is matched anew
+        values["correspondences"] = "exact"
     values["score_threshold"] = values["score_threshold"] or 0.0
     meaning = (name for name in features.encoder if name != "pca")
     names = (*meaning, *_EXTRACTION, *_SEARCH, *_ONLY[values["correspondences"]])

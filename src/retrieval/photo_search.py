@@ -11,7 +11,7 @@ from ..config import MatchingConfig, ModelConfig, RetrievalConfig, RunConfig
 from ..errors import UserError
 from ..features.encoder import ImageOrPath, LoadNetwork, load_encoder
 from ..features.extraction import photos_of_folder
-from ..matching.same_place import ANSWERS, NO, Verdict, conditions, find_calibration
+from ..matching.same_place import ANSWERS, NO, Verdict, conditions, find_calibration, holds_inliers
 from ..names import in_either_form
 from ..records import LocalFeatures, Matches, Photo
 from .index import DescriptorIndex, load_index
@@ -127,9 +127,12 @@ class PhotoSearch:
         if not photo_index.index.is_dir():
             raise UserError(f"{photo_index.folder}: half-made, no folder {photo_index.index.name} in it; {fix}")
         self.index: DescriptorIndex = load_index(photo_index.index, fix)
-        wanted = conditions(photo_index.provenance, search_settings(retrieval, matching, run.seed))
+        settings = search_settings(retrieval, matching, run.seed)
         folders = (Path(own_recipe[1].checkpoint_path).parent, photo_index.folder)
-        self.calibration, self.no_verdict = find_calibration(wanted, folders, same_place)
+        self.calibration, self.no_verdict = None, "no verdict whether it is the same place: nothing is verified"
+        if holds_inliers(settings):
+            wanted = conditions(photo_index.provenance, settings)
+            self.calibration, self.no_verdict = find_calibration(wanted, folders, same_place)
         self._images_path = photo_index.images_path
         self._encoder = load_encoder(*own_recipe, load_network=load_network)
         self._stack = ExitStack()

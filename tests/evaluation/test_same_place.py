@@ -185,7 +185,7 @@ def test_wrong_input_is_one_sentence(files):
     with pytest.raises(UserError, match=r"ranks\.npz: made with another checkpoint than .*other\.ckpt"):
         run(files, f"--checkpoint_path={files}/other.ckpt")
     save_ranking(files / "foreign.npz", load_ranking(files / "ranks.npz")[0], Provenance())
-    with pytest.raises(UserError, match=r"foreign\.npz: does not say which inliers its scores hold"):
+    with pytest.raises(UserError, match=r"foreign\.npz: its scores hold no inliers"):
         run(files, f"--output={files}/cal.json", ranks="foreign.npz")
     run(files, f"--output={files}/cal.json")
     with pytest.raises(UserError, match="--no_chance has no effect together with --evaluate"):

@@ -5,7 +5,7 @@ import pytest
 
 from src.config import Config
 from src.errors import UserError
-from src.matching.same_place import Calibration, conditions, find_calibration, save_calibration
+from src.matching.same_place import Calibration, conditions, find_calibration, holds_inliers, save_calibration
 from src.records import Provenance
 from src.retrieval.search import search_settings
 
@@ -46,6 +46,15 @@ def test_it_holds_for_what_inliers_depend_on_and_no_more():
     exact = of_search(correspondences="exact", match_ratio=0.5)
     assert exact.differences(of_search(correspondences="exact")) == ["match_ratio"]
     assert not exact.differences(of_search(correspondences="exact", match_ratio=0.5, num_neighbors=3))
+
+
+def test_global_descriptors_and_then_ransac_match_each_pair_anew():
+    features = Provenance("w", ENCODER, EXTRACTED)
+    given = {"search_distance": 0.9, "ransac_residual": 20.0, "match_ratio": None, "num_rerank": 100}
+    ranking = {**given, "searcher": "global", "rerank": "aqe,ransac"}
+    assert not conditions(features, ranking).differences(of_search(correspondences="exact"))
+    assert holds_inliers(ranking) and holds_inliers(given)
+    assert not holds_inliers({**ranking, "rerank": "ransac,aqe"}) and not holds_inliers({"rerank": "none"})
 
 
 def test_found_beside_the_checkpoint_or_in_the_next_folder(tmp_path):
