@@ -30,7 +30,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="feature file to write; a name in .npy: global descriptors as one array, NAME.names.txt and the feature "
         "file NAME.h5 beside it (default: %(default)s)",
     )
-    parser.add_argument("--list_images_path", default="", help="text file: only these photos, one relative path a line")
+    parser.add_argument(
+        "--list_images_path", default="", help="text file: only these photos, a relative path, or 'path label', a line"
+    )
     parser.add_argument("--num_images", type=int, default=0, help="only so many photos, drawn at random (default: all)")
     parser.add_argument("--gt_path", default="", help="ground truth: only its queries, cropped as the protocol says")
     parser.add_argument(
@@ -38,7 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         choices=PROTOCOLS,
         help="how queries are chosen and cropped (default: modelzoo for a text folder, for a file the one it belongs "
-        "to); holidays and ukbench need no --gt_path",
+        "to); holidays, ukbench and labelled, a folder for each class, need no --gt_path",
     )
     parser.add_argument("--name_prefix", default="", help="put before the photos' names, such as distractors/")
     parser.add_argument(
