@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from ..artifacts import PathLike
-from ..config import Config, ExtractionConfig, MatchingConfig, RetrievalConfig, keys_of
+from ..config import Config, ExtractionConfig, GlobalConfig, MatchingConfig, RetrievalConfig, keys_of
 from ..evaluation.protocols import PROTOCOLS
-from .command_line import NETWORK_KEYS, Command, refuse_unused_tests
+from ..features.kinds import GLOBAL, KINDS, LOCAL
+from .command_line import NETWORK_KEYS, Command, refuse_options, refuse_unused_tests
+from .global_options import refuse_idle_options
 
 PCA_PHOTOS = 200
 
@@ -32,6 +34,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         choices=PROTOCOLS,
         help="how positives are defined (default: modelzoo for a text folder, for a file the one it belongs to)",
     )
+    parser.add_argument(
+        "--features",
+        default=LOCAL,
+        choices=KINDS,
+        help="local: DELF, votes and RANSAC; global: one vector a photo; both: in one pass of the network, for "
+        "--searcher global --rerank ransac or for votes (default: %(default)s)",
+    )
     parser.add_argument("--distractors_path", default="", help="folder of photos that join the index as negatives")
     parser.add_argument(
         "--output_path",
@@ -44,11 +53,12 @@ COMMAND = Command(
     __doc__, "photos gt_files net.ckpt --protocol classic --output_path results",
     keys=(
         "num_workers", "overwrite", *[name for name in NETWORK_KEYS if name != "checkpoint_path"],
-        *keys_of(ExtractionConfig), *keys_of(MatchingConfig, but=("match_distance",)), *keys_of(RetrievalConfig),
+        *keys_of(ExtractionConfig, GlobalConfig), *keys_of(MatchingConfig, but=("match_distance",)),
+        *keys_of(RetrievalConfig),
     ),
     shown=(
-        "protocol", "output_path", "distractors_path", "config", "pca_path", "max_image_size", "image_scales",
-        "max_feature_num", "engine", "num_rerank", "overwrite",
+        "protocol", "features", "output_path", "distractors_path", "config", "pca_path", "max_image_size",
+        "image_scales", "max_feature_num", "pooling", "global_scales", "rerank", "engine", "num_rerank", "overwrite",
     ),
     add_arguments=_arguments,
 )  # fmt: skip
@@ -62,8 +72,11 @@ def evaluate_retrieval(
     protocol: Optional[str] = None,
     distractors_path: str = "",
     devices: Sequence[int] = (0,),
+    kind: str = LOCAL,
 ) -> None:
     """Make every file from the features to the report; those that stand finished are kept.
+
+    Queries that are whole photos of the index are not extracted again.
 
     Args:
         images_path: folder of the photos of index and queries.
@@ -73,12 +86,14 @@ def evaluate_retrieval(
         protocol: None = the default one of the ground truth.
         distractors_path: folder of further photos for the index, '' = none.
         devices: device ids, one extraction worker each.
+        kind: of features: local, global or both.
 
     Raises:
         UserError: bad input, or files of other settings in ``output``.
     """
     from ..evaluation.evaluate import photos_of_queries
     from ..features.extraction import extract_to_file, photos_of_folder, with_prefix
+    from ..features.merge import select_features
     from ..records import Photo
     from ..retrieval.build import build_index
     from ..retrieval.search import perform_retrieval
@@ -87,17 +102,26 @@ def evaluate_retrieval(
     photos = photos_of_folder(images_path)
     queries, chosen_protocol = photos_of_queries(images_path, gt_path, protocol or "")
     distractors = with_prefix(photos_of_folder(distractors_path), "distractors/") if distractors_path else []
-    extraction = config.extraction.replace(pca_path=str(_provide_pca(images_path, config, files, devices)))
+    extraction = config.extraction
+    if kind != GLOBAL:
+        extraction = extraction.replace(pca_path=str(_provide_pca(images_path, config, files, devices)))
 
     def extract(name: str, wanted: Sequence[Photo], crops: str = "") -> Path:
-        extract_to_file(wanted, files / name, run, config.model, extraction, crops, devices)
+        extract_to_file(
+            wanted, files / name, run, config.model, extraction, crops, devices, kind=kind, descriptor=config.descriptor
+        )
         return files / name
 
     features = [extract("index_features.h5", photos)]
     if distractors:
         features.append(extract("distractor_features.h5", distractors))
-    query_features = extract("query_features.h5", queries, chosen_protocol)
-    index = build_index(features, files / "index", retrieval.index_type, run.seed, run.overwrite)
+    names = {photo.path: photo.name for photo in photos}
+    if all(query.box is None and query.path in names for query in queries):
+        wanted = {query.name: names[query.path] for query in queries}
+        query_features = select_features(features[0], files / "whole_queries.h5", wanted)
+    else:
+        query_features = extract("query_features.h5", queries, chosen_protocol)
+    index = build_index(features, files / "index", retrieval.index_type, run.seed, run.overwrite, retrieval.searcher)
     ranks = files / "ranks.npz"
     perform_retrieval(index, query_features, ranks, retrieval, config.matching, run.seed, run.overwrite)
     folders: List[Path] = [Path(images_path), *([Path(distractors_path)] if distractors_path else [])]
@@ -134,10 +158,23 @@ def _judge(
     report.main([*options, "--images_path", *map(str, photos), "--output", str(output / "report.html")])
 
 
+def _refuse_idle_options(argv: Optional[Sequence[str]], config: Config, kind: str) -> None:
+    """UserError for an option without effect on this kind of features, on their search or on its re-ranking."""
+    from ..retrieval.rerank import idle_keys
+
+    refuse_idle_options(argv, kind, config.descriptor)
+    searcher = config.retrieval.searcher
+    searcher = {"auto": "global" if kind == GLOBAL else "votes"}.get(searcher, searcher)
+    if searcher == "votes":
+        refuse_unused_tests(argv, config.retrieval.correspondences)
+    how = f"--searcher {searcher} and --rerank {config.retrieval.rerank}"
+    refuse_options(argv, idle_keys(config.retrieval, searcher), f"has no effect with {how}: leave it out")
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse the command line and go all the way."""
     config, arguments = COMMAND.parse(argv)
-    refuse_unused_tests(argv, config.retrieval.correspondences)
+    _refuse_idle_options(argv, config, arguments.features)
     from ..artifacts import require_folder, require_place
     from ..device import parse_devices
 
@@ -148,5 +185,5 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     config = config.replace(checkpoint_path=arguments.checkpoint_path)
     evaluate_retrieval(
         images_path, arguments.gt_path, config, Path(arguments.output_path), arguments.protocol,
-        arguments.distractors_path, devices,
+        arguments.distractors_path, devices, arguments.features,
     )  # fmt: skip
