@@ -163,6 +163,29 @@ def _safetensors(folder: Path) -> Path:
     return folder / "net.safetensors"
 
 
+def _torch(folder: Path, old: bool = False) -> Path:
+    from tests.model.torch_files import plain, write_state
+
+    generator = np.random.default_rng(0)
+    tensors = {
+        "features.0.weight": generator.normal(size=(8, 3, 7, 7)),
+        "features.1.running_var": np.ones(8, np.float16),
+    }
+    meta = {"architecture": "resnet50", "mean": [0.485, 0.456, 0.406], "Lw": {"x": {"ss": {"m": np.ones((2, 1))}}}}
+    return write_state(folder / ("old.pth" if old else "net.pth"), tensors, old, meta=plain(meta))
+
+
+def _old_torch(folder: Path) -> Path:
+    return _torch(folder, old=True)
+
+
+def _read_torch(path: Path, output: Path) -> None:
+    from src.model.foreign_head import read_head
+
+    _read_weights(path, output)
+    read_head(path)
+
+
 def _read_weights(path: Path, _: Path) -> None:
     from src.model.weights import read_weights
 
@@ -352,5 +375,7 @@ KINDS: Dict[str, Kind] = {
     "onnx": Kind(_onnx, _read_export),
     "safetensors": Kind(_safetensors, _read_weights, tokens=_JSON),
     "checkpoint": Kind(_checkpoint, _read_weights),
+    "torch": Kind(_torch, _read_torch, mutate_zip, _PICKLE),
+    "torch_old": Kind(_old_torch, _read_torch, tokens=_PICKLE),
     "mindrecord": Kind(_data_set, _read_data_set, tokens=_JSON),
 }
