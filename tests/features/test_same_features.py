@@ -20,7 +20,7 @@ def place(tmp_path_factory):
     from src.model.networks import DelfNet
 
     root = tmp_path_factory.mktemp("same")
-    ms.save_checkpoint(DelfNet(Config(kernel_init="he").model), str(root / "delf.ckpt"))
+    ms.save_checkpoint(DelfNet(Config(architecture="resnet18", kernel_init="he").model), str(root / "delf.ckpt"))
     (root / "photos").mkdir()
     for number, size in enumerate(SIZES):
         noise = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -39,7 +39,8 @@ def _features(place, config, numbers, devices=(0,)):
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", NAMES)
 def test_same_features(place, engine):
-    config = Config(checkpoint_path=str(place / "delf.ckpt"), device_target="CPU", engine=engine, overwrite=True)
+    config = Config(checkpoint_path=str(place / "delf.ckpt"), architecture="resnet18", device_target="CPU",
+                    engine=engine, overwrite=True)  # fmt: skip
     if engine not in installed_engines(config.run, config.model):
         pytest.skip(f"{engine} is not installed")
     everything = range(len(SIZES))
