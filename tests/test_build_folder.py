@@ -16,7 +16,7 @@ from src.artifacts import build_folder_for
 with build_folder_for({target!r}) as folder:
     (folder / "half").write_text("half")
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

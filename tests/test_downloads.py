@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAYLOAD = bytes(range(256)) * 800  # 204,800 bytes
 HALF = len(PAYLOAD) // 2
+LONG = 300  # seconds that nothing takes on the slowest machine
 WEIGHTS = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 WEIGHTS_URL = f"/PRETRAINED_URL/{WEIGHTS}"
 SCRIPTS = {"gldv2": ("0", "1"), "oxf": (), "paris": (), "pretrained": ()}
@@ -47,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: file.breaks.pop(0)] if file.breaks else body)
             self.wfile.flush()
             if file.hold:  # neither send more nor hang up
-                file.hold.wait(20)
+                file.hold.wait(LONG)
 
     do_HEAD = do_GET
 
@@ -106,7 +107,7 @@ class Site(ThreadingHTTPServer):
     def run(self, name, *arguments, status=0, **variables):
         """Standard output and error; the exit status has to be `status`."""
         process = self.start(name, *arguments, variables=variables)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=LONG)
         assert process.returncode == status, output + errors
         return output, errors
 
@@ -132,7 +133,7 @@ def tree(folder):
 
 
 def wait_for_bytes(*parts):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + LONG
     while not all(part.exists() and part.stat().st_size for part in parts):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -149,7 +150,7 @@ BREAKS = [
 @pytest.mark.parametrize("behaviour, ranges", BREAKS)
 def test_goes_on_where_the_connection_broke(site, tmp_path, behaviour, ranges):
     site.offer(WEIGHTS_URL, PAYLOAD, **behaviour)
-    assert site.start("pretrained", cwd=tmp_path).wait(30) == 0  # no FOLDER: the current one
+    assert site.start("pretrained", cwd=tmp_path).wait(LONG) == 0  # no FOLDER: the current one
     assert tree(tmp_path) == [WEIGHTS] and (tmp_path / WEIGHTS).read_bytes() == PAYLOAD
     assert site.fetched() == [(WEIGHTS, byte_range) for byte_range in ranges]
 
@@ -250,7 +251,7 @@ def test_gldv2_stopping_the_script_stops_its_downloads(site, tmp_path):
     process = site.start("gldv2", 0, 1, tmp_path)
     wait_for_bytes(*parts)
     process.terminate()
-    assert "run the same command again" in process.communicate(timeout=10)[1] and process.returncode == 2
+    assert "run the same command again" in process.communicate(timeout=LONG)[1] and process.returncode == 2
     release.set()
     site.fetched()
     rest = [(name, f"bytes={part.stat().st_size}-") for name, part in zip(names, parts)]
@@ -349,7 +350,7 @@ def test_a_server_cannot_make_the_scripts_run_a_command(site, tmp_path, answer):
         site.offer(WEIGHTS_URL, PAYLOAD, raw=raw)
         for arguments in (("--dry-run",), ()) if number == 0 else (("--dry-run",),):
             process = site.start("pretrained", folder, *arguments, cwd=tmp_path)
-            output, errors = process.communicate(timeout=30)
+            output, errors = process.communicate(timeout=LONG)
             assert os.listdir(tmp_path) in ([], ["data"]), output + errors
             assert process.returncode in (0, 2), output + errors
             assert "touch" not in output + errors.replace("curl: ", "")
@@ -367,7 +368,7 @@ def test_the_folded_header_in_every_script(site, tmp_path, name, options):
     assert not (tmp_path / "ran").exists() and "0 B; disk: 0 B needed" in output and "touch" not in output
     for file in site.files.values():
         file.raw_for = ("HEAD", "GET")
-    site.start(name, *SCRIPTS[name], tmp_path / "again", *options).communicate(timeout=30)
+    site.start(name, *SCRIPTS[name], tmp_path / "again", *options).communicate(timeout=LONG)
     assert not (tmp_path / "ran").exists()
 
 
@@ -419,7 +420,7 @@ def test_what_other_programs_print_is_not_evaluated(site, tmp_path, program):
     fake.chmod(0o755)
     for option in ("--dry-run", "--force"):
         variables = {"PATH": f"{fake.parent}:{os.environ['PATH']}", "DOWNLOAD_RETRIES": "1"}
-        site.start("gldv2", 0, 0, folder, option, variables=variables).communicate(timeout=30)
+        site.start("gldv2", 0, 0, folder, option, variables=variables).communicate(timeout=LONG)
     assert not (tmp_path / "ran").exists()
 
 

@@ -1,6 +1,7 @@
 """The whole road with the real commands, on a very small drawn data set: shards, both stages, matching, mAP.txt."""
 
 import json
+import os
 
 import cv2
 import pytest
@@ -128,8 +129,8 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(work, data, command, s
 
 
 def test_help_is_fast(work):
-    import time
-
-    start = time.perf_counter()
+    before = os.times()
     assert "--max_iters" in run("train.py", "--help", cwd=work)
-    assert time.perf_counter() - start < 2
+    after = os.times()
+    seconds = after.children_user - before.children_user + after.children_system - before.children_system
+    assert seconds < 2  # of a core: other processes may keep it

@@ -42,7 +42,7 @@ def run(place, *command):
     environment = {**os.environ, "VIRTUAL_ENV": "active", "PATH": f"{place}/bin:{os.environ['PATH']}"}
     environment.pop("PYTHONPATH", None)
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=place / "folder", env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=place / "folder", env=environment, capture_output=True, text=True, timeout=600)
     return done.returncode, done.stderr
 
 

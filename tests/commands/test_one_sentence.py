@@ -89,7 +89,7 @@ def test_log_lines_stay_lines_and_are_printable():
     ],
 )
 def test_streams_and_folders_that_are_gone(tmp_path, line, status, said):
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == status and (said in done.stderr if said else not done.stderr), done.stderr
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
 
@@ -118,7 +118,7 @@ def test_files_and_folders_without_rights(tmp_path, arguments, said):
             (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
     command = [*RIGHTS, *COMPUTE_MAP.split(), *arguments.split()]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2 and re.search(f"(?m)^error: .*{said}.*\n\\Z", done.stderr), done.stderr
 
 

@@ -32,7 +32,7 @@ def run_blocked(tmp_path):
 
     def run(script, *arguments):
         command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
 
     return run
 

@@ -53,6 +53,11 @@ def write_million(folder, num_queries=70, num_photos=1_001_001, num_benchmark=49
     np.savez(folder / "ranks.npz", query_names=queries, index_names=index, ranks=ranks, scores=scores)
 
 
+def cpu_seconds_of_children():
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 @pytest.mark.slow
 def test_million_photos(tmp_path):
     write_million(tmp_path)
@@ -64,9 +69,9 @@ def test_million_photos(tmp_path):
         "--gt_path",
         "gnd_million.pkl",
     ]
-    start = time.perf_counter()
+    start = cpu_seconds_of_children()
     done = subprocess.run([sys.executable, "-c", MEASURE, *command], cwd=tmp_path, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
+    seconds = cpu_seconds_of_children() - start  # other processes may keep the cores
     os.unlink(tmp_path / "ranks.npz")  # 0.8 GB
     assert done.returncode == 0, done.stderr
     peak = int(done.stdout.split()[-1]) / 1e6

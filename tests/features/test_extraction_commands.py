@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _run(script, *arguments):
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize(

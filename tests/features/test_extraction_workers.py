@@ -43,7 +43,7 @@ def _run(folder, devices, load_network=load_fake_network):
 def _wait_for(path):
     started = time.monotonic()
     while not path.exists():
-        assert time.monotonic() - started < 60, "the other worker has not come so far"
+        assert time.monotonic() - started < 600, "the other worker has not come so far"
         time.sleep(0.01)
 
 

@@ -3,7 +3,7 @@
     python tests/fuzz/fuzz.py --count 2000 --kinds pickle,mat
 
 A child reads one mutation after the other, as the real commands do. It may not raise anything but a UserError of one
-line, die, take more than 20 s over a file, or leave anything outside its output folder.
+line, die, take more than 60 s over a file, or leave anything outside its output folder.
 """
 
 import argparse
@@ -26,8 +26,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # as a program: the repository
 
-SECONDS = 20
+SECONDS = 60
 LONGEST_SENTENCE = 1010
+_SECONDS_TO_IMPORT = 600
 _MEMORY = 4 << 30  # bytes beyond those of the libraries
 
 
@@ -74,7 +75,7 @@ def _run_child(todo: Todo, end: int, folder: Path, report: Report, module: str) 
     with open(work.with_suffix(".log"), "wb") as log:
         child = subprocess.Popen(arguments, stdout=log, stderr=log, pass_fds=[write_end], env=environment)
     os.close(write_end)
-    now, what, waited = todo[0], "", 120  # seconds for what is imported
+    now, what, waited = todo[0], "", _SECONDS_TO_IMPORT
     with os.fdopen(read_end, "rb") as pipe:
         while True:
             if not select.select([pipe], [], [], waited)[0]:
@@ -118,7 +119,7 @@ class _Child:
     def run(self, todo: Todo, module: str) -> None:
         for name, first in todo:
             kind = importlib.import_module(module).KINDS[name]
-            self._tell(**{"is": "begins", "kind": name, "number": first, "wait": 120})
+            self._tell(**{"is": "begins", "kind": name, "number": first, "wait": _SECONDS_TO_IMPORT})
             folder = self._work / f"{name}-{first}"
             folder.mkdir()
             path = kind.make(folder)

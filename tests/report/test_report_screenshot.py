@@ -26,7 +26,7 @@ def browse(page, *options):
     profile = f"--user-data-dir={page.parent / 'profile'}"
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *OFFLINE, profile, *options]
     command = [BROWSER, *arguments, page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=page.parent)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=page.parent)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

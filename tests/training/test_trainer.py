@@ -214,7 +214,7 @@ def test_a_second_training_in_the_folder_is_refused_at_once(tmp_path):
 def test_the_lock_of_a_killed_training_is_free_and_bad_input_leaves_no_folder(tmp_path):
     program = (
         "import time; from src.artifacts import locked_folder\n"
-        "with locked_folder('run', 'run'): print(flush=True); time.sleep(60)"
+        "with locked_folder('run', 'run'): print(flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE,
                                env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
