@@ -13,7 +13,16 @@ Keyword arguments are keys of the recipe (``configs/delf_gldv2.yaml``). Errors o
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Type, Union
 
-from .config import Config, ExtractionConfig, MatchingConfig, ModelConfig, RetrievalConfig, RunConfig, Section
+from .config import (
+    Config,
+    ExtractionConfig,
+    GlobalConfig,
+    MatchingConfig,
+    ModelConfig,
+    RetrievalConfig,
+    RunConfig,
+    Section,
+)
 from .config import keys_of as _keys_of
 from .config import nearest as _nearest
 
@@ -29,25 +38,30 @@ _IDLE = ("overwrite", "num_workers", "half", "imagenet_checkpoint", "residual_ga
          "index_type", "keep_matches", "match_distance")  # fmt: skip
 
 
-def load_encoder(checkpoint_path: Union[str, Path], **settings: Any) -> "Encoder":
+def load_encoder(checkpoint_path: Union[str, Path], features: str = "local", **settings: Any) -> "Encoder":
     """A network ready to turn photos into features.
 
     Args:
-        checkpoint_path: checkpoint of stage attn, an export of one (.onnx, .mindir), or ImageNet weights (.h5).
+        checkpoint_path: checkpoint of stage attn, an export of one (.onnx, .mindir), or other libraries' weights (.h5,
+            .pth, .pt).
+        features: what ``encode`` gives: "local" features, a "global" descriptor, or "both".
         settings: keys of the recipe's sections run, model and extraction, such as ``pca_path="pca.npz"``,
-            ``max_feature_num=500`` or ``engine="openvino"``.
+            ``max_feature_num=500`` or ``engine="openvino"``, and of section descriptor, such as ``pooling="gem"``,
+            where ``features`` has global ones.
 
     Raises:
         TypeError: a keyword that is no such key; it names the nearest one.
         UserError: a file or value that cannot be used.
     """
-    config = _config(settings, RunConfig, ModelConfig, ExtractionConfig, but=_IDLE)
+    sections = (RunConfig, ModelConfig, ExtractionConfig, *(() if features == "local" else (GlobalConfig,)))
+    config = _config(settings, *sections, but=_IDLE)
     from .device import prepare_process
 
     prepare_process()
     from .features.encoder import load_encoder as load
 
-    return load(config.run, config.model.replace(checkpoint_path=checkpoint_path), config.extraction)
+    model = config.model.replace(checkpoint_path=checkpoint_path)
+    return load(config.run, model, config.extraction, kind=features, descriptor=config.descriptor)
 
 
 def match(
