@@ -28,7 +28,7 @@ def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
         words = "similarity (cosine of the global descriptors, 1 at most)"
         return ScoreMeaning("%.4f", words if last == "none" else f"score (similarity after {last})")
     verified = "num_rerank" in provenance.settings  # a key of a search by votes, or of global descriptors and RANSAC
-    words = "score (inliers, and a share of 1 for votes; below 0: not verified)" if verified else "score"
+    words = "score (inliers, and a share of 1 for votes or similarity; below 0: not verified)" if verified else "score"
     counts = ranking.scores.size > 0 and bool(np.abs(ranking.scores[:, 0]).max() > _ONE)
     return ScoreMeaning("%.2f" if counts else "%.4f", words)
 
