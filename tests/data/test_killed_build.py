@@ -49,7 +49,8 @@ def test_a_build_killed_at_ten_moments(tmp_path):
         process = start_writing([*build, f"--seed={moment}"], temporary)
         time.sleep(span * random.Random(moment).uniform(0, 1))
         process.kill()
-        process.wait()
+        if process.wait() == 0:
+            span /= 2  # the machine has become faster: the next moments are to be inside the build again
         leftovers += temporary.exists()
         if output.exists():
             assert verify_dataset(output, workers=1).num_classes == 40

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -326,9 +327,26 @@ def start(*arguments, python=(sys.executable,), **options):
 
 
 def finish(process, status):
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == status, output + errors
     return output, errors
+
+
+def stopped_while_unpacking(hidden, count, *arguments):
+    """A process that stands still (SIGSTOP) before all files are there; tried again where the signal came too late."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        process = start(*arguments)
+        while not (hidden / "0/20").exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        if process.poll() is None and os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]):
+            if sum(path.is_file() for path in hidden.rglob("*")) < 0.9 * count:
+                return process
+            process.kill()
+        process.communicate()
+        shutil.rmtree(hidden.parent)
+    raise AssertionError("the signal came too late each time")
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -336,12 +354,8 @@ def test_killed_while_unpacking(tmp_path, kill):
     train = tmp_path / "train"
     names = [f"{a}/b/c/{a}bc{b}.jpg" for a in "0123456789" for b in range(150)]
     archive = write(tmp_path / "images_000.tar", *(member(name, PHOTO) for name in names))
-    process = start("gldv2", train, archive)
-    hidden, deadline = train / ".images_000.tar.unpacking", time.monotonic() + 20
-    while not (hidden / "0/20").exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(signal.SIGSTOP)  # it must not end before the other one begins
+    hidden = train / ".images_000.tar.unpacking"
+    process = stopped_while_unpacking(hidden, len(names), "gldv2", train, archive)
     assert "another process is unpacking it" in finish(start("gldv2", train, archive), 2)[1]
     process.send_signal(kill)
     process.send_signal(signal.SIGCONT)

@@ -25,15 +25,16 @@ EXTRACTION = """
 import functools, sys, time
 from pathlib import Path
 from src.config import Config
+from src.engines import load_network
 from src.features import feature_parts
 from src.features.extraction import extract_to_file
 from src.features.extraction import photos_of_folder
 from tests.features.fake_network import load_fake_network
 
-def load_slow_network(run, model, device_id, threads):
-    network = load_fake_network(run, model)
+def load_slow_network(load, seconds, run, model, device_id, threads):
+    network = load(run, model, device_id, threads)
     def slow(level):
-        time.sleep(0.08 * len(sys.argv[3]))  # sixty photos outlast ten kills, by two workers too
+        time.sleep(seconds)
         return network(level)
     return slow
 
@@ -41,12 +42,14 @@ feature_parts.PartWriter = functools.partial(feature_parts.PartWriter, photos_pe
 if __name__ == "__main__":
     folder, output, devices, network = sys.argv[1:]
     config = Config(checkpoint_path=f"{folder}/../delf.ckpt", image_scales=(1.0,), max_feature_num=4, num_workers=2,
-                    device_target="CPU", engine="mindspore")
+                    device_target="CPU", engine="mindspore",
+                    architecture="resnet50" if network == "fake" else "resnet18")
     photos = photos_of_folder(folder)
     print("ready", flush=True)
-    load = load_slow_network if network == "fake" else None
+    # Sixty photos outlast ten kills, by two workers too; thirty outlast four.
+    load, seconds = (load_fake_network, 0.08 * len(devices)) if network == "fake" else (load_network, 0.05)
     extract_to_file(photos, output, config.run, config.model, config.extraction, "", [int(digit) for digit in devices],
-                    load_network=load)
+                    load_network=functools.partial(load_slow_network, load, seconds))
 """
 
 
@@ -62,7 +65,8 @@ def _start(folder, output, devices="0", network="fake", **options):
     script = folder / "extraction.py"  # a file: child processes import it
     script.write_text(EXTRACTION)
     command = [sys.executable, str(script), str(folder / "photos"), str(output), devices, network]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    small = f"{ROOT / 'tests/small'}:" if network == "real" else ""  # its resnet18
+    environment = {**os.environ, "PYTHONPATH": f"{small}{ROOT}"}
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
@@ -92,7 +96,7 @@ def _until_a_part_more(folder, moments):
     """Wait for the next finished part (loading the network takes seconds), then some random milliseconds."""
     parts = parts_folder(folder / "killed.h5")
     count, started = len(list(parts.glob("*.h5"))), time.monotonic()
-    while len(list(parts.glob("*.h5"))) == count and time.monotonic() - started < 60:
+    while len(list(parts.glob("*.h5"))) == count and time.monotonic() - started < 300:
         time.sleep(0.002)
     time.sleep(moments.uniform(0, 0.05))
 
@@ -145,10 +149,10 @@ def test_workers_asked_to_stop_leave_finished_parts(tmp_path, number):
     _photos(tmp_path, COUNT)
     process = _start(tmp_path, tmp_path / "stopped.h5", "01", start_new_session=True)
     parts, started = parts_folder(tmp_path / "stopped.h5"), time.monotonic()
-    while not list(parts.glob("*.h5")) and time.monotonic() - started < 30:
+    while not list(parts.glob("*.h5")) and time.monotonic() - started < 300:
         time.sleep(0.01)
     os.killpg(process.pid, number)  # as a terminal or a batch system does: all processes get it
-    _, log = process.communicate(timeout=30)
+    _, log = process.communicate(timeout=300)
     assert "Interrupted: stopped; finished photos are kept in" in log
     assert log.count("Traceback") == 1, log  # that of the script, which the command line turns into a sentence
     assert not list(parts.glob("*.tmp")) and 0 < len(finished_photos(parts)) < COUNT
@@ -156,13 +160,13 @@ def test_workers_asked_to_stop_leave_finished_parts(tmp_path, number):
 
 
 @pytest.mark.slow
-def test_the_real_network(tmp_path):
+def test_the_real_network(tmp_path, small_resnet):
     import mindspore as ms
 
     from src.config import Config
     from src.model.networks import DelfNet
 
-    ms.save_checkpoint(DelfNet(Config().model), str(tmp_path / "delf.ckpt"))
+    ms.save_checkpoint(DelfNet(Config(architecture="resnet18").model), str(tmp_path / "delf.ckpt"))
     _photos(tmp_path, 30)
     _finish(tmp_path, tmp_path / "straight.h5", "0", "real")
     wait = partial(_until_a_part_more, tmp_path)

@@ -172,7 +172,7 @@ def test_kills_at_random_moments_leave_a_whole_index_or_none(tmp_path):
         photos = {f"{name}{number}.jpg": random_photo(generator, 400) for number in range(20)}
         write_features(tmp_path / f"{name}.h5", photos)
     moments, whole = random.Random(5), 0
-    for _ in range(10):
+    for kill in range(10):
         child = subprocess.Popen(
             [sys.executable, "-c", _ENDLESS],
             cwd=tmp_path,
@@ -181,6 +181,9 @@ def test_kills_at_random_moments_leave_a_whole_index_or_none(tmp_path):
             stderr=subprocess.DEVNULL,
         )
         assert child.stdout.readline() == b"ready\n"
+        deadline = time.monotonic() + 300
+        while kill == 4 and not (tmp_path / "index").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)  # a slow machine: one index at least
         time.sleep(moments.uniform(0, 0.4))
         child.kill()
         child.communicate()
