@@ -166,8 +166,14 @@ def _answer(kind, path: Path, output: Path) -> Tuple[str, str]:
     return "refused", "" if plain else f"no plain sentence: {sentence[:300]!r}"
 
 
-def _listing(folder: Path, but: Path) -> Dict[str, int]:
-    return {str(path): path.is_dir() for path in folder.rglob("*") if but not in (path, *path.parents)}
+def _listing(folder: Path, but: Path) -> Dict[str, bool]:
+    """What lies in ``folder``, but for the folder ``but``: path -> whether it is a folder."""
+    found = {}
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if os.path.join(parent, name) != str(but)]
+        for names, is_folder in ((folders, True), (files, False)):
+            found.update({os.path.join(parent, name): is_folder for name in names})
+    return found
 
 
 def main() -> None:
