@@ -15,6 +15,7 @@ from .votes import faiss_errors, set_nprobe, threads_for
 DECIMALS = 6  # of a similarity: equal vectors at different places of a matrix differ in the seventh
 _MOST_FOUND = 10_000  # photos of an index that is not exact
 _MOST_COMPARED = 1_000  # of them, by their own vectors
+_OVERSEARCH = 4  # times as many neighbours are compared as are wanted
 _BLOCK_NUMBERS = 2**24  # float32 numbers at a time
 
 Found = Tuple[np.ndarray, np.ndarray]
@@ -78,13 +79,13 @@ class GlobalSearcher:
     def neighbours(self, k: int) -> Found:
         """The nearest photos [N, K] of each photo, itself left out, nearest first, and their similarities [N, K].
 
-        K is ``k``, or all others where there are fewer. An index that is not exact gives nearly the nearest; where it
-        found none, the photo itself stands with similarity 0.
+        K is ``k``, or all others where there are fewer. Of an index that is not exact four times as many are compared
+        by their own vectors; where it found too few, the photo itself stands with similarity 0.
         """
         count = len(self.index)
         k = min(k, count - 1)
         photos, similarities = np.zeros((count, k), np.int64), np.zeros((count, k), np.float32)
-        width = count if self.index.is_exact else (k + 1) * self.index.vectors.shape[1]
+        width = count if self.index.is_exact else self._num_compared(k) * self.index.vectors.shape[1]
         step = max(1, _BLOCK_NUMBERS // width)
         for start in range(0, count if k else 0, step):
             rows = np.arange(start, min(start + step, count))
@@ -108,6 +109,9 @@ class GlobalSearcher:
             index.add(self.index.image_names, new)
         return GlobalSearcher(index, self._settings, self._seed)
 
+    def _num_compared(self, k: int) -> int:
+        return min(len(self.index), _OVERSEARCH * (k + 1))
+
     def _ordered(self, photos: np.ndarray, similarities: np.ndarray) -> Found:
         similarities = np.round(similarities.astype(np.float64), DECIMALS)
         order = np.lexsort((self.ties[photos], -similarities))
@@ -121,7 +125,7 @@ class GlobalSearcher:
             similarities[np.arange(len(rows)), rows] = -np.inf
             photos = _best_columns(similarities, k, self.ties)
         else:
-            _, photos = self.index.faiss_index.search(np.ascontiguousarray(vectors), k + 1)
+            _, photos = self.index.faiss_index.search(np.ascontiguousarray(vectors), self._num_compared(k))
             missing = (photos < 0) | (photos == rows[:, None])
             photos = np.where(photos < 0, rows[:, None], photos)
             similarities = np.round(np.einsum("nd,nkd->nk", vectors, all_vectors[photos]), DECIMALS)

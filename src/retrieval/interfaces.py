@@ -1,23 +1,25 @@
 """The interfaces of retrieval: another way to search or re-rank is a class with these methods; no caller changes."""
 
-from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
+from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence, TypeVar
 
 import numpy as np
 
-from ..records import Candidates, LocalFeatures
+from ..records import Candidates, GlobalDescriptor, LocalFeatures
+
+Features = TypeVar("Features", LocalFeatures, GlobalDescriptor, contravariant=True)
 
 
-class Searcher(Protocol):
+class Searcher(Protocol[Features]):
     """Finds the photos that are most like a query, among those that were added."""
 
     def fit(self, sample: np.ndarray) -> None:
         """Learn what the search needs to know beforehand from descriptors [R, D] float32."""
 
-    def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
+    def add(self, names: Sequence[str], items: Sequence[Features]) -> None:
         """Add photos by their file names; they are numbered on."""
 
-    def search(self, query: LocalFeatures, k: int) -> Candidates:
-        """The ``k`` best photos or fewer; scores are 0 or higher, ties as ``tie_order`` says."""
+    def search(self, query: Features, k: int) -> Candidates:
+        """The ``k`` best photos or fewer; scores are votes, or similarities, ties as ``tie_order`` says."""
 
 
 class Reranker(Protocol):

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Dict, List, Optional, Sequence
 
 from src.commands.command_line import Command, run_command
-from src.config import RetrievalConfig, keys_of
+from src.config import GLOBAL_KEYS, RetrievalConfig, keys_of
 from src.errors import UserError
 
 TARGETS = (5_000, 100_000, 1_000_000)  # photos
@@ -46,7 +46,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     summary=__doc__,
     example="--num_photos 5000 --targets 5000 100000 1000000",
-    keys=("seed", *keys_of(RetrievalConfig, but=("keep_matches",))),
+    keys=("seed", *keys_of(RetrievalConfig, but=("keep_matches", *GLOBAL_KEYS))),
     shown=("work_dir", "num_photos", "num_features", "dimension", "targets", "index_type", "search_threads"),
     add_arguments=_arguments,
 )
