@@ -126,11 +126,11 @@ def evaluate(ranks: Union[str, Path], gt_path: Union[str, Path], protocol: Optio
     """
     from .evaluation.evaluate import evaluate as judge
     from .evaluation.ground_truth_files import load_ground_truth
-    from .evaluation.protocols import choose_protocol
+    from .evaluation.protocols import choose_protocol, of_index
     from .retrieval.ranking_file import load_ranking
 
     ranking, _ = load_ranking(ranks)
-    ground_truth = load_ground_truth(gt_path, protocol, ranking.index_names)
+    ground_truth = of_index(load_ground_truth(gt_path, protocol, ranking.index_names), ranking.index_names)
     judged = judge(ground_truth, ranking, choose_protocol(ground_truth, protocol))
     return {setting: metrics.means().mean_average_precision for setting, metrics in judged.metrics.items()}
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.ground_truth import GroundTruth
-from ..evaluation.protocols import PROTOCOLS, choose_protocol
+from ..evaluation.protocols import PROTOCOLS, choose_protocol, of_index
 from ..records import Provenance, Ranking
 from ..retrieval.ranking_file import load_ranking
 
@@ -46,5 +46,6 @@ def judge(arguments: Namespace) -> Judged:
 
     ranking, provenance = load_ranking(arguments.ranks)
     ground_truth = load_ground_truth(arguments.gt_path, arguments.protocol, ranking.index_names)
+    ground_truth = of_index(ground_truth, ranking.index_names)
     evaluation = evaluate(ground_truth, ranking, choose_protocol(ground_truth, arguments.protocol))
     return Judged(ground_truth, ranking, evaluation, provenance)

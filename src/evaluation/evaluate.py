@@ -100,7 +100,8 @@ def _rows_of_queries(ground_truth: GroundTruth, ranking: Ranking) -> np.ndarray:
     table = NameTable(ranking.query_names)
     rows = [table.find(query.name) for query in ground_truth.queries]
     lacking = [query.name for query, row in zip(ground_truth.queries, rows) if row is None]
-    if lacking or len(rows) != len(ranking.query_names):
+    others = ground_truth.kind != "labelled" and len(rows) != len(ranking.query_names)
+    if lacking or others:
         detail = f"it has no {lacking[0]}" if lacking else "it has more queries"
         fact = f"the ranking holds {len(ranking.query_names)} queries, {ground_truth.name} {len(rows)} ({detail})"
         fix = "extract the query features and rank again with this `gt_path`"

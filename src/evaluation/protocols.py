@@ -13,16 +13,17 @@
 ``ukbench`` (Nister and Stewenius, CVPR 2006; file names): whole photos; every photo is a query and one of its own
     four positives. N-S score: positives among the first four, mean over the queries.
 ``labelled`` (one's own photos, a folder for each class or a table of path and label): whole photos; the positives of a
-    query are the other photos of its class, and the query is taken out of its own list. Top-k: share of the queries
-    with a positive among the first k.
+    query are the other photos of its class, and the query is taken out of its own list. Photos that are not in the
+    index, such as damaged ones, are dropped as queries too. Top-k: share of the queries with a positive among the
+    first k.
 ``instre`` (Wang and Jiang, 2015, queries of Iscen et al., CVPR 2017; gnd_instre.mat): cropped queries, no junk.
 
 Photos of the index that a query's lists do not name, distractors among them, are negatives.
 """
 
 import logging
-from dataclasses import dataclass
-from typing import Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from dataclasses import dataclass, replace
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -80,6 +81,7 @@ TABLE = {
         ("labelled",),
         "the folder of photos with a folder for each class, none, or a .csv of path,label[,query]",
         {"labelled": (("positive",), ("junk",))},
+        drops_missing=True,
     ),
     "instre": Protocol(("instre",), "gnd_instre.mat", {"instre": (("positive",), ())}, crops=True),
 }
@@ -149,6 +151,27 @@ def label_queries(ground_truth: GroundTruth, table: NameTable, protocol: str) ->
             found = set().union(*(numbers[label] for label in wanted))
             labels[setting].append(Labels(_sorted(found), _sorted(junk), num_positives))
     return labels
+
+
+def of_index(ground_truth: GroundTruth, index_names: Sequence[str]) -> GroundTruth:
+    """A labelled ground truth without the queries and positives that the index lacks; any other as it is.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    if ground_truth.kind != "labelled":
+        return ground_truth
+    table = NameTable(index_names)
+    there = {name for name in ground_truth.index_names or () if table.find(name) is not None}
+    queries = []
+    for query in ground_truth.queries:
+        positive = tuple(name for name in query.lists["positive"] if name in there)
+        if query.image_name in there and positive:
+            queries.append(replace(query, lists={**query.lists, "positive": positive}))
+    if not queries:
+        fact = f"{len(there)} of the {len(ground_truth.index_names or ())} photos that {ground_truth.name} labels"
+        raise UserError(f"`gt_path`: the index holds {fact}, and no two of one label; name them by their paths in it")
+    return replace(ground_truth, queries=tuple(queries))
 
 
 def _modelzoo_lists(query: QueryTruth, table: NameTable) -> Dict[str, Set[str]]:

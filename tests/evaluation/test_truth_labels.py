@@ -11,7 +11,7 @@ from src.errors import UserError
 from src.evaluation.evaluate import evaluate, extra_figures, photos_of_queries
 from src.evaluation.ground_truth import labelled_ground_truth, truth_of_labels
 from src.evaluation.ground_truth_files import load_ground_truth
-from src.evaluation.protocols import choose_protocol, query_box
+from src.evaluation.protocols import choose_protocol, of_index, query_box
 from src.evaluation.results import format_extra_figures
 from src.records import Provenance, Ranking
 from src.retrieval.ranking_file import save_ranking
@@ -35,9 +35,9 @@ PRECISIONS = [
 ]
 
 
-def make_ranking(names=NAMES, queries=ORDERS):
-    scores = np.tile(np.linspace(0.9, 0.2, len(names)), (len(queries), 1))
-    return Ranking(list(queries), names, [ORDERS[query] for query in queries], scores)
+def make_ranking(queries=ORDERS):
+    scores = np.tile(np.linspace(0.9, 0.2, len(NAMES)), (len(queries), 1))
+    return Ranking(list(queries), NAMES, list(queries.values()), scores)
 
 
 def test_by_hand():
@@ -81,6 +81,24 @@ def test_folder_none_and_table_give_the_same_files(tmp_path, capsys):
     assert found["folder"][2] == pytest.approx(np.mean(PRECISIONS))
     said = capsys.readouterr().out
     assert "photos, protocol labelled: 5 queries, 8 photos" in said and "labels, protocol labelled" in said
+
+
+def test_photos_that_the_index_lacks_are_left_out(caplog):
+    """A damaged photo of a folder has no features: it neither searches nor is sought, and that is told."""
+    caplog.set_level("INFO")
+    truth = labelled_ground_truth([*NAMES, "b/damaged", "c/damaged"])
+    assert len(truth.queries) == 8
+    left = of_index(truth, NAMES)
+    assert [query.name for query in left.queries] == list(ORDERS)
+    whole = labelled_ground_truth(NAMES)
+    assert [query.lists for query in left.queries] == [query.lists for query in whole.queries]
+    ranking = make_ranking(queries={**ORDERS, "c/1": ORDERS["a/1"]})  # it had features, and has lost its only partner
+    evaluation = evaluate(left, ranking, "labelled")
+    np.testing.assert_allclose(evaluation.metrics["labelled"].average_precisions, PRECISIONS, atol=1e-15)
+    assert evaluation.missing == ("b/damaged", "c/damaged")
+    assert "(b/damaged, c/damaged): dropped from the lists" in caplog.text
+    with pytest.raises(UserError, match="the index holds 0 of the 8 photos that labelled labels, and no two of one"):
+        of_index(truth, ["x/y"])
 
 
 def test_queries_are_whole_photos_of_the_folder(tmp_path):
