@@ -38,9 +38,9 @@ class ModelConfig(Section):
 
     architecture: str = key("resnet50", "backbone", choices=ARCHITECTURES)
     weights_style: str = key("keras", "layout of its weights: where strides sit, biases, input", choices=WEIGHTS_STYLES)
-    imagenet_checkpoint: str = key("", "Keras ImageNet weights (.h5) or checkpoint that tuning starts from")
+    imagenet_checkpoint: str = key("", "ImageNet weights (.h5, .pth, .ckpt) or checkpoint that tuning starts from")
     load_stem: bool = key(True, "load conv1 of imagenet_checkpoint too (the reference does not)")
-    checkpoint_path: str = key("", "checkpoint: of tuning for attn, of attn for extraction; or ImageNet weights (.h5)")
+    checkpoint_path: str = key("", "checkpoint: of tuning for attn, of attn for extraction; or weights (.h5, .pth)")
     engine: str = key(
         "auto",
         "what runs the network; auto takes the fastest installed",

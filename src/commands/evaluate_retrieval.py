@@ -25,7 +25,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of *_query.txt ... files, a gnd_*.pkl or gnd_*.mat file, or a table path,label[,query] (.csv) of "
         "your own photos; for holidays, ukbench and labelled (a folder for each class) the folder of photos again",
     )
-    parser.add_argument("checkpoint_path", help="checkpoint of stage attn, an export of one, or ImageNet weights (.h5)")
+    parser.add_argument("checkpoint_path", help="checkpoint of stage attn, an export of one, or weights (.h5, .pth)")
     parser.add_argument(
         "devices", nargs="?", default="0", help="device ids such as 0, 01 or 03, one worker each (default: %(default)s)"
     )
