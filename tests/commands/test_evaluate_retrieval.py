@@ -26,6 +26,7 @@ def road(tmp_path, monkeypatch):
             pixels = np.clip(generator.normal(colour, 25, (48, 64, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).resize((192, 144), 0).save(tmp_path / f"photos/{name}/{number}.png")
     Image.fromarray(np.full((144, 192, 3), 90, np.uint8)).save(tmp_path / "photos/loose.png")
+    (tmp_path / "photos/first/damaged.png").write_bytes(b"no photo")
     (tmp_path / "net.ckpt").write_bytes(b"weights")
     monkeypatch.setattr(encoder, "load_in_engine", lambda *args, **kind: load_fake_maps(*args, **kind, seen=seen))
     photos = str(tmp_path / "photos")
@@ -60,6 +61,7 @@ def test_one_vector_a_photo(tmp_path, road, capsys):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert list(read_metrics_file(tmp_path / "out/mAP.txt")) == ["labelled"] and "top-1" in results["top-k"]
     assert results["settings"]["settings"]["searcher"] == "global" and results["index_size"] == 7
+    assert results["missing_images"] == ["first/damaged"]
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "its place and its similarity (cosine" in page and "1.0000" in page and "for each inlier that" not in page
     before = (tmp_path / "out/results.json").stat().st_mtime_ns
