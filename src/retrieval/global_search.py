@@ -57,13 +57,21 @@ class GlobalSearch:
         searcher: of the index, with which the search begins.
         steps: what follows.
         local_photos: where photos have their local features; None where no step needs them.
+        num_ranked: photos that are ranked for a query, 0 = all.
     """
 
-    def __init__(self, searcher: GlobalSearcher, steps: List[Step], local_photos: Optional[LocalPhotos] = None) -> None:
+    def __init__(
+        self,
+        searcher: GlobalSearcher,
+        steps: List[Step],
+        local_photos: Optional[LocalPhotos] = None,
+        num_ranked: int = 0,
+    ) -> None:
         self.names, self._searcher, self._steps, self._local = searcher.index.names, searcher, steps, local_photos
+        self._num_ranked = min(num_ranked or len(self.names), len(self.names))
 
-    def rank(self, query: Encoded, k: int = 0) -> Candidates:
-        """The best ``k`` photos for one query, or all.
+    def rank(self, query: Encoded) -> Candidates:
+        """The best photos for one query.
 
         Photos that an approximate search has not found stand last, in the order of ties. A score is the inner product
         of the expanded query with the photo, or what the last step makes of it: see docs/global.md.
@@ -75,11 +83,10 @@ class GlobalSearch:
         state = Ranked(vector, *self._searcher.find(vector), query.local)
         for step in self._steps:
             state = step(state)
-        photos, scores = state.photos, state.scores
-        if len(photos) < (k or len(self.names)):
+        photos, scores, wanted = state.photos, state.scores, self._num_ranked
+        if len(photos) < wanted:
             photos, scores = put_behind((photos, scores), self._not_found(photos))
-        k = k or len(photos)
-        return Candidates(photos[:k], scores[:k], no_matches, state.verified)
+        return Candidates(photos[:wanted], scores[:wanted], no_matches, state.verified)
 
     def pair(self, query: Encoded, candidates: Candidates, photo: int) -> PairMatches:
         """The matches of one of the candidates with the query, as points of both photos; none without RANSAC."""
@@ -114,7 +121,7 @@ def open_global_search(
                 steps.append(_verification(reranker, retrieval.num_rerank))
             else:
                 steps.append(_STEPS[name](searcher, retrieval))
-        yield GlobalSearch(first, steps, local_photos)
+        yield GlobalSearch(first, steps, local_photos, retrieval.num_ranked)
 
 
 def _search_again(searcher: GlobalSearcher) -> Step:

@@ -143,18 +143,18 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print("| rerank | made ready | s a query (CPU) | of the 10 nearest | first 10 of the landmark | peak memory |")
         print("|---|---|---|---|---|---|", flush=True)
         for steps in arguments.steps or ["none"]:
-            print(measure(built, config.replace(rerank=steps), queries, landmarks), flush=True)
+            print(measure(built, config.replace(rerank=steps, num_ranked=100), queries, landmarks), flush=True)
 
 
 def measure(built: Built, config: Config, queries: np.ndarray, landmarks: np.ndarray) -> str:
     """A row of the table: one value of ``rerank``."""
     start, started, found = time.perf_counter(), time.process_time(), []
     with open_global_search(built.index, config.retrieval, config.matching, config.run.seed) as search:
-        search.rank(Encoded(global_descriptor=GlobalDescriptor(queries[0], (1, 1))), 100)  # warm; ties are ordered
+        search.rank(Encoded(global_descriptor=GlobalDescriptor(queries[0], (1, 1))))  # warm; ties are ordered
         ready = f"{time.perf_counter() - start:.1f} s ({time.process_time() - started:.1f})"
         begun, used = time.perf_counter(), time.process_time()
         for query in queries:
-            found.append(search.rank(Encoded(global_descriptor=GlobalDescriptor(query, (1, 1))), 100).photos[:10])
+            found.append(search.rank(Encoded(global_descriptor=GlobalDescriptor(query, (1, 1)))).photos[:10])
         seconds, cpu = (time.perf_counter() - begun) / len(queries), (time.process_time() - used) / len(queries)
     right = np.mean([np.mean(built.landmarks[row] == landmark) for row, landmark in zip(found, landmarks)])
     recall = np.mean([len(set(a.tolist()) & set(b.tolist())) / len(b) for a, b in zip(found, built.nearest)])
