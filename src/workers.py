@@ -1,11 +1,10 @@
-"""One supervised pool of processes, and one way in which signals end a long job."""
+"""One supervised pool of processes."""
 
 import logging
 import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +12,10 @@ from functools import partial
 from itertools import chain
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from types import FrameType
 from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import Interrupted, LogFormatter, UserError
+from .errors import LogFormatter, UserError
+from .stop_signals import SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +24,6 @@ logger = logging.getLogger(__name__)
 Stage = Callable[[Callable[[bool], Any], Callable[[Any, Any], None]], None]
 OrderedMap = Callable[[Iterable[Any]], Iterator[Any]]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SECONDS_TO_END = 60  # for a worker to finish what it is at
 _ITEMS_AHEAD = 2  # of each process of an ordered map: one in work, one waiting
 
@@ -131,7 +129,7 @@ class Pool:
         process = context.Process(target=_serve, args=(self._make, argument, theirs, os.getcwd()), daemon=True)
         with _nothing_imported_from_here():
             resource_tracker.ensure_running()  # now, because its start unblocks signals
-            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # inherited: signals are this process's
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited: signals are this process's
             try:
                 process.start()
             finally:
@@ -284,61 +282,3 @@ def ordered_map(function: Callable[[Any], Any], workers: int) -> Iterator[Ordere
 
     with Pool(partial(_one_by_one, function), range(workers), _ITEMS_AHEAD, "process") as pool:
         yield apply
-
-
-@contextmanager
-def held_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM wait until the block has ended, as an exception in a library's open or close would leave both
-    the file and the library half done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: List[int] = []
-    previous = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if held:
-        signal.raise_signal(held[0])
-
-
-class StopSignals:
-    """``with StopSignals(...) as stop`` answers SIGINT and SIGTERM during a long job.
-
-    MindSpore passes a SIGINT on as a SIGTERM once it has run a graph, so Ctrl-C may be seen as either. Outside the main
-    thread, where Python allows no handlers, nothing is changed.
-
-    Args:
-        message: with it the first signal raises Interrupted at once; without, it only sets ``number``, for a job that
-            ends by itself at its next step, and a second signal breaks off.
-
-    Attributes:
-        number: of the signal that came, or 0.
-    """
-
-    def __init__(self, message: str = "") -> None:
-        self.number = 0
-        self._message = message
-        self._previous: Dict[int, Any] = {}
-
-    def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._receive) for number in _SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, _: Optional[FrameType]) -> None:
-        if self._message:
-            raise Interrupted(self._message, 128 + number)
-        if self.number:
-            raise KeyboardInterrupt
-        self.number = number
-
-    def raise_stopped(self, message: str) -> None:
-        """End the process as the signal would have, with a sentence; a process that got none ends as by SIGTERM."""
-        raise Interrupted(message, 128 + (self.number or signal.SIGTERM))

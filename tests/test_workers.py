@@ -134,7 +134,7 @@ SIGNALS = """
 import os, signal
 import pytest
 from src.errors import Interrupted
-from src.workers import StopSignals
+from src.stop_signals import StopSignals
 before = signal.getsignal(signal.SIGTERM)
 with pytest.raises(Interrupted, match="all is kept") as caught, StopSignals("all is kept"):
     os.kill(os.getpid(), signal.SIGTERM)

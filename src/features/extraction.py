@@ -18,7 +18,8 @@ from ..errors import UserError, reading
 from ..images import list_images
 from ..names import PHOTO_SUFFIXES
 from ..records import Photo, Provenance
-from ..workers import Pool, Stage, StopSignals, WorkerDied
+from ..stop_signals import StopSignals
+from ..workers import Pool, Stage, WorkerDied
 from . import feature_parts
 from .encoder import Encoder, Extracted, LoadNetwork, Pipeline, make_encoder
 from .extraction_log import Failures, SpeedLog, list_failures, tell_clipped

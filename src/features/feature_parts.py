@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ..artifacts import PathLike, atomic_write_json, clear_folder, is_made, locked_folder, put_in_place
 from ..errors import UserError, reading
 from ..records import LocalFeatures, Photo, Provenance
-from ..workers import held_signals
+from ..stop_signals import held_signals
 from .feature_file import group_names, provenance_of, write_group, write_provenance
 from .hdf5_output import Hdf5Output
 from .photo_state import current_names

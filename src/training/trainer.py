@@ -14,7 +14,7 @@ from ..data.reader import Batch, TrainingStream
 from ..device import Device
 from ..errors import UserError
 from ..model.weights import save_weights
-from ..workers import StopSignals
+from ..stop_signals import StopSignals
 from .model_card import peak_memory
 from .networks import describe_network
 from .progress import Line, StepTimes, blind_heads, describe, describe_heads, draw_loss_curve, open_events, scalars
