@@ -127,7 +127,10 @@ def _of_export(path: str, text: str) -> Dict[str, Any]:
         stored = json.loads(text)
         found = {name: stored[name] for name in _NAMES}
         own_power = isinstance(found["gem_p"], list)
-        GlobalConfig(**{name: found[name] for name in _NAMES if name != "gem_p" or not own_power})
+        try:
+            GlobalConfig(**{name: found[name] for name in _NAMES if name != "gem_p" or not own_power})
+        except UserError as error:  # of a newer version
+            raise ValueError(str(error).replace("`", "")) from error
         found["gem_p"] = np.array(found["gem_p"], np.float32) if own_power else found["gem_p"]
         found.update({name: _decoded(stored[name]) for name in _LAYERS if name in stored})
         return found
