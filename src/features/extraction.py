@@ -93,10 +93,13 @@ def extract_to_file(
             provenance = dataclasses.replace(provenance, notes={**provenance.notes, "failed": failed})
         features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, provenance, where)
     tell_clipped([photo.name for photo in own if photo.box is not None and photo.name in where], output)
+    _tell_finished(output, kind, len(where), features)
+
+
+def _tell_finished(output: Path, kind: str, photos: int, features: int) -> None:
     holds = ["a global descriptor each"] if kind != LOCAL else []
-    holds += [f"{features / len(where):.1f} descriptors a photo"] if kind != GLOBAL else []
-    size = os.path.getsize(output) / 1e6
-    logger.info("%s: %d photos, %s, %.1f MB", output, len(where), ", ".join(holds), size)
+    holds += [f"{features / photos:.1f} descriptors a photo"] if kind != GLOBAL else []
+    logger.info("%s: %d photos, %s, %.1f MB", output, photos, ", ".join(holds), os.path.getsize(output) / 1e6)
 
 
 def _kept_of_finished(
