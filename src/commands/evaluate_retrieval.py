@@ -6,12 +6,13 @@ else one fitted on up to 200 of the photos. Finished steps are skipped when the 
 
 import argparse
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, Optional, Sequence
 
 from ..artifacts import PathLike
 from ..config import Config, ExtractionConfig, GlobalConfig, MatchingConfig, RetrievalConfig, keys_of
 from ..evaluation.protocols import PROTOCOLS
 from ..features.kinds import GLOBAL, KINDS, LOCAL
+from ..records import Photo
 from .command_line import NETWORK_KEYS, Command, refuse_options, refuse_unused_tests
 from .global_options import refuse_idle_options
 
@@ -94,15 +95,13 @@ def evaluate_retrieval(
     from ..evaluation.evaluate import photos_of_queries
     from ..features.extraction import extract_to_file, photos_of_folder, with_prefix
     from ..features.merge import select_features
-    from ..records import Photo
     from ..retrieval.build import build_index
     from ..retrieval.search import perform_retrieval
 
     files, run, retrieval = output / "retrieval_files", config.run, config.retrieval
-    photos = photos_of_folder(images_path)
+    photos, extraction = photos_of_folder(images_path), config.extraction
     queries, chosen_protocol = photos_of_queries(images_path, gt_path, protocol or "")
     distractors = with_prefix(photos_of_folder(distractors_path), "distractors/") if distractors_path else []
-    extraction = config.extraction
     if kind != GLOBAL:
         extraction = extraction.replace(pca_path=str(_provide_pca(images_path, config, files, devices)))
 
@@ -115,17 +114,25 @@ def evaluate_retrieval(
     features = [extract("index_features.h5", photos)]
     if distractors:
         features.append(extract("distractor_features.h5", distractors))
-    names = {photo.path: photo.name for photo in photos}
-    if all(query.box is None and query.path in names for query in queries):
-        wanted = {query.name: names[query.path] for query in queries}
-        query_features = select_features(features[0], files / "whole_queries.h5", wanted)
+    whole = _whole_photos(queries, photos)
+    if whole:
+        query_features = select_features(features[0], files / "whole_queries.h5", whole)
     else:
         query_features = extract("query_features.h5", queries, chosen_protocol)
     index = build_index(features, files / "index", retrieval.index_type, run.seed, run.overwrite, retrieval.searcher)
-    ranks = files / "ranks.npz"
-    perform_retrieval(index, query_features, ranks, retrieval, config.matching, run.seed, run.overwrite)
-    folders: List[Path] = [Path(images_path), *([Path(distractors_path)] if distractors_path else [])]
+    ranks = perform_retrieval(
+        index, query_features, files / "ranks.npz", retrieval, config.matching, run.seed, run.overwrite
+    )
+    folders = [Path(folder) for folder in (images_path, distractors_path) if str(folder)]
     _judge(ranks, gt_path, protocol, folders, output, run.overwrite)
+
+
+def _whole_photos(queries: Sequence[Photo], photos: Sequence[Photo]) -> Dict[str, str]:
+    """The photo of the index that each query is; empty unless all of them are whole photos of it."""
+    names = {photo.path: photo.name for photo in photos}
+    if any(query.box is not None or query.path not in names for query in queries):
+        return {}
+    return {query.name: names[query.path] for query in queries}
 
 
 def _provide_pca(images_path: Path, config: Config, files: Path, devices: Sequence[int]) -> PathLike:

@@ -70,8 +70,8 @@ def extract_to_file(
         Interrupted: SIGINT or SIGTERM came; what was finished is kept.
     """
     output = Path(output)  # 'name/' is 'name'
-    encoder, half = make_encoder(run, model, extraction, load_network, kind, descriptor), extraction.half
-    half = half and kind != GLOBAL  # of local features alone
+    encoder = make_encoder(run, model, extraction, load_network, kind, descriptor)
+    half = extraction.half and kind != GLOBAL  # of local features alone
     provenance = describe(encoder, photos, protocol, shard, half)
     own = photos_of_shard(photos, shard)
     kept = _kept_of_finished(output, provenance, own, run.overwrite)
@@ -88,12 +88,15 @@ def extract_to_file(
         list_failures(failures, output)
         if not where:
             raise UserError(f"none of the {len(own)} photos can be used; the first: {next(iter(failures.values()))}")
-        if failures:
-            failed = digest_of_failed([photo for photo in own if photo.name in failures])
-            provenance = dataclasses.replace(provenance, notes={**provenance.notes, "failed": failed})
+        provenance = _with_failed(provenance, [photo for photo in own if photo.name in failures])
         features = feature_parts.merge_parts(folder, [photo.name for photo in own], output, provenance, where)
     tell_clipped([photo.name for photo in own if photo.box is not None and photo.name in where], output)
     _tell_finished(output, kind, len(where), features)
+
+
+def _with_failed(provenance: Provenance, failed: Sequence[Photo]) -> Provenance:
+    notes = {**provenance.notes, "failed": digest_of_failed(failed)} if failed else provenance.notes
+    return dataclasses.replace(provenance, notes=notes)
 
 
 def _tell_finished(output: Path, kind: str, photos: int, features: int) -> None:
