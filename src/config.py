@@ -102,12 +102,20 @@ class TrainingConfig(Section):
     report_steps: int = key(100, "steps between two lines of the log and of metrics.jsonl", above=0)
 
 
+MOST_FEATURES = 1000  # of a photo, unless `max_feature_num` says otherwise; as the reference
+
+
 @dataclass(frozen=True)
 class ExtractionConfig(Section):
     """How features are taken from a photo."""
 
     image_scales: Tuple[float, ...] = key(DELF_SCALES, "pyramid scales, separated by commas", above=0, most=100)
-    max_feature_num: int = key(1000, "features a photo at most", above=0)
+    max_feature_num: Optional[int] = key(
+        None,
+        "features a photo at most; none = 600 a megapixel that the network sees, from 100 to 1000, of a trained "
+        "attention, 1000 of an untrained one",
+        above=0,
+    )
     score_threshold: Optional[float] = key(
         None, "least attention score; none = the one saved beside the checkpoint, if any; 0 = all scores", least=0
     )

@@ -18,9 +18,9 @@ def parse(*argv):
     return Command("A test.", "", tuple(KEYS)).parse(argv)[0]
 
 
-def test_published_recipe_spells_out_the_defaults():
+def test_published_recipe_spells_out_the_defaults_but_for_the_number_of_features():
     recipe = next(path for path in RECIPES if path.name == "delf_gldv2.yaml")
-    assert Config(**load_yaml(str(recipe))) == Config()
+    assert Config(**load_yaml(str(recipe))) == Config(max_feature_num=1000)
     assert set(load_yaml(str(recipe))) == set(KEYS)
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any, Optional, Sequence
 
-from ..config import Config, ExtractionConfig, keys_of
+from ..config import MOST_FEATURES, Config, ExtractionConfig, keys_of
 from ..errors import UserError
 from .command_line import NETWORK_KEYS, PCA_KEYS, Command, refuse_options
 
@@ -47,7 +47,7 @@ def _sample(config: Config, arguments: argparse.Namespace) -> Any:
     from ..features.extraction import photos_of_folder
     from ..features.score_threshold import scores_of_file, scores_of_photos
 
-    seed, max_feature_num = config.run.seed, config.extraction.max_feature_num
+    seed, max_feature_num = config.run.seed, config.extraction.max_feature_num or MOST_FEATURES
     if arguments.features:
         return scores_of_file(arguments.features, max_feature_num, arguments.num_images, seed)
     photos = photos_of_folder(arguments.images_path, arguments.num_images, seed)
@@ -75,7 +75,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     config, arguments = COMMAND.parse(argv)
     if bool(arguments.features) == bool(arguments.images_path):
         raise UserError("give one of --features, a feature file, and --images_path, a folder of photos")
-    if arguments.num_images < 0 or not 0 < arguments.features_per_photo <= config.extraction.max_feature_num:
+    if arguments.num_images < 0 or not 0 < arguments.features_per_photo <= (
+        config.extraction.max_feature_num or MOST_FEATURES
+    ):
         raise UserError("--num_images is 0 or more, --features_per_photo above 0 and at most --max_feature_num")
     if arguments.save and not config.model.checkpoint_path:
         raise UserError("--save needs the checkpoint that the threshold is for: give --checkpoint_path")

@@ -8,11 +8,12 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from ..config import ExtractionConfig, ModelConfig, RunConfig
+from ..config import MOST_FEATURES, ExtractionConfig, ModelConfig, RunConfig
 from ..engines import Network, resolve_engine, weights_identity
 from ..errors import UserError
 from ..images import LoadedPhoto
 from ..model.architectures import Architecture, architecture_of
+from ..model.weight_files import is_foreign_file
 from ..records import LocalFeatures, Provenance
 from .encoder import Box, Encoded, Encoder, LoadNetwork
 from .framing import Frame, Level, frame_photo, levels_of
@@ -22,6 +23,7 @@ from .saved_threshold import saved_threshold
 
 logger = logging.getLogger(__name__)
 
+_LEAST_FEATURES, _FEATURES_PER_MEGAPIXEL = 100, 600  # a small photo has fewer places worth one: docs/real_photos.md
 _MEANING = ("pca_dim", "use_whitening", "use_square_images")  # of a descriptor
 _SETTINGS = (
     "image_scales", "max_feature_num", "score_threshold", "iou_threshold", "max_image_size", "min_image_size",
@@ -109,7 +111,8 @@ class DelfEncoder(Encoder):
         )
         scores = np.concatenate([level.attention.reshape(-1)[own] for level, own in zip(levels, cells)])
         scales = np.concatenate([np.full(len(own), 1 / level.scale) for level, own in zip(levels, cells)])
-        kept = non_max_suppression(boxes, scores, settings.iou_threshold, settings.max_feature_num)
+        most = settings.max_feature_num or _number_by_size(frame)
+        kept = non_max_suppression(boxes, scores, settings.iou_threshold, most)
         return Encoded(
             LocalFeatures(
                 keypoints=box_centres(boxes[kept])[:, ::-1] / frame.factors + frame.offset,
@@ -164,7 +167,8 @@ def make_encoder(
 ) -> DelfEncoder:
     """The encoder of a recipe: its engine, PCA and score threshold decided, its network not loaded.
 
-    Without a ``score_threshold`` it is the one saved beside the checkpoint, if any.
+    Without a ``score_threshold`` it is the one saved beside the checkpoint, if any. Without a ``max_feature_num`` it
+    follows from each photo's size, but for weights that have no attention: a random one would keep random places.
 
     Raises:
         UserError: unusable checkpoint, engine or PCA, or the saved threshold belongs to another checkpoint.
@@ -176,6 +180,9 @@ def make_encoder(
         if threshold is not None:
             logger.info("score threshold %g, saved beside the checkpoint", threshold)
         extraction = extraction.replace(score_threshold=threshold)
+    if extraction.max_feature_num is None and is_foreign_file(model.checkpoint_path):
+        extraction = extraction.replace(max_feature_num=MOST_FEATURES)
+        logger.info("the attention is untrained, its order means nothing: %d features a photo", MOST_FEATURES)
     pca = fitting_pca(extraction, model.checkpoint_path, weights, architecture.block3_channels)
     provenance = _provenance(model, extraction, architecture, pca, weights)
     return DelfEncoder(extraction, architecture, pca, provenance, model.engine, partial(load_network, run, model))
@@ -197,6 +204,13 @@ def _provenance(
         **({} if exact else engine),
     }
     return Provenance(weights, encoder, {name: values[name] for name in _SETTINGS}, notes=engine if exact else {})
+
+
+def _number_by_size(frame: Frame) -> int:
+    """Features of a photo, or of a cut-out of it: as many as the whole photo's size asks for."""
+    width, height = frame.image_size
+    megapixels = width * height * frame.resize_factor**2 / 1e6
+    return min(max(round(_FEATURES_PER_MEGAPIXEL * megapixels), _LEAST_FEATURES), MOST_FEATURES)
 
 
 def _passing_cells(level: LevelMaps, score_threshold: Optional[float]) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..artifacts import PathLike, atomic_write_json, is_made
-from ..config import ExtractionConfig, ModelConfig, RunConfig
+from ..config import MOST_FEATURES, ExtractionConfig, ModelConfig, RunConfig
 from ..errors import UserError
 from ..records import Photo, Provenance
 from ..values import short
@@ -109,7 +109,7 @@ def scores_of_photos(
             bar.update()
 
         encode_photos(encoder, photos, deliver, run.num_workers)
-    return _sample(scores, encoder.provenance.weights, extraction.max_feature_num, "the photos")
+    return _sample(scores, encoder.provenance.weights, extraction.max_feature_num or MOST_FEATURES, "the photos")
 
 
 def _sample(scores: List[np.ndarray], weights: str, max_feature_num: int, origin: str) -> ScoreSample:
