@@ -153,7 +153,7 @@ class GlobalEncoder(Encoder):
         vector = combine_scales(vectors, self.settings.descriptor.scale_pooling, self.settings.scale_power)
         if self.whitening:
             vector = self.whitening.apply(vector)
-        if not vector.any():
+        if np.linalg.norm(vector) < 0.5:  # a vector without direction is left as it is
             raise UnusablePhoto("its global descriptor is zero in all numbers: the photo shows nothing")
         local = self.delf.select(inferred.local).local if self.delf else None
         return Encoded(local, GlobalDescriptor(vector, inferred.image_size))
