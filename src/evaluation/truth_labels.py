@@ -5,7 +5,6 @@ from typing import Dict, Iterator, Set, Tuple
 
 from ..errors import UserError
 from ..names import PHOTO_SUFFIXES
-from ..tables import read_table
 from ..values import short
 from .ground_truth import GroundTruth, truth_of_labels
 from .truth_text import photo_name, read_lines
@@ -39,6 +38,8 @@ def read_labels(file: Path) -> GroundTruth:
 
 def _rows(file: Path) -> Iterator[Tuple[str, str, str, bool]]:
     """(place for messages, path, label, whether it searches) of each row."""
+    from ..tables import read_table  # pandas: not for --help
+
     for rows in read_table(file, ("path", "label"), "gt_path", "surrogateescape", optional=("query",)):
         marked = "query" in rows.columns
         for line, path, label, *query in rows.itertuples():
