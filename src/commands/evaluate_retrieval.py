@@ -58,8 +58,8 @@ COMMAND = Command(
         *keys_of(RetrievalConfig),
     ),
     shown=(
-        "protocol", "features", "output_path", "distractors_path", "config", "pca_path", "max_image_size",
-        "image_scales", "max_feature_num", "pooling", "global_scales", "rerank", "engine", "num_rerank", "overwrite",
+        "protocol", "features", "output_path", "distractors_path", "config", "max_image_size", "image_scales",
+        "max_feature_num", "pooling", "rerank", "num_rerank", "overwrite",
     ),
     add_arguments=_arguments,
 )  # fmt: skip

@@ -55,8 +55,8 @@ COMMAND = Command(
     __doc__, "--images_path photos --checkpoint_path net.ckpt --pca_path pca.npz --output features.h5",
     keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, GlobalConfig), "num_workers", "overwrite"),
     shown=(
-        "images_path", "features", "output", "list_images_path", "gt_path", "protocol", "devices", "checkpoint_path",
-        "pca_path", "image_scales", "max_image_size", "max_feature_num", "pooling", "global_scales", "overwrite",
+        "images_path", "features", "output", "list_images_path", "gt_path", "protocol", "checkpoint_path",
+        "image_scales", "max_image_size", "max_feature_num", "pooling", "overwrite",
     ),
     add_arguments=_arguments,
 )  # fmt: skip
