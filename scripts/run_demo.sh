@@ -5,7 +5,7 @@
 #   bash scripts/run_demo.sh [WORK_DIR] [--seed N] [--small] [--imagenet_checkpoint FILE]
 #
 # WORK_DIR (default: demo in the current folder) receives every file. Run again, finished steps are skipped.
-# --imagenet_checkpoint starts stage tuning from ImageNet weights (.h5) instead of random ones.
+# --imagenet_checkpoint trains the attention alone, on ImageNet weights (.h5) that stay as they are.
 # --small does all of it on a tenth of the data, to check an installation in a few minutes: its mAPs mean nothing.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -39,6 +39,11 @@ is_number "$seed" 9 || fail "--seed is '$seed': give a whole number from 0 to 99
 [[ -z "$imagenet" || -f "$imagenet" ]] || fail "$imagenet: no such file (--imagenet_checkpoint)"
 recipe=(--config "$root/configs/delf_demo.yaml" --seed "$seed")
 data_options=(--seed "$seed") train_options=() extract_options=() attn_steps=200 pca_photos=160
+if [[ -n "$imagenet" ]]; then # its cells are 32 pixels wide: the small photos are enlarged
+    recipe+=(--optimizer adam --initial_lr 0.001 --cache_features true --cache_path "$work/maps"
+        --use_augmentation false --image_size 193)
+    extract_options=(--min_image_size 192 --image_scales 0.7071,1,1.4142,2 --max_feature_num 60)
+fi
 if ((small)); then
     data_options+=(--num_classes 8 --photos_per_class 8 --num_eval_landmarks 3 --photos_per_eval_landmark 6
         --queries_per_landmark 2 --num_distractors 6)
@@ -73,14 +78,19 @@ step shards "$python" "$root/build_image_dataset.py" --train_csv_path="$data/gld
     --train_clean_csv_path="$data/gldv2/train/train_clean.csv" --train_directory="$data/gldv2/train/*/*/*/" \
     --output_directory="$shards" --num_shards=4 --validation_split_size=0.1 --seed="$seed"
 
-step tuning bash "$root/scripts/run_1p_train.sh" tuning "${recipe[@]}" "${train_options[@]}" \
-    ${imagenet:+--imagenet_checkpoint "$imagenet"} --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/tuning"
-step attn bash "$root/scripts/run_1p_train.sh" attn "$(newest "$work/tuning")" "${recipe[@]}" \
-    "${train_options[@]}" --traindata_path "$shards/train.mindrecord000" --save_ckpt "$work/trained" \
-    --max_iters "$attn_steps" --initial_lr 0.1
-# The baseline is the usual He initialisation, the stronger one: not the recipe's shortened kernels.
-step untrained "$python" "$root/tools/make_untrained_checkpoint.py" "${recipe[@]}" \
-    --kernel_init_gain 1 --residual_gamma 1 --output "$work/untrained/checkpoint_delf_attn-0_0.ckpt"
+train() { bash "$root/scripts/run_1p_train.sh" "$@" --traindata_path "$shards/train.mindrecord000"; }
+if [[ -z "$imagenet" ]]; then
+    step tuning train tuning "${recipe[@]}" "${train_options[@]}" --save_ckpt "$work/tuning"
+    step attn train attn "$(newest "$work/tuning")" "${recipe[@]}" "${train_options[@]}" --save_ckpt "$work/trained" \
+        --max_iters "$attn_steps" --initial_lr 0.1
+else
+    step attn train attn "$imagenet" "${recipe[@]}" "${train_options[@]}" --save_ckpt "$work/trained" \
+        --max_iters "$attn_steps"
+fi
+# The baseline is the same network before training: of random weights the usual He initialisation, the stronger one.
+step untrained "$python" "$root/tools/make_untrained_checkpoint.py" --config "$root/configs/delf_demo.yaml" \
+    --seed "$seed" --kernel_init_gain 1 --residual_gamma 1 ${imagenet:+--imagenet_checkpoint "$imagenet"} \
+    --output "$work/untrained/checkpoint_delf_attn-0_0.ckpt"
 
 # learn_pca NAME: on training photos, as a PCA belongs to a network and not to the photos it is tried on.
 learn_pca() {
@@ -93,14 +103,6 @@ learn_pca() {
 for network in untrained trained; do
     step "pca_$network" learn_pca "$network"
 done
-
-# Two photos of one landmark: a query's own photo and another clear view of it.
-query=$(ls "$data"/oxford/gt/*_query.txt | head -n 1)
-query_image=$(cut -d ' ' -f 1 "$query" | sed 's/^oxc1_//')
-other_image=$(grep -v -x "$query_image" "${query%_query.txt}_good.txt" | head -n 1)
-printf '%s.jpg\n' "$query_image" "$other_image" >"$work/list_images.txt"
-step match bash "$root/scripts/run_eval_match_images.sh" "$data/oxford/jpg" "$(newest "$work/trained")" 0 "${recipe[@]}" \
-    "${extract_options[@]}" --list_images_path "$work/list_images.txt" --output_path "$work"
 
 for network in untrained trained; do
     step "retrieval_$network" bash "$root/scripts/run_eval_retrieval_images.sh" "$data/oxford/jpg" "$data/oxford/gt" \
@@ -117,13 +119,33 @@ rank_randomly() {
 mkdir -p "$work/random"
 step retrieval_random rank_randomly
 
+# Pairs of photos as match_images matches them, judged by what the ground truth says of them: then a picture of two photos
+# comes with the chance that they show the same place.
+judge_pairs() {
+    local files=$work/trained/retrieval_files
+    "$python" "$root/eval/perform_retrieval.py" --config "$root/configs/delf_demo.yaml" --seed "$seed" \
+        --correspondences exact --search_distance 0.8 --num_rerank 0 --index "$files/index" \
+        --query_features "$files/query_features.h5" --output "$work/pairs/ranks.npz" &&
+        "$python" "$root/tools/calibrate_same_place.py" --ranks "$work/pairs/ranks.npz" --gt_path "$data/oxford/gt" \
+            --protocol classic --checkpoint_path "$(newest "$work/trained")" --output_image "$work/pairs/same_place.png"
+}
+mkdir -p "$work/pairs"
+step same_place judge_pairs
+# Two photos of one landmark: a query's own photo and another clear view of it.
+query=$(ls "$data"/oxford/gt/*_query.txt | head -n 1)
+query_image=$(cut -d ' ' -f 1 "$query" | sed 's/^oxc1_//')
+other_image=$(grep -v -x "$query_image" "${query%_query.txt}_good.txt" | head -n 1)
+printf '%s.jpg\n' "$query_image" "$other_image" >"$work/list_images.txt"
+step match bash "$root/scripts/run_eval_match_images.sh" "$data/oxford/jpg" "$(newest "$work/trained")" 0 "${recipe[@]}" \
+    "${extract_options[@]}" --list_images_path "$work/list_images.txt" --output_path "$work"
+
 printf '\n== result: mean average precision, classic protocol, seed %s\n' "$seed"
 "$python" "$root/tools/summarise_results.py" random="$work/random/results.json" \
     untrained="$work/untrained/results.json" trained="$work/trained/results.json"
 cat <<EOF
 
 files in $work
-  eval_match.png               two photos of a landmark and their inliers
+  eval_match.png               two photos of a landmark and their inliers; $(tail -n 1 "$work/logs/match.log")
   trained/mAP.txt              the figures; trained/results.json has them for each query
   trained/report.html          every query with its best results
   trained/$(basename "$(newest "$work/trained")")   the network, with its pca.npz beside it
