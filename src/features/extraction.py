@@ -74,8 +74,7 @@ def extract_to_file(
     half = extraction.half and kind != GLOBAL  # of local features alone
     provenance = describe(encoder, photos, protocol, shard, half)
     own = photos_of_shard(photos, shard)
-    kept = _kept_of_finished(output, provenance, own, run.overwrite)
-    if kept is None:
+    if (kept := _kept_of_finished(output, provenance, own, run.overwrite)) is None:
         return
     parts = feature_parts.parts_folder(output)
     stop = StopSignals(f"stopped; finished photos are kept in {parts}, run the same command again to go on")

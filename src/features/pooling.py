@@ -4,7 +4,7 @@ Pooling is done here, in NumPy on the network's map, and not in the network, so 
 """
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -163,15 +163,8 @@ def make_pooling(
     Raises:
         UserError: no such pooling, a number out of its range, or a part that the pooling has no use for, or lacks.
     """
-    if pooling not in POOLINGS:
-        raise UserError(f"`pooling` is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
     regional = {"roi": roi, "whole_map": whole_map, "region_pooling": region_pooling, "layer": layer}
-    unused = [name for name, value in regional.items() if value is not None and pooling not in REGIONAL]
-    unused += ["attention"] if attention is not None and pooling != "regional_attention" else []
-    if unused:
-        raise UserError(f"`{unused[0]}` has no effect on the pooling {pooling}: leave it out")
-    if pooling == "regional_attention" and attention is None:
-        raise UserError("the pooling regional_attention needs weights of its attention; give a network that has them")
+    _require_parts(pooling, regional, attention)
     try:
         powers = numbers(gem_p, "`gem_p`", (-1,) if np.ndim(gem_p) else ())
     except ValueError as error:
@@ -194,6 +187,18 @@ def make_pooling(
         pooling, powers, int(rmac_levels), roi or family[2], int(stride),
         family[0] if whole_map is None else whole_map, region_pooling or family[1], layer, attention, step,
     )  # fmt: skip
+
+
+def _require_parts(pooling: str, regional: Mapping[str, Any], attention: Optional[RegionalAttention]) -> None:
+    """UserError for an unknown pooling, or a part that it has no use for, or lacks."""
+    if pooling not in POOLINGS:
+        raise UserError(f"`pooling` is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
+    unused = [name for name, value in regional.items() if value is not None and pooling not in REGIONAL]
+    unused += ["attention"] if attention is not None and pooling != "regional_attention" else []
+    if unused:
+        raise UserError(f"`{unused[0]}` has no effect on the pooling {pooling}: leave it out")
+    if pooling == "regional_attention" and attention is None:
+        raise UserError("the pooling regional_attention needs weights of its attention; give a network that has them")
 
 
 def combine_scales(vectors: Sequence[np.ndarray], method: str = "mean", p: float = 3.0) -> np.ndarray:
