@@ -53,7 +53,7 @@ def model_card(
         "",
         f"- Starting weights: {started or 'random'}",
         f"- Data set: {info.num_train} training photos of {info.num_classes} classes, {info.num_validation} to "
-        f"validate; fingerprint {info.fingerprint}",
+        f"validate; fingerprint {sources.get('dataset', 'unknown')}",
         f"- Photos, their source and their rights: {_BY_HAND}",
         "",
         "## Recipe",
