@@ -207,7 +207,7 @@ def test_processes_that_race_for_the_cache_agree(checkpoint, tmp_path, monkeypat
 def small(tmp_path, monkeypatch):
     """A recipe and an empty cache folder; what is built is 'a network' with a number that counts how often."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("src.engines.mindspore_engine.folded_weights", lambda run, model: {})
+    monkeypatch.setattr("src.engines.mindspore_engine.folded_weights", lambda *_: {})
     builds = []
 
     def build(*_):
