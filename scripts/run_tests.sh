@@ -12,5 +12,4 @@ prepare_environment requirements.txt requirements-dev.txt requirements-extras.tx
 cd "$root"
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-cores=$(nproc)
-"$python" -m pytest -n "$((cores < 8 ? cores : 8))" --dist loadfile --no-loadscope-reorder "$@"
+"$python" -m pytest "$@"
