@@ -4,7 +4,7 @@
 #   bash scripts/run_tests.sh [PYTEST_OPTION ...]
 #
 # For example: bash scripts/run_tests.sh -m "not slow"
-# Tests run in a process for each core, 8 at most; -n 0 runs all of them in one, as --pdb needs it.
+# -n 2 shares the tests out between two processes (pytest-xdist).
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
