@@ -30,6 +30,13 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: item.path not in long)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """Names that are no Unicode, in what a test printed, would end a process of pytest-xdist."""
+    report = (yield).get_result()
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+
+
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory):
     """The folder of a data set of 32 drawn photos."""
