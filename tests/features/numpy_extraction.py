@@ -92,7 +92,9 @@ def extract(image, network, settings, pca=None):
                     scores.append(float(attention[row, column]))
                     vectors.append(feature_map[row, column])
     boxes = np.array(boxes).reshape(-1, 4)
-    kept = suppress(boxes, scores, settings.iou_threshold, settings.max_feature_num)
+    shrunk = max(new_height, new_width) / max(height, width)
+    by_size = np.clip(np.rint(600e-6 * height * width * shrunk**2), 100, 1000)
+    kept = suppress(boxes, scores, settings.iou_threshold, settings.max_feature_num or by_size)
     centres = (boxes[kept][:, :2] + boxes[kept][:, 2:]) / 2
     return (
         centres[:, ::-1] / (new_width / width, new_height / height),

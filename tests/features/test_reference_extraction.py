@@ -81,8 +81,7 @@ def test_the_real_network(tmp_path):
     from src.engines import load_network
     from src.model.networks import DelfNet
 
-    config = Config(device_target="CPU", engine="mindspore", image_scales=(0.7071, 1.0), kernel_init="he", pca_dim=12,
-                    max_feature_num=1000)  # fmt: skip
+    config = Config(device_target="CPU", engine="mindspore", image_scales=(0.7071, 1.0), kernel_init="he", pca_dim=12)
     network = DelfNet(config.model)
     ms.save_checkpoint(network, str(tmp_path / "delf.ckpt"))
     weights = {name: parameter.asnumpy().astype(float) for name, parameter in network.parameters_and_names()}
