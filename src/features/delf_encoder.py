@@ -16,7 +16,7 @@ from ..model.architectures import Architecture, architecture_of
 from ..model.weight_files import is_foreign_file
 from ..records import LocalFeatures, Provenance
 from .encoder import Box, Encoded, Encoder, LoadNetwork
-from .framing import Frame, Level, frame_photo, levels_of
+from .framing import Frame, Level, frame_photo, levels_of, sufficient_side
 from .pca import Pca, fitting_pca, l2_normalise, project
 from .pyramid import box_centres, interpolation, non_max_suppression, receptive_boxes
 from .saved_threshold import saved_threshold
@@ -80,8 +80,7 @@ class DelfEncoder(Encoder):
     @property
     def sufficient_side(self) -> int:
         """See ``Encoder``."""
-        limit = self.extraction.max_image_size * self.extraction.resize_factor
-        return max(int(limit), 1) if limit > 0 else 0
+        return sufficient_side(self.extraction)
 
     def load(self, device_id: int = 0, threads: int = 0) -> "DelfEncoder":
         """See ``Encoder``."""

@@ -30,6 +30,12 @@ class Frame:
     resize_factor: float
 
 
+def sufficient_side(extraction: ExtractionConfig) -> int:
+    """Longer side that every photo is shrunk to, pixels; 0 = all pixels are needed."""
+    limit = extraction.max_image_size * extraction.resize_factor
+    return max(int(limit), 1) if limit > 0 else 0
+
+
 def frame_photo(
     photo: LoadedPhoto,
     box: Optional[Sequence[float]],

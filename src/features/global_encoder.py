@@ -22,7 +22,7 @@ from ..records import GlobalDescriptor, Provenance
 from . import delf_encoder
 from .delf_encoder import DelfEncoder, Inferred, LevelMaps, Prepared
 from .encoder import Box, Encoded, Encoder, LoadNetwork, UnusablePhoto
-from .framing import Level, frame_photo, levels_of
+from .framing import Level, frame_photo, levels_of, sufficient_side
 from .global_settings import GlobalSettings, decide
 from .kinds import joined
 from .pooling import Pooling, combine_scales, make_pooling
@@ -97,8 +97,7 @@ class GlobalEncoder(Encoder):
     @property
     def sufficient_side(self) -> int:
         """See ``Encoder``."""
-        limit = self.extraction.max_image_size * self.extraction.resize_factor
-        return max(int(limit), 1) if limit > 0 else 0
+        return sufficient_side(self.extraction)
 
     def load(self, device_id: int = 0, threads: int = 0) -> "GlobalEncoder":
         """See ``Encoder``."""
