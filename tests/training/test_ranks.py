@@ -101,7 +101,7 @@ def test_script_leaves_the_logs_of_a_job_that_runs_there(shards, tmp_path):
 
 
 def test_script_runs_both_ranks_and_shows_the_failing_one(shards, two_ranks, tmp_path):
-    (start,) = (two_ranks / "run").glob("checkpoint_delf_tuning-*")
+    (start,) = (two_ranks / "run").glob("checkpoint_delf_tuning-*.ckpt")
     attn = ["scripts/run_distribute_train.sh", "2", "attn", start, *RECIPE, "--traindata_path", shards,
             "--eval_photos", 0, "--save_ckpt", "attn"]  # fmt: skip
     said = run(*attn, "--batch_size", 13, cwd=tmp_path, status=2)
