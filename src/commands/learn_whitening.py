@@ -34,8 +34,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--shrinkage", type=float, default=None, help="pca: instead, HOW's number, twice the power")
     parser.add_argument(
-        "--pairs", default="", help="learned: csv file a,b of photo names (default: photos of the same folder)"
-    )
+        "--pairs", default="",
+        help="learned: csv file photo_a,photo_b as of mine_pairs, or retrieval-SfM-120k-whiten.pkl (default: photos of "
+        "the same folder)",
+    )  # fmt: skip
     parser.add_argument(
         "--ridge", type=float, default=0.0,
         help="learned: share of the mean variance added to each; 0.1 for few pairs (default: 0, as cirtorch)",

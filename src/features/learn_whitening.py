@@ -8,9 +8,9 @@ from typing import Any, Dict, Optional, Sequence
 import numpy as np
 
 from ..artifacts import PathLike, digest, is_made
+from ..data.pairs_file import named_pairs
 from ..errors import UserError
 from ..names import NameTable
-from ..tables import read_table
 from .feature_file import FeatureFile
 from .kinds import GLOBAL, part_of
 from .whitening import load_whitening, save_whitening
@@ -37,21 +37,20 @@ def pairs_of_folders(names: Sequence[str]) -> np.ndarray:
 
 
 def read_pairs(path: PathLike, names: Sequence[str]) -> np.ndarray:
-    """Pairs of a csv file with the columns ``a`` (query) and ``b`` (positive): [M, 2] int64, numbers of ``names``.
+    """Pairs of a file, as of ``data.pairs_file.named_pairs``: [M, 2] int64, numbers of ``names``.
 
     Raises:
         UserError: no such file, a name that is no photo's or several photos', or a photo paired with itself.
     """
     table, pairs = NameTable(names), []
-    for frame in read_table(path, ("a", "b"), "pairs"):
-        for line, row in zip(frame.index, frame.itertuples(index=False)):
-            pair = [table.find(name) for name in row]
-            if None in pair:
-                name = row[pair.index(None)]
-                raise UserError(f"{path}, line {line}: no photo {name!r} among those of the features; leave it out")
-            if pair[0] == pair[1]:
-                raise UserError(f"{path}, line {line}: {row[0]!r} is paired with itself; leave it out")
-            pairs.append(pair)
+    for origin, *photos in named_pairs(path):
+        pair = [table.find(name) for name in photos]
+        if None in pair:
+            name = photos[pair.index(None)]
+            raise UserError(f"{origin}: no photo {name!r} among those of the features; leave it out")
+        if pair[0] == pair[1]:
+            raise UserError(f"{origin}: {photos[0]!r} is paired with itself; leave it out")
+        pairs.append(pair)
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
@@ -76,7 +75,7 @@ def learn_whitening(
         method: "pca", see ``fit_pca``, or "learned", see ``fit_learned``.
         dim: dimensions kept; 0 = as many as the method can give.
         power, shrinkage: for "pca".
-        pairs_path: for "learned": a csv file with the columns a and b; '' = photos of the same folder.
+        pairs_path: for "learned": a file of pairs, see ``read_pairs``; '' = photos of the same folder.
         ridge: for "learned".
         overwrite: another whitening at ``output`` may be replaced.
 
