@@ -6,7 +6,6 @@ network: a pyramid level that both want is run once.
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -198,10 +197,10 @@ def make_encoder(
     delf = delf_encoder.make_encoder(run, model, extraction, load_network) if with_local else None
     settings = decide(descriptor, model)
     outputs, is_block4 = settings.outputs(with_local), settings.output == "block4"
-    stride = architecture.receptive_field.stride * (_block4_stride(architecture) if is_block4 else 1)
+    stride = architecture.block4_stride if is_block4 else architecture.receptive_field.stride
     pooling = make_pooling(
         settings.descriptor.pooling, settings.gem_p, settings.descriptor.rmac_levels,
-        stride=stride, layer=settings.region_layer,
+        stride=stride, layer=settings.region_layer, attention=settings.attention,
     )  # fmt: skip
     source = _provenance(model, extraction, settings, architecture, pooling, weights)
     channels = architecture.block4_channels if is_block4 else architecture.block3_channels
@@ -220,11 +219,6 @@ def make_encoder(
         engine=model.engine,
         load_network=partial(load_network, run, model, outputs=outputs),
     )  # fmt: skip
-
-
-def _block4_stride(architecture: Architecture) -> int:
-    """Cells of block3 between two cells of block4."""
-    return math.prod(layer.stride for layer in architecture.stages[3][0].branch)
 
 
 def _provenance(

@@ -14,6 +14,7 @@ and 1. Nothing is sub-sampled after conv4: that would not give conv5 the input i
 comes before the stride. So block3 has a stride of 16 pixels, as in HOW and with ``block3_strides`` off in TF DELF.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
@@ -161,6 +162,11 @@ class Architecture:
             size, padding = size + (kernel - 1) * stride, padding + (kernel - 1) // 2 * stride
             stride *= step
         return ReceptiveField(size, stride, padding)
+
+    @property
+    def block4_stride(self) -> int:
+        """Pixels between two cells of block4."""
+        return self.receptive_field.stride * math.prod(layer.stride for layer in self.stages[3][0].branch)
 
     def folded(self) -> "Architecture":
         """The same network for inference: no BatchNorm (see ``fold``), and no cell computed that nothing reads.

@@ -7,7 +7,7 @@ import math
 import zlib
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
@@ -38,6 +38,8 @@ _MESSAGES = message_classes(
         "Checkpoint": {"values": (1, "repeated Value")},
     },
 )
+_BEGINNING = b"\n"  # field 1, bytes
+_TEXT = "str"  # type of a text, kept as NumPy keeps it
 _CRC_MARK, _CRC_BYTES = b"crc_num", 10
 
 
@@ -49,8 +51,14 @@ def require_weights(path: PathLike, name: str) -> Path:
     return path
 
 
+def is_checkpoint(path: PathLike) -> bool:
+    """Whether a file begins as a checkpoint does."""
+    with open(path, "rb") as stream:
+        return stream.read(1) == _BEGINNING
+
+
 def read_checkpoint(path: PathLike, fix: str) -> Dict[str, np.ndarray]:
-    """The tensors of a checkpoint by name; texts and tables that it may hold besides are left out.
+    """The tensors of a checkpoint by name.
 
     Args:
         path: the file.
@@ -59,10 +67,18 @@ def read_checkpoint(path: PathLike, fix: str) -> Dict[str, np.ndarray]:
     Raises:
         UserError: no checkpoint, or a damaged one.
     """
+    return read_tensors_and_texts(path, fix)[0]
+
+
+def read_tensors_and_texts(path: PathLike, fix: str) -> Tuple[Dict[str, np.ndarray], Dict[str, str]]:
+    """The tensors of a checkpoint by name, and its texts; tables that it may hold besides are left out.
+
+    Arguments and errors as of ``read_checkpoint``.
+    """
     path = require_weights(path, "checkpoint_path")
     with open(path, "rb") as stream:
         data = stream.read(1)
-        if data != b"\n":  # field 1, bytes: how every checkpoint begins
+        if data != _BEGINNING:
             raise UserError(f"{path}: damaged (no checkpoint begins so); {fix}")
         data += stream.read()
     with reading(path, fix):
@@ -70,7 +86,11 @@ def read_checkpoint(path: PathLike, fix: str) -> Dict[str, np.ndarray]:
         # a large tensor is written in parts, one after the other
         parts = [list(group) for _, group in groupby(values, key=lambda value: value.name)]
         tensors = {group[0].name: group for group in parts if group[0].HasField("tensor")}
-        return {name: _array(name, group) for name, group in tensors.items() if group[0].tensor.type != "str"}
+        texts = {name: group for name, group in tensors.items() if group[0].tensor.type == _TEXT}
+        return (
+            {name: _array(name, group) for name, group in tensors.items() if name not in texts},
+            {name: _content(group).decode("utf-32-le") for name, group in texts.items()},
+        )
 
 
 def _without_crc(data: bytes) -> bytes:
@@ -86,7 +106,7 @@ def _array(name: str, parts: List[Any]) -> np.ndarray:
     """The tensor of some parts; ValueError when its shape and its bytes disagree."""
     kind, shape = parts[0].tensor.type, tuple(parts[0].tensor.dims)
     shape = () if shape == (0,) else shape  # how a single number is written
-    content = b"".join(part.tensor.content for part in parts)
+    content = _content(parts)
     if kind == "BFloat16":  # the upper half of a float32
         content, kind = (np.frombuffer(content, "<u2").astype("<u4") << 16).tobytes(), "Float32"
     if kind not in _TYPES:
@@ -95,3 +115,7 @@ def _array(name: str, parts: List[Any]) -> np.ndarray:
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"{name} of shape {list(shape)} has {len(content)} bytes")
     return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _content(parts: List[Any]) -> bytes:
+    return b"".join(part.tensor.content for part in parts)

@@ -180,7 +180,7 @@ class AttentionHead(nn.Cell):
         return self.dense(attended_mean(block3, attention))
 
 
-class _Network(nn.Cell):
+class BackboneNet(nn.Cell):
     """What all networks have: ``architecture`` and ``backbone``."""
 
     def __init__(self, model: ModelConfig) -> None:
@@ -195,7 +195,18 @@ class _Network(nn.Cell):
         for parameter in (parameter for cell in cells for parameter in cell.get_parameters()):
             parameter.requires_grad = parameter.requires_grad and statistics_alone
 
-    def set_train(self, mode: bool = True) -> "_Network":
+    def freeze_stages(self, count: int) -> None:
+        """Keep the first ``count`` of conv1, conv2, conv3 and conv4 as they are."""
+        backbone = self.backbone
+        stages = ([backbone.conv1, backbone.bn1], [backbone.conv2], [backbone.conv3], [backbone.conv4])
+        self.freeze([cell for stage in stages[:count] for cell in stage])
+
+    def freeze_statistics(self, cells: Sequence[nn.Cell]) -> None:
+        """BatchNorm inside ``cells`` uses and keeps its moving statistics; its scale and offset train."""
+        norms = [norm for cell in cells for _, norm in cell.cells_and_names() if isinstance(norm, nn.BatchNorm2d)]
+        self.freeze(norms, statistics_alone=True)
+
+    def set_train(self, mode: bool = True) -> "BackboneNet":
         """Training mode for all that is not frozen."""
         super().set_train(mode)
         for cell in self.fixed:
@@ -203,7 +214,7 @@ class _Network(nn.Cell):
         return self
 
 
-class TuningNet(_Network):
+class TuningNet(BackboneNet):
     """Stage `tuning`: images [B, 3, H, W] -> (logits [B, classes],) of the descriptor head; every parameter trains.
 
     ``training`` may choose a smaller head, and freeze the first stages, or the statistics of all of them.
@@ -217,18 +228,15 @@ class TuningNet(_Network):
             self.descriptor_head = Block3Head(num_classes, self.architecture)
         else:
             self.descriptor_head = DescriptorHead(num_classes, self.architecture, model)
-        backbone = self.backbone
-        stages = ([backbone.conv1, backbone.bn1], [backbone.conv2], [backbone.conv3], [backbone.conv4])
-        self.freeze([cell for stage in stages[: training.frozen_stages] for cell in stage])
+        self.freeze_stages(training.frozen_stages)
         if training.frozen_statistics:
-            norms = [cell for _, cell in backbone.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
-            self.freeze(norms, statistics_alone=True)
+            self.freeze_statistics([self.backbone])
 
     def construct(self, images: Tensor) -> Tuple[Tensor]:
         return (self.descriptor_head(self.backbone(images)),)
 
 
-class AttentionNet(_Network):
+class AttentionNet(BackboneNet):
     """Stage `attn`: images [B, 3, H, W] -> (logits [B, classes],) of the attention head; the backbone is frozen."""
 
     HEADS = ("attention",)
@@ -244,7 +252,7 @@ class AttentionNet(_Network):
         return (self.attention_head(block3, self.attention(block3)),)
 
 
-class JointNet(_Network):
+class JointNet(BackboneNet):
     """Stage `joint`: images [B, 3, H, W] -> logits [B, classes] of both heads, as the reference trains them at once.
 
     The attention's gradient stops at block3: the backbone learns through the descriptor head alone.
@@ -264,7 +272,7 @@ class JointNet(_Network):
         return self.descriptor_head(block3), self.attention_head(stopped, self.attention(stopped))
 
 
-class DelfNet(_Network):
+class DelfNet(BackboneNet):
     """Extraction: images [B, 3, H, W] -> (feature map [B, C, h, w], attention [B, 1, h, w])."""
 
     def __init__(self, model: ModelConfig) -> None:

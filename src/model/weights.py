@@ -22,11 +22,13 @@ from .weight_files import STEM, fitting_architectures, read_weight_file, read_we
 
 logger = logging.getLogger(__name__)
 
-_HEADS = ("descriptor_head", "attention_head")
+_HEADS = ("descriptor_head", "attention_head", "class_head")
 
 
 def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int]] = None) -> None:
     """Write every parameter of ``network``, BatchNorm's moving statistics included, atomically.
+
+    What a cell has as ``texts``, by their names, is stored too: what numbers do not say of a network.
 
     Args:
         network: a network, or any other cell with parameters, under whose names they are stored.
@@ -34,8 +36,10 @@ def save_weights(network: nn.Cell, path: PathLike, extra: Optional[Dict[str, int
         extra: numbers to store besides.
     """
     parameters = [{"name": name, "data": parameter} for name, parameter in network.parameters_and_names()]
+    texts = [getattr(cell, "texts", {}) for _, cell in network.cells_and_names()]
+    added = {**{name: text for own in texts for name, text in own.items()}, **(extra or {})}
     with atomic_path(path) as temporary:
-        ms.save_checkpoint(parameters, str(temporary), append_dict=extra, crc_check=True)
+        ms.save_checkpoint(parameters, str(temporary), append_dict=added or None, crc_check=True)
 
 
 def write_untrained(model: ModelConfig, output: Path, overwrite: bool = False) -> None:
