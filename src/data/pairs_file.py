@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple, Sequence, Tuple
 
-from ..artifacts import PathLike, atomic_write_bytes
+from ..artifacts import PathLike
 from ..errors import UserError
 from ..tables import read_table
 from ..values import short
@@ -26,13 +26,13 @@ class NamedPair(NamedTuple):
     photo_b: str
 
 
-def write_pairs(path: PathLike, pairs: Iterable[Tuple[str, str, int]]) -> None:
-    """Write ``photo_a,photo_b,inliers`` atomically, UTF-8; bytes of names that are no text stay as they are."""
+def encode_pairs(pairs: Iterable[Tuple[str, str, int]]) -> bytes:
+    """The table ``photo_a,photo_b,inliers``, UTF-8; bytes of names that are no text stay as they are."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, "inliers"])
     writer.writerows(pairs)
-    atomic_write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def named_pairs(path: PathLike, name: str = "pairs") -> Iterator[NamedPair]:

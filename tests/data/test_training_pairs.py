@@ -10,7 +10,7 @@ import pytest
 from landmark_sets import make_set
 
 from src.data.lists import read_clean_csv
-from src.data.pairs_file import named_pairs, write_pairs
+from src.data.pairs_file import encode_pairs, named_pairs
 from src.data.reader import read_records
 from src.data.sfm_pickle import read_sfm_pickle
 from src.data.shards import DatasetSettings, build_dataset
@@ -56,7 +56,8 @@ def test_labels_alone():
 
 
 def test_a_written_table_is_read_in_both_directions(tmp_path, caplog):
-    write_pairs(tmp_path / "p.csv", [("a/1.jpg", "a/2.jpg", 30), ("b/4.jpg", "b/5.jpg", 20), ("c/6.jpg", "c/7.jpg", 9)])
+    pairs = [("a/1.jpg", "a/2.jpg", 30), ("b/4.jpg", "b/5.jpg", 20), ("c/6.jpg", "c/7.jpg", 9)]
+    (tmp_path / "p.csv").write_bytes(encode_pairs(pairs))
     assert (tmp_path / "p.csv").read_text().splitlines()[:2] == ["photo_a,photo_b,inliers", "a/1.jpg,a/2.jpg,30"]
     with caplog.at_level(logging.INFO):
         source = training_pairs(tmp_path / "p.csv", PHOTOS)
@@ -66,7 +67,7 @@ def test_a_written_table_is_read_in_both_directions(tmp_path, caplog):
 
 def test_names_that_a_table_must_quote(tmp_path):
     odd = ['a,b/"x".jpg', "line\nbreak.jpg", "caf\u00e9.jpg", os.fsdecode(b"\xff.jpg")]
-    write_pairs(tmp_path / "p.csv", [(odd[0], odd[1], 20), (odd[2], odd[3], 21)])
+    (tmp_path / "p.csv").write_bytes(encode_pairs([(odd[0], odd[1], 20), (odd[2], odd[3], 21)]))
     assert [pair[1:] for pair in named_pairs(tmp_path / "p.csv")] == [tuple(odd[:2]), tuple(odd[2:])]
 
 
