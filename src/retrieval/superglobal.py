@@ -10,20 +10,37 @@ def refine_scores(
 ) -> np.ndarray:
     """Similarities of the best photos to a query, after each photo was refined by its nearest among them.
 
-    A photo x becomes (x + sum of beta s y) / (1 + sum of beta s) over its ``k`` nearest y, s = x . y; S1 is its inner
-    product with the query. The expanded query is the element-wise maximum of the refined photos of highest S1; S2 is
-    the inner product with that. Other than in the authors' code negative s count as 0, and a photo's own weight of 1
-    is its own where another one is equal to it.
+    S1 is a refined photo's inner product with the query. The expanded query is the element-wise maximum of the refined
+    photos of highest S1; S2 is the inner product with that.
 
     Args:
         query: [D], of unit L2 norm.
         vectors: [M, D], of unit L2 norm.
-        k: nearest of the other photos, all of them where there are fewer.
-        beta: weight of a neighbour.
+        k, beta: of ``refined_by_nearest``.
         num_expanded: photos that make the expanded query.
 
     Returns:
         [M] (S1 + S2) / 2.
+    """
+    refined = refined_by_nearest(vectors, k, beta)
+    first = refined @ query
+    expanded = refined[np.argsort(-first, kind="stable")[:num_expanded]].max(axis=0)
+    return (first + refined @ expanded) / 2
+
+
+def refined_by_nearest(vectors: np.ndarray, k: int, beta: float) -> np.ndarray:
+    """Each vector x drawn to its ``k`` nearest y: (x + sum of beta s y) / (1 + sum of beta s), s = x . y.
+
+    Other than in the authors' code negative s count as 0, and a photo's own weight of 1 is its own where another one is
+    equal to it.
+
+    Args:
+        vectors: [M, D].
+        k: nearest of the others, all of them where there are fewer.
+        beta: weight of a neighbour.
+
+    Returns:
+        [M, D], not normalised again.
     """
     count = len(vectors)
     similarities = vectors @ vectors.T
@@ -33,7 +50,4 @@ def refine_scores(
     weights = np.zeros((count, count), vectors.dtype)
     chosen = beta * np.maximum(np.take_along_axis(similarities, nearest, axis=1), 0)
     np.put_along_axis(weights, nearest, chosen, axis=1)
-    refined = (vectors + weights @ vectors) / (1 + weights.sum(axis=1, keepdims=True))
-    first = refined @ query
-    expanded = refined[np.argsort(-first, kind="stable")[:num_expanded]].max(axis=0)
-    return (first + refined @ expanded) / 2
+    return (vectors + weights @ vectors) / (1 + weights.sum(axis=1, keepdims=True))

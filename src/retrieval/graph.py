@@ -1,0 +1,107 @@
+"""Re-ranking by a graph of verified pairs: a photo that matches photos that match the query moves up.
+
+Local-to-global similarity embedding (arXiv 2509.04351) with SuperGlobal's refinement. The pairs of index photos are
+found as a query's are, by search and RANSAC, and kept for the queries that follow.
+"""
+
+import dataclasses
+from typing import Callable, Dict
+
+import numpy as np
+
+from ..records import Candidates
+from .global_searcher import put_behind
+from .superglobal import NUM_EXPANDED, refined_by_nearest
+
+MANY_INLIERS = 60  # a photo with so many stays before the others
+_CERTAIN = 3.0  # added to its similarity; above every score of the graph
+_CHANCE, _HALF = 5, 10  # inliers that chance gives; inliers above which the similarity passes (n - 5) / (n + 10)
+_EXPANSION = 0.15  # weight of the expanded query
+
+Verify = Callable[[int], Candidates]
+
+
+def pair_similarity(inliers: np.ndarray) -> np.ndarray:
+    """Similarity in [0, 1) of pairs with so many inliers: (n - 5) / (n + 10), and 0 below 5."""
+    return np.maximum(0, (inliers - _CHANCE) / (inliers + _HALF))
+
+
+def embed(similarities: np.ndarray) -> np.ndarray:
+    """Vectors [N, N] whose inner products come nearest to ``similarities`` [N, N], symmetric with ones in its diagonal.
+
+    E sqrt(max(lambda, 0)) of the eigenvectors E and the eigenvalues lambda.
+    """
+    values, vectors = np.linalg.eigh(similarities)
+    return vectors * np.sqrt(np.maximum(values, 0))
+
+
+def graph_scores(similarities: np.ndarray, k: int, beta: float) -> np.ndarray:
+    """Scores of photos for a query by the similarities among all of them.
+
+    The photos are embedded and refined by their nearest; S1 is a refined photo's inner product with the query, e the
+    sum of the ten refined photos of highest S1, each times its S1.
+
+    Args:
+        similarities: [M + 1, M + 1], symmetric, ones in the diagonal; row 0 is the query's.
+        k, beta: of ``refined_by_nearest``.
+
+    Returns:
+        [M] S1 + 0.15 (refined photo . e).
+    """
+    query, *photos = embed(similarities)
+    refined = refined_by_nearest(np.stack(photos), k, beta)
+    first = refined @ query
+    best = np.argsort(-first, kind="stable")[:NUM_EXPANDED]
+    return first + _EXPANSION * refined @ (first[best] @ refined[best])
+
+
+class VerifiedGraph:
+    """The re-ranker: photos joined where RANSAC finds them alike.
+
+    A photo that becomes a candidate for the first time is searched and verified as a query is, whatever the size of the
+    index; its pairs are kept.
+
+    Args:
+        verify: gives the candidates of an index photo as a query, with their verified matches.
+        num_photos: best photos of a query that are ranked anew.
+        k, beta: of ``refined_by_nearest``.
+    """
+
+    def __init__(self, verify: Verify, num_photos: int, k: int, beta: float) -> None:
+        self._verify, self._num_photos, self._k, self._beta = verify, num_photos, k, beta
+        self._known: Dict[int, Dict[int, int]] = {}
+
+    def rerank(self, candidates: Candidates) -> Candidates:
+        """The best photos in the order of ``graph_scores``; those with very many inliers stay before the others.
+
+        Scores become those of the graph, which hold no number of inliers. Photos that the graph does not see follow.
+        """
+        photos, rest = candidates.photos[: self._num_photos], candidates.part(slice(self._num_photos, None))
+        if not len(photos):
+            return candidates
+        own = {photo: matches.num_inliers for photo, matches in candidates.verified.items()}
+        inliers = np.array([own.get(photo, 0) for photo in photos.tolist()])
+        scores = np.round(graph_scores(self._similarities(photos, inliers), self._k, self._beta), 6)
+        scores = np.where(inliers >= MANY_INLIERS, _CERTAIN + pair_similarity(inliers), scores)
+        order = np.argsort(-scores, kind="stable")  # ties stay in the order they had
+        ranked, scores = put_behind((photos[order], scores[order]), (rest.photos, rest.scores))
+        return dataclasses.replace(candidates, photos=ranked, scores=scores)
+
+    def _similarities(self, photos: np.ndarray, inliers: np.ndarray) -> np.ndarray:
+        """[M + 1, M + 1] of the query, with so many inliers in each photo, and the photos."""
+        table = np.eye(len(photos) + 1)
+        table[0, 1:] = table[1:, 0] = pair_similarity(inliers)
+        places = {photo: place for place, photo in enumerate(photos.tolist(), 1)}
+        for photo, place in places.items():
+            for other, count in self._neighbours(photo).items():
+                if other in places and other != photo:  # either may have found the other
+                    similarity = max(table[place, places[other]], pair_similarity(count))
+                    table[place, places[other]] = table[places[other], place] = similarity
+        return table
+
+    def _neighbours(self, photo: int) -> Dict[int, int]:
+        """The verified neighbours of a photo with their inliers."""
+        if photo not in self._known:
+            found = self._verify(photo).verified
+            self._known[photo] = {other: matches.num_inliers for other, matches in found.items() if matches.num_inliers}
+        return self._known[photo]

@@ -1,0 +1,103 @@
+"""Re-ranking by the graph of verified pairs, against hand-computed cases and a slow twin."""
+
+import numpy as np
+import pytest
+
+from src.records import Candidates, Matches
+from src.retrieval.graph import MANY_INLIERS, VerifiedGraph, embed, graph_scores, pair_similarity
+from src.retrieval.superglobal import refined_by_nearest
+
+
+def test_similarity_of_a_pair():
+    assert pair_similarity(np.array([0, 5, 20, 50])).tolist() == [0, 0, 0.5, 0.75]
+
+
+def test_embedding_of_the_addendum():
+    """Section E5: eigenvalues 1.714416, .920653, .364930; the first of them alone gives [.6728 .7341 .4024]."""
+    table = np.array([[1, 0.6, 0.1], [0.6, 1, 0.3], [0.1, 0.3, 1]])
+    vectors = embed(table)
+    np.testing.assert_allclose(vectors @ vectors.T, table, atol=1e-12)
+    np.testing.assert_allclose(np.square(vectors).sum(axis=0)[::-1], [1.714416, 0.920653, 0.364930], atol=1e-6)
+    largest = vectors[:, -1:]
+    np.testing.assert_allclose((largest @ largest.T)[0], [0.6728, 0.7341, 0.4024], atol=1e-4)
+
+
+def test_negative_eigenvalues_are_left_out():
+    table = np.array([[1, 0.9, 0], [0.9, 1, 0.9], [0, 0.9, 1]])  # smallest eigenvalue 1 - 0.9 sqrt(2) < 0
+    values, vectors = np.linalg.eigh(table)
+    made = embed(table)
+    np.testing.assert_allclose(made @ made.T, sum(v * np.outer(e, e) for v, e in zip(values, vectors.T) if v > 0))
+
+
+def slow_scores(table, k, beta):
+    query, *photos = embed(table)
+    refined = []
+    for place, photo in enumerate(photos):
+        others = [other for number, other in enumerate(photos) if number != place]
+        nearest = sorted(others, key=lambda other: -photo @ other)[:k]
+        weights = [beta * max(0, photo @ other) for other in nearest]
+        refined.append((photo + sum(w * other for w, other in zip(weights, nearest))) / (1 + sum(weights)))
+    first = [photo @ query for photo in refined]
+    best = sorted(range(len(first)), key=lambda place: -first[place])[:10]
+    expanded = sum(first[place] * refined[place] for place in best)
+    return [s + 0.15 * (photo @ expanded) for s, photo in zip(first, refined)]
+
+
+@pytest.mark.parametrize("count,k", [(2, 9), (14, 4), (40, 9)])
+def test_scores_equal_a_slow_twin(count, k):
+    drawn = np.random.default_rng(count).random((count, count)) * 0.4
+    table = (drawn + drawn.T) / 2
+    np.fill_diagonal(table, 1)
+    np.testing.assert_allclose(graph_scores(table, k, 0.15), slow_scores(table, k, 0.15), rtol=1e-9)
+
+
+def test_refined_vectors_are_those_of_the_addendum():
+    """Section E1: M = 3, two nearest (itself and one other)."""
+    angles = np.radians([10, 40, 80])
+    photos = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    expected = [[0.959657, 0.227585], [0.791195, 0.588851], [0.234703, 0.949558]]
+    np.testing.assert_allclose(refined_by_nearest(photos, 1, 0.15), expected, atol=1e-6)
+
+
+def matches(count):
+    return Matches(np.zeros((count, 2), np.int64), np.zeros(count, np.float32), np.ones(count, bool))
+
+
+PAIRS = {(0, 3): 80, (1, 2): 6}  # of a collection of five photos; 3 shows the place of 0 from elsewhere
+
+
+@pytest.fixture
+def graph():
+    asked = []
+
+    def verify(photo):
+        asked.append(photo)
+        found = {b: matches(n) for (a, b), n in PAIRS.items() if a == photo}  # only one of the two finds the other
+        return Candidates(np.array(sorted(found), np.int64), np.zeros(len(found)), None, found)
+
+    made = VerifiedGraph(verify, num_photos=4, k=9, beta=0.15)
+    made.asked = asked
+    return made
+
+
+def candidates(inliers, photos=(0, 1, 2, 3, 4)):
+    scores = np.sort(np.array([n + 1e-3 * place for place, n in enumerate(inliers)]))[::-1]
+    return Candidates(np.array(photos), scores, None, {p: matches(n) for p, n in zip(photos, inliers)})
+
+
+def test_a_photo_is_found_through_another_one(graph):
+    found = graph.rerank(candidates([40, 6, 6, 5, 0]))
+    assert found.photos.tolist() == [0, 3, 1, 2, 4]  # 3 has 5 inliers of its own
+    assert (np.diff(found.scores) <= 0).all() and found.verified[3].num_inliers == 5
+    graph.rerank(candidates([40, 6, 6, 5, 0]))
+    assert graph.asked == [0, 1, 2, 3]  # each photo once, and 4 is outside the four best
+
+
+def test_a_photo_of_many_inliers_stays_first(graph):
+    found = graph.rerank(candidates([MANY_INLIERS, 40, 30, 5, 0], photos=(4, 0, 3, 1, 2)))
+    assert found.photos[0] == 4 and found.scores[0] > 3
+
+
+def test_nothing_to_rank(graph):
+    nothing = Candidates(np.zeros(0, np.int64), np.zeros(0), None)
+    assert len(graph.rerank(nothing)) == 0
