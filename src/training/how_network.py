@@ -96,7 +96,7 @@ class HowNet(BackboneNet):
         self.reduction.weight.set_data(Tensor(layer.weight[:, :, None, None]))
         self.reduction.bias.set_data(Tensor(layer.bias))
 
-    def cells(self, images: Tensor) -> Tuple[Tensor, Tensor]:
+    def weighed_cells(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         """Smoothed cells [B, C, h, w], and their weights [B, 1, h, w]: what the whitening is fitted on."""
         block3 = self.backbone(images).astype(mstype.float32)
         return smoothed(block3), norms(block3)
@@ -109,7 +109,7 @@ class HowNet(BackboneNet):
             if scale != 1:
                 size = (int(images.shape[2] * scale), int(images.shape[3] * scale))
                 level = ops.interpolate(images, size=size, mode="bilinear", align_corners=False)
-            cells, weight = self.cells(level)
+            cells, weight = self.weighed_cells(level)
             features.append(self.reduction(cells).astype(mstype.float32))
             weights.append(weight)
         return weighted_sum(tuple(features), tuple(weights))

@@ -22,13 +22,14 @@ class RegionalAttention(nn.Cell):
     Args:
         channels: C.
         nonlinearity: f, "softplus" as in the reference's training, or "tanh" as in its extraction.
+        hidden: length of b1.
     """
 
-    def __init__(self, channels: int, nonlinearity: str = "softplus") -> None:
+    def __init__(self, channels: int, nonlinearity: str = "softplus", hidden: int = HIDDEN) -> None:
         super().__init__()
         self.nonlinearity = nonlinearity
-        self.hidden = nn.Dense(2 * channels, HIDDEN)
-        self.score = nn.Dense(HIDDEN, 1)
+        self.hidden = nn.Dense(2 * channels, hidden)
+        self.score = nn.Dense(hidden, 1)
 
     def construct(self, regions: Tensor, whole: Tensor) -> Tensor:
         context = ops.concat((regions, ops.broadcast_to(ops.expand_dims(whole, 1), regions.shape)), 2)

@@ -5,6 +5,7 @@ import functools
 import mindspore as ms
 import numpy as np
 import pytest
+from eager import central_differences, tensor
 from mindspore import ops
 
 from src.device import set_up_device
@@ -24,10 +25,6 @@ def device():
 def at_degrees(*degrees):
     angles = np.radians(degrees)
     return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-
-
-def tensor(array, dtype=np.float32):
-    return ms.Tensor(np.asarray(array, dtype))
 
 
 def labels_of(*labels):
@@ -82,7 +79,7 @@ def test_numbers_of_arcface(margin, true_logit):
 
 
 def test_softmax_of_arcface():
-    cosines = tensor([[0.8, 0.3, -0.1]], np.float64)  # the loss is smaller than float32's steps at 1
+    cosines = ms.Tensor([[0.8, 0.3, -0.1]], ms.float64)  # the loss is smaller than float32's steps at 1
     logits = losses.arcface_logits(cosines, labels_of(0), 45.25, 0.3)
     assert float(losses.softmax(logits, labels_of(0)).asnumpy()) == pytest.approx(2.294950e-6, rel=2e-5)
 
@@ -199,18 +196,6 @@ def test_values_and_gradients_equal_the_slow_twin(name):
     assert float(found.asnumpy()) == pytest.approx(twin(*arrays), rel=1e-5)
     for place, gradient in enumerate(gradients):
         np.testing.assert_allclose(gradient.asnumpy(), central_differences(twin, arrays, place), rtol=1e-4, atol=1e-5)
-
-
-def central_differences(function, arrays, place, step=1e-6):
-    differences = np.zeros(arrays[place].shape)
-    for index in np.ndindex(differences.shape):
-        ends = []
-        for sign in (1, -1):
-            moved = [array.copy() for array in arrays]
-            moved[place][index] += sign * step
-            ends.append(function(*moved))
-        differences[index] = (ends[0] - ends[1]) / (2 * step)
-    return differences
 
 
 def test_all_run_in_one_compiled_graph():
