@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type
 
 from .errors import UserError
+from .retrieval_config import RetrievalConfig
 from .section import Section, key
 from .values import short
 from .yaml_file import read_mapping
@@ -192,51 +193,6 @@ class MatchingConfig(Section):
         choices=("network", "original"),
     )
     ransac_trials: int = key(1000, "RANSAC trials", above=0)
-
-
-@dataclass(frozen=True)
-class RetrievalConfig(Section):
-    """Index and search."""
-
-    index_type: str = key("", "faiss factory string such as Flat or IVF1024,PQ20; '' = chosen by size")
-    num_neighbors: int = key(60, "index descriptors looked up for each query descriptor", above=0)
-    search_distance: float = key(0.9, "descriptor distance below which a neighbour votes", above=0)
-    num_rerank: int = key(100, "best-voted photos verified by RANSAC; 0 = all with enough votes", least=0)
-    correspondences: str = key(
-        "index",
-        "verified are the neighbours found by the search, or each pair matched anew",
-        choices=("index", "exact"),
-    )
-    nprobe: int = key(0, "inverted lists searched for each descriptor; 0 = chosen by their number", least=0)
-    keep_matches: int = key(20, "best photos of each query whose matches are kept with the ranking; 0 = none", least=0)
-    search_threads: int = key(0, "threads of search and verification; 0 = one for each core", least=0, most=1024)
-    searcher: str = key(
-        "auto",
-        "what is searched: votes of local features or global descriptors; auto = votes where there are local features",
-        choices=("auto", "votes", "global"),
-    )
-    rerank: str = key(
-        "auto",
-        "what re-ranks, in this order, separated by commas: ransac, and of global descriptors aqe, alpha_qe, dba, "
-        "diffusion, superglobal; none; auto = ransac for votes, none for global descriptors",
-    )
-    num_ranked: int = key(0, "best photos of each query that the ranking holds; 0 = all", least=0)
-    qe_k: int = key(10, "photos that aqe and alpha_qe add to the query", above=0)
-    qe_alpha: float = key(3.0, "alpha_qe: power of a photo's similarity that is its weight", least=0)
-    dba_k: int = key(10, "dba: photos that are added to each photo of the index", above=0)
-    dba_alpha: float = key(3.0, "dba: power of a photo's similarity that is its weight", least=0)
-    diffusion_k: int = key(50, "diffusion: nearest photos of each that the graph joins, where both are", above=0)
-    diffusion_photos: int = key(1000, "diffusion: best photos of each query among which it runs", above=0)
-    superglobal_photos: int = key(400, "superglobal: best photos of each query that are ranked anew", above=0)
-    superglobal_k: int = key(9, "superglobal: nearest of these photos that refine each of them", above=0)
-    superglobal_beta: float = key(0.15, "superglobal: weight of a photo that refines another", least=0)
-
-
-# Keys of RetrievalConfig that a search by votes and RANSAC has no use for
-GLOBAL_KEYS = (
-    "searcher", "rerank", "num_ranked", "qe_k", "qe_alpha", "dba_k", "dba_alpha", "diffusion_k", "diffusion_photos",
-    "superglobal_photos", "superglobal_k", "superglobal_beta",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, init=False)

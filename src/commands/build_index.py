@@ -5,7 +5,9 @@ from typing import Optional, Sequence
 
 from .command_line import Command, refuse_options
 
-_KEYS = ("searcher", "index_type", "seed", "overwrite")
+_KEYS = (
+    "searcher", "index_type", "codebook_path", "codebook_size", "index_assignments", "asmk_family", "seed", "overwrite",
+)  # fmt: skip
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +34,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         refuse_options(argv, _KEYS, "has no effect with --add, which keeps the index and its training: leave it out")
     from ..retrieval.build import add_to_index, build_index
     from ..retrieval.index_folder import describe_size
+    from ..retrieval.rerank import idle_index_keys
 
     if arguments.add:
         add_to_index(arguments.features, arguments.output)
     else:
         retrieval, run = config.retrieval, config.run
-        how = retrieval.index_type, run.seed, run.overwrite, retrieval.searcher
+        idle = idle_index_keys(retrieval, retrieval.searcher)
+        refuse_options(argv, idle, f"has no effect with --searcher {retrieval.searcher}: leave it out")
+        how = retrieval.index_type, run.seed, run.overwrite, retrieval.searcher, retrieval
         build_index(arguments.features, arguments.output, *how)
     print(f"{arguments.output}: {describe_size(arguments.output)}")

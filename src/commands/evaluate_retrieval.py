@@ -114,12 +114,12 @@ def evaluate_retrieval(
     features = [extract("index_features.h5", photos)]
     if distractors:
         features.append(extract("distractor_features.h5", distractors))
-    whole = _whole_photos(queries, photos)
-    if whole:
+    if whole := _whole_photos(queries, photos):
         query_features = select_features(features[0], files / "whole_queries.h5", whole)
     else:
         query_features = extract("query_features.h5", queries, chosen_protocol)
-    index = build_index(features, files / "index", retrieval.index_type, run.seed, run.overwrite, retrieval.searcher)
+    how = retrieval.index_type, run.seed, run.overwrite, retrieval.searcher, retrieval
+    index = build_index(features, files / "index", *how)
     ranks = perform_retrieval(
         index, query_features, files / "ranks.npz", retrieval, config.matching, run.seed, run.overwrite
     )

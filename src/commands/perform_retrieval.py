@@ -1,9 +1,10 @@
-"""Rank the photos of an index for every query: votes of local features, or global descriptors, then --rerank."""
+"""Rank the photos of an index for every query: by local features or global descriptors, then --rerank."""
 
 import argparse
 from typing import Optional, Sequence
 
 from ..config import MatchingConfig, RetrievalConfig, keys_of
+from ..retrieval_config import INDEX_KEYS
 from .command_line import Command, refuse_options, refuse_unused_tests
 
 
@@ -16,8 +17,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     __doc__, "--index index --query_features query_features.h5 --output ranks.npz",
     keys=(
-        *keys_of(RetrievalConfig, MatchingConfig, but=("index_type", "searcher", "match_distance")),
-        "seed", "overwrite",
+        *keys_of(RetrievalConfig, MatchingConfig, but=(*INDEX_KEYS, "searcher", "match_distance")), "seed", "overwrite",
     ),
     shown=(
         "index", "query_features", "output", "num_neighbors", "search_distance", "rerank", "num_rerank",

@@ -7,9 +7,10 @@ import logging
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from ..config import GLOBAL_KEYS, MatchingConfig, RetrievalConfig, keys_of
+from ..config import MatchingConfig, RetrievalConfig, keys_of
 from ..errors import UserError, printable
 from ..matching.same_place import NO
+from ..retrieval_config import GLOBAL_KEYS
 from .command_line import Command, refuse_unused_tests
 
 logger = logging.getLogger(__name__)

@@ -101,7 +101,7 @@ def conditions(features: Provenance, search: Mapping[str, Any]) -> Provenance:
     sections = (ExtractionConfig(), MatchingConfig(), RetrievalConfig())
     values = {name: value for section in sections for name, value in section.values().items()}
     values.update({"pca_dim": 0, **features.encoder, **features.settings, **search})  # raw descriptors have no pca_dim
-    if values["searcher"] == "global":  # its candidates have no votes: each pair is matched anew
+    if values["searcher"] not in ("auto", "votes"):  # candidates have no votes: each pair is matched anew
         values["correspondences"] = "exact"
     values["score_threshold"] = values["score_threshold"] or 0.0
     meaning = (name for name in features.encoder if name != "pca")

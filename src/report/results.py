@@ -24,8 +24,10 @@ class ScoreMeaning(NamedTuple):
 def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
     """What the scores of a ranking are, as far as its provenance says it."""
     last = str(provenance.settings.get("rerank", "none")).split(",")[-1]
-    if provenance.settings.get("searcher") == "global" and last != "ransac":
-        words = "similarity (cosine of the global descriptors, 1 at most)"
+    searcher = provenance.settings.get("searcher", "votes")
+    if searcher != "votes" and last != "ransac":
+        vectors = {"global": "cosine of the global descriptors", "vlad": "cosine of the VLAD vectors"}
+        words = f"similarity ({vectors.get(searcher, 'ASMK of the words of both photos')}, 1 at most)"
         return ScoreMeaning("%.4f", words if last == "none" else f"score (similarity after {last})")
     verified = "num_rerank" in provenance.settings  # a key of a search by votes, or of global descriptors and RANSAC
     words = "score (inliers, and a share of 1 for votes or similarity; below 0: not verified)" if verified else "score"

@@ -3,9 +3,10 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Type, Union
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Type, Union
 
 from ..artifacts import PathLike, build_folder_for, is_made, require_file, restore_folder, sha256_of
+from ..config import RetrievalConfig
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
 from ..features.feature_set import FeatureSet, require_alike, shared_settings
@@ -13,19 +14,33 @@ from ..features.global_set import GlobalSet
 from ..names import bare_name
 from ..own_files import refuse_strangers
 from ..records import Provenance
+from .asmk_searcher import AsmkSearcher, VladSearcher
+from .codebook import Codebook, load_codebook
 from .feature_sources import FeatureSources
 from .global_index import GlobalIndex, load_global_index, save_global_index
 from .global_searcher import GlobalSearcher
 from .index import DescriptorIndex, load_index, save_index
-from .index_folder import KEYPOINTS_FILE, MANIFEST_FILE, OWN_FILES, VECTORS_FILE, make_rows, read_manifest, searcher_of
+from .index_folder import MANIFEST_FILE, OWN_FILES, read_manifest, searcher_of
 from .index_types import choose_global_type, choose_index_type, make_index, make_product_index, training_rows
 from .interfaces import Searcher
 from .votes import VoteSearcher
+from .word_index import (
+    WORD_SEARCHERS,
+    WORD_SETTINGS,
+    AsmkIndex,
+    describe_words,
+    load_asmk_index,
+    load_vlad_index,
+    new_vlad_index,
+    rows_to_learn,
+    save_asmk_index,
+    save_vlad_index,
+)
 
 _ADD_BYTES = 2**26  # of descriptors added at a time
 
 FeaturePaths = Union[PathLike, Sequence[PathLike]]
-Index = Union[DescriptorIndex, GlobalIndex]
+Index = Union[DescriptorIndex, GlobalIndex, AsmkIndex]
 
 logger = logging.getLogger(__name__)
 
@@ -34,34 +49,53 @@ class _Kind(NamedTuple):
     """What differs between the indexes of one searcher and another's."""
 
     photos: Type[FeatureSet]
-    choose_type: Callable[[int, int], str]
     make: Callable[..., Index]
+    rows: Callable[[Any, int], int]
     searcher: Callable[[Any], Searcher]
     load: Callable[[PathLike], Index]
     save: Callable[[Path, Any], None]
-    own_settings: Dict[str, str]
+    choose_type: Optional[Callable[[int, int], str]] = None
 
 
+def _rows_to_train(index: Union[DescriptorIndex, GlobalIndex], dimension: int) -> int:
+    return training_rows(index.faiss_index)
+
+
+_ASMK = _Kind(
+    FeatureSet,
+    lambda dimension, **parts: AsmkIndex(**parts),
+    rows_to_learn,
+    AsmkSearcher,
+    load_asmk_index,
+    save_asmk_index,
+)
 _KINDS = {
     "votes": _Kind(
         FeatureSet,
-        choose_index_type,
-        lambda kind, dimension, **parts: DescriptorIndex(make_index(kind, dimension), **parts),
+        lambda dimension, **parts: DescriptorIndex(make_index(_type_of(parts), dimension), **parts),
+        _rows_to_train,
         VoteSearcher,
         load_index,
         save_index,
-        {},
+        choose_index_type,
     ),
     "global": _Kind(
         GlobalSet,
-        choose_global_type,
-        lambda kind, dimension, **parts: GlobalIndex(make_product_index(kind, dimension), **parts),
+        lambda dimension, **parts: GlobalIndex(make_product_index(_type_of(parts), dimension), **parts),
+        _rows_to_train,
         GlobalSearcher,
         load_global_index,
         save_global_index,
-        {"searcher": "global"},
+        choose_global_type,
     ),
+    "asmk": _ASMK,
+    "asmk_star": _ASMK,
+    "vlad": _Kind(FeatureSet, new_vlad_index, rows_to_learn, VladSearcher, load_vlad_index, save_vlad_index),
 }
+
+
+def _type_of(parts: Mapping[str, Any]) -> str:
+    return parts["provenance"].settings["index_type"]
 
 
 def build_index(
@@ -71,6 +105,7 @@ def build_index(
     seed: int = 0,
     overwrite: bool = False,
     searcher: str = "auto",
+    retrieval: Optional[RetrievalConfig] = None,
 ) -> Path:
     """Index every local feature, or every global descriptor, of one or several feature files.
 
@@ -81,24 +116,32 @@ def build_index(
         features: feature files of the index photos, all of the same settings.
         output: index folder.
         index_type: faiss factory string; '' = chosen by size.
-        seed: of the training sample of an index that needs one.
+        seed: of the training sample of an index that needs one, and of its codebook.
         overwrite: replace an index of other features or settings.
-        searcher: ``votes`` of local features, ``global`` descriptors, or ``auto``: votes, if there are local ones.
+        searcher: a choice of the key: ``votes`` of local features, these by visual words (``asmk``, ``asmk_star``,
+            ``vlad``), ``global`` descriptors, or ``auto``: votes, if there are local ones.
+        retrieval: codebook and aggregation of the words; None = the defaults.
 
     Returns:
         ``output``.
 
     Raises:
-        UserError: unusable features or ``index_type``, or another index stands at ``output``.
+        UserError: unusable features, ``index_type`` or codebook, or another index stands at ``output``.
     """
-    output = restore_folder(output)
-    with _KINDS[_choose_searcher(features, searcher)].photos(_as_list(features)) as photos:
-        wanted = describe_index(photos, index_type, seed)
+    output, retrieval = restore_folder(output), retrieval or RetrievalConfig()
+    searcher, codebook = _choose_searcher(features, searcher), None
+    if searcher in WORD_SEARCHERS and retrieval.codebook_path:
+        codebook = load_codebook(retrieval.codebook_path)
+    with _KINDS[searcher].photos(_as_list(features)) as photos:
+        if searcher in WORD_SEARCHERS:
+            wanted = _provenance(photos, describe_words(photos, searcher, retrieval, seed, codebook))
+        else:
+            wanted = describe_index(photos, index_type, seed)
         if is_made(output, wanted, lambda folder: _read_made(folder, overwrite), overwrite, folder=True):
             return output
         refuse_strangers(output, OWN_FILES.__contains__, "an index")
         with build_folder_for(output) as folder:
-            index = new_index(photos, wanted)
+            index = new_index(photos, wanted, codebook)
             index.sources = FeatureSources(output, FeatureSources.describe(photos.paths, output))
             fill_index(folder, index, photos)
     logger.info("%s: made", output)
@@ -142,27 +185,40 @@ def add_to_index(features: FeaturePaths, output: PathLike) -> Path:
 
 
 def describe_index(photos: FeatureSet, index_type: str, seed: int) -> Provenance:
-    """How the index of some photos is made; ``index_type`` and ``seed`` as for ``build_index``."""
-    kind = _kind_of(photos)
-    index_type = index_type or kind.choose_type(int(photos.counts.sum()), photos.dimension)
-    own = {**kind.own_settings, "index_type": index_type, "seed": seed}
+    """How the index of some photos is made, by votes or of global descriptors; arguments as for ``build_index``."""
+    searcher = "global" if isinstance(photos, GlobalSet) else "votes"
+    index_type = index_type or _KINDS[searcher].choose_type(int(photos.counts.sum()), photos.dimension)
+    own = {"searcher": searcher} if searcher != "votes" else {}  # as earlier versions wrote it
+    return _provenance(photos, {**own, "index_type": index_type, "seed": seed})
+
+
+def _provenance(photos: FeatureSet, settings: Mapping[str, Any]) -> Provenance:
     return Provenance(
         photos.provenance.weights,
         photos.provenance.encoder,
-        {**shared_settings(photos.provenance), **own},
+        {**shared_settings(photos.provenance), **settings},
         {"features": [sha256_of(path) for path in photos.paths]},
         photos.provenance.notes,
     )
 
 
-def new_index(photos: FeatureSet, provenance: Provenance) -> Index:
-    """An empty index, trained if its type needs it on descriptors drawn at random from ``photos``."""
-    kind, index_type = _kind_of(photos), provenance.settings["index_type"]
-    index = kind.make(index_type, photos.dimension, provenance=provenance)
-    rows = training_rows(index.faiss_index)
+def new_index(photos: FeatureSet, provenance: Provenance, codebook: Optional[Codebook] = None) -> Index:
+    """An empty index, trained if its type needs it on descriptors drawn at random from ``photos``.
+
+    Args:
+        photos: of the index.
+        provenance: how it is made.
+        codebook: of an index of words; None = it is learnt.
+    """
+    kind = _KINDS[_searcher_in(provenance)]
+    index = kind.make(photos.dimension, provenance=provenance)
+    if codebook is not None:
+        index.codebook = codebook
+    rows = kind.rows(index, photos.dimension)
     if rows:
         sample = photos.sample(rows, provenance.settings["seed"])
-        logger.info("training %s on %d descriptors", index_type, len(sample))
+        what = provenance.settings.get("index_type") or f"{provenance.settings['codebook_size']} visual words"
+        logger.info("training %s on %d descriptors", what, len(sample))
         kind.searcher(index).fit(sample)
     return index
 
@@ -172,12 +228,8 @@ def fill_index(folder: Path, index: Index, photos: FeatureSet) -> None:
 
     What faiss does not keep, keypoints or shortened descriptors, goes to the disk and does not stay in memory.
     """
-    kind, added = _kind_of(photos), int(photos.counts.sum())
-    if isinstance(index, DescriptorIndex):
-        end = len(index.image_ids)
-        index.keypoints = make_rows(folder / KEYPOINTS_FILE, index.keypoints[:end], end + added)
-    elif index.stored is not None:
-        index.stored = make_rows(folder / VECTORS_FILE, index.stored[: len(index)], len(index) + added)
+    kind = _KINDS[_searcher_in(index.provenance)]
+    index.make_room(folder, len(photos.names), int(photos.counts.sum()))
     searcher = kind.searcher(index)
     for names, items in photos.chunks(max(1, _ADD_BYTES // (4 * photos.dimension))):
         searcher.add(names, items)
@@ -191,8 +243,8 @@ def _choose_searcher(features: FeaturePaths, searcher: str) -> str:
         return "votes" if not file.names or file.has_local(file.names[0]) else "global"
 
 
-def _kind_of(photos: FeatureSet) -> _Kind:
-    return _KINDS["global" if isinstance(photos, GlobalSet) else "votes"]
+def _searcher_in(provenance: Provenance) -> str:
+    return provenance.settings.get("searcher", "votes")
 
 
 def _as_list(features: FeaturePaths) -> List[PathLike]:
@@ -208,7 +260,7 @@ def _read_made(folder: Path, overwrite: bool) -> Provenance:
 
 def _require_fitting(photos: FeatureSet, index: Provenance, dimension: int, output: Path) -> None:
     """UserError when descriptors of ``photos`` do not belong into the index."""
-    own = ("index_type", "seed", "searcher")
+    own = ("index_type", "seed", "searcher", *WORD_SETTINGS)
     settings = {name: value for name, value in index.settings.items() if name not in own}
     features = dataclasses.replace(index, settings=settings)
     require_alike(features, photos.provenance, photos.paths[0], output)

@@ -15,7 +15,7 @@ def require_comparable(folder: PathLike, index: Manifest, queries: FeatureFile) 
 
     Scales, limits and thresholds may differ. So may the engine: at float32 all give the same numbers up to rounding.
     """
-    kind = LOCAL if searcher_of(index) == "votes" else GLOBAL
+    kind = GLOBAL if searcher_of(index) == "global" else LOCAL
     require_same_meaning(queries, index.provenance, kind)
     if kind == LOCAL:
         _require_local(index, queries)

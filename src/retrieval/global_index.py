@@ -17,6 +17,7 @@ from .feature_sources import FeatureSources
 from .index_folder import (
     AGAIN,
     VECTORS_FILE,
+    make_rows,
     read_faiss,
     read_names,
     read_sources,
@@ -80,6 +81,11 @@ class GlobalIndex:
         if self.sources is None:
             raise UserError("this index does not know its feature file; make it again with the command build_index")
         return self.sources.read(self.image_names[photo])
+
+    def make_room(self, folder: Path, num_photos: int, num_features: int) -> None:
+        """So many vectors more that faiss shortens go to the disk, to the files of an index folder."""
+        if self.stored is not None:
+            self.stored = make_rows(folder / VECTORS_FILE, self.stored[: len(self)], len(self) + num_photos)
 
     def add(self, names: Sequence[str], vectors: np.ndarray) -> None:
         """Add photos [n, D] behind the others; a trained index."""

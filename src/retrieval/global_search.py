@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Callable, Iterator, List, Mapping, Optional, Tuple
+from typing import Callable, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Ranked:
     """A query on its way through the steps.
 
     Attributes:
-        vector: [D] global descriptor of the query, expanded or not.
+        vector: [D] global descriptor of the query, expanded or not; empty where photos have no vectors.
         photos: [C] int64, best first.
         scores: [C] float64, falling.
         local: the query's local features, if it has any.
@@ -50,11 +50,23 @@ class Ranked:
 Step = Callable[[Ranked], Ranked]
 
 
+class Photos(Protocol):
+    """The photos that are ranked, as their index has them.
+
+    Attributes:
+        names: without extension.
+    """
+
+    names: Sequence[str]
+
+
 class GlobalSearch:
-    """Ranks the photos of an index for the global descriptor of one query.
+    """Ranks the photos of an index for one query, as a whole and in steps.
 
     Args:
-        searcher: of the index, with which the search begins.
+        index: its photos.
+        ties: [N] place of each photo among those of equal similarity.
+        begin: finds photos for a query.
         steps: what follows.
         local_photos: where photos have their local features; None where no step needs them.
         num_ranked: photos that are ranked for a query, 0 = all.
@@ -62,12 +74,15 @@ class GlobalSearch:
 
     def __init__(
         self,
-        searcher: GlobalSearcher,
+        index: Photos,
+        ties: np.ndarray,
+        begin: Callable[[Encoded], Ranked],
         steps: List[Step],
         local_photos: Optional[LocalPhotos] = None,
         num_ranked: int = 0,
     ) -> None:
-        self.names, self._searcher, self._steps, self._local = searcher.index.names, searcher, steps, local_photos
+        self.names, self._ties, self._begin, self._steps = index.names, ties, begin, steps
+        self._local = local_photos
         self._num_ranked = min(num_ranked or len(self.names), len(self.names))
 
     def rank(self, query: Encoded) -> Candidates:
@@ -79,8 +94,7 @@ class GlobalSearch:
         Raises:
             UserError: RANSAC is a step, and a photo's local features are gone.
         """
-        vector = query.global_descriptor.vector
-        state = Ranked(vector, *self._searcher.find(vector), query.local)
+        state = self._begin(query)
         for step in self._steps:
             state = step(state)
         photos, scores, wanted = state.photos, state.scores, self._num_ranked
@@ -97,14 +111,25 @@ class GlobalSearch:
 
     def _not_found(self, photos: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         others = np.setdiff1d(np.arange(len(self.names)), photos)
-        return others[np.argsort(self._searcher.ties[others])], np.full(len(others), -1.0)
+        return others[np.argsort(self._ties[others])], np.full(len(others), -1.0)
 
 
 @contextmanager
 def open_global_search(
-    index: GlobalIndex, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
+    index: GlobalIndex,
+    retrieval: RetrievalConfig,
+    matching: MatchingConfig,
+    seed: int = 0,
+    vector_of: Callable[[Encoded], np.ndarray] = lambda query: query.global_descriptor.vector,
 ) -> Iterator[GlobalSearch]:
-    """A search of one index with the steps of ``rerank``; the first ones that change the index do so now."""
+    """A search of one index with the steps of ``rerank``; the first ones that change the index do so now.
+
+    Args:
+        index: of the photos' vectors.
+        retrieval, matching: settings of search and verification.
+        seed: of RANSAC and of the order of ties.
+        vector_of: gives a query's vector [D].
+    """
     searcher = GlobalSearcher(index, retrieval, seed)
     names, steps = list(steps_of(retrieval, "global")), []
     while names[:1] == ["dba"]:
@@ -118,10 +143,15 @@ def open_global_search(
                 steps.append(_search_again(searcher))
             elif name == "ransac":
                 reranker = Ransac(local_photos, matching, seed, pool, retrieval.search_distance)
-                steps.append(_verification(reranker, retrieval.num_rerank))
+                steps.append(verification(reranker, retrieval.num_rerank))
             else:
                 steps.append(_STEPS[name](searcher, retrieval))
-        yield GlobalSearch(first, steps, local_photos, retrieval.num_ranked)
+
+        def begin(query: Encoded) -> Ranked:
+            vector = vector_of(query)
+            return Ranked(vector, *first.find(vector), query.local)
+
+        yield GlobalSearch(index, first.ties, begin, steps, local_photos, retrieval.num_ranked)
 
 
 def _search_again(searcher: GlobalSearcher) -> Step:
@@ -172,7 +202,7 @@ def _superglobal(searcher: GlobalSearcher, retrieval: RetrievalConfig) -> Step:
     return step
 
 
-def _verification(reranker: Ransac, num_rerank: int) -> Step:
+def verification(reranker: Ransac, num_rerank: int) -> Step:
     """RANSAC on the first photos: a verified one has the score inliers + s, another s - 1, with s in [0, 1)."""
 
     def step(state: Ranked) -> Ranked:

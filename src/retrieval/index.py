@@ -21,6 +21,7 @@ from .index_folder import (
     AGAIN,
     KEYPOINTS_FILE,
     STARTS_FILE,
+    make_rows,
     read_faiss,
     read_names,
     read_sources,
@@ -116,6 +117,11 @@ class DescriptorIndex:
             raise UserError("this index does not know its feature file; make it again with the command build_index")
         return self.sources.read(self.image_names[photo])
 
+    def make_room(self, folder: Path, num_photos: int, num_features: int) -> None:
+        """So many features more go to the disk, to the files of an index folder, and do not stay in memory."""
+        end = len(self.image_ids)
+        self.keypoints = make_rows(folder / KEYPOINTS_FILE, self.keypoints[:end], end + num_features)
+
     def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
         """Add photos behind the others; a trained index."""
         start, counts = len(self.image_ids), [len(item) for item in items]
@@ -150,7 +156,8 @@ def load_index(folder: PathLike, fix: str = AGAIN) -> DescriptorIndex:
     """
     manifest, folder = require_whole(folder, fix), Path(folder)
     if searcher_of(manifest) != "votes":
-        raise UserError(f"{folder}: an index of global descriptors, where one of local features is needed; give that")
+        what = "global descriptors" if searcher_of(manifest) == "global" else "visual words"
+        raise UserError(f"{folder}: an index of {what}, where one of local features is needed; give that")
     faiss_index = read_faiss(folder, fix)
     with reading(folder, fix):
         index = DescriptorIndex(

@@ -19,8 +19,23 @@ FORMAT_VERSION = 4
 FAISS_FILE, NAMES_FILE, SOURCES_FILE, MANIFEST_FILE = "index.faiss", "image_names.json", "sources.json", "index.json"
 STARTS_FILE, KEYPOINTS_FILE = "starts.npy", "keypoints.npy"  # of local features
 VECTORS_FILE = "vectors.npy"  # of global descriptors, where the faiss index shortens them
+CODEBOOK_FILE, WORD_COUNTS_FILE = "codebook.npz", "word_counts.npy"  # of VLAD and ASMK; of ASMK
+POSTING_FILES = ("word_starts.npy", "posting_photos.npy", "posting_codes.npy")  # of ASMK
 _COMMON = (FAISS_FILE, NAMES_FILE, SOURCES_FILE)
-OWN_FILES = (*_COMMON, MANIFEST_FILE, STARTS_FILE, KEYPOINTS_FILE, VECTORS_FILE, "image_ids.npy")  # last: older format
+_OF_ASMK = (CODEBOOK_FILE, WORD_COUNTS_FILE, *POSTING_FILES)
+_OF_SEARCHER = {  # which files it has beside the common ones, always
+    "votes": (STARTS_FILE, KEYPOINTS_FILE), "global": (), "vlad": (CODEBOOK_FILE,), "asmk": _OF_ASMK,
+    "asmk_star": _OF_ASMK,
+}  # fmt: skip
+_IN_MEMORY = (FAISS_FILE, STARTS_FILE, CODEBOOK_FILE, WORD_COUNTS_FILE, POSTING_FILES[0])  # while searching
+_UNITS = {  # what is counted in an index of some searchers: one, several
+    "vlad": ("vector", "vectors"), "asmk": ("word of a photo", "words of photos"),
+    "asmk_star": ("word of a photo", "words of photos"),
+}  # fmt: skip
+OWN_FILES = (
+    *_COMMON, MANIFEST_FILE, STARTS_FILE, KEYPOINTS_FILE, VECTORS_FILE, *_OF_ASMK,
+    "image_ids.npy",  # of an older format
+)  # fmt: skip
 INDEX_FOLDER = "index"  # of a photo index
 AGAIN = "make it again with the command build_index and `overwrite`"
 
@@ -66,7 +81,7 @@ class Saved(Protocol):
 
 
 def searcher_of(manifest: Manifest) -> str:
-    """What is searched in an index: ``votes`` of local features, or ``global`` descriptors."""
+    """What is searched in an index: a choice of the key ``searcher`` other than auto."""
     return manifest.provenance.settings.get("searcher", "votes")
 
 
@@ -130,8 +145,7 @@ def require_whole(folder: PathLike, fix: str = AGAIN) -> Manifest:
     About a second for each GB.
     """
     manifest, folder = read_manifest(folder, fix), Path(folder)
-    own = (STARTS_FILE, KEYPOINTS_FILE) if searcher_of(manifest) == "votes" else ()
-    for name in dict.fromkeys((*_COMMON, *own, *manifest.sha256)):
+    for name in dict.fromkeys((*_COMMON, *_OF_SEARCHER[searcher_of(manifest)], *manifest.sha256)):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: damaged index: no {name} in it; {fix}")
         if sha256_of(folder / name) != manifest.sha256.get(name):
@@ -162,15 +176,19 @@ def describe_size(folder: PathLike) -> str:
     """Sizes of an index folder and its bytes a descriptor, as a sentence.
 
     In memory while searching: the faiss index with its ids, and where each photo's descriptors start. On disk only: the
-    keypoints, of which verification reads a few, or the descriptors that the faiss index shortens.
+    keypoints, of which verification reads a few, or the descriptors that the faiss index shortens. Of ASMK: the words
+    in memory, on disk the codes of the photos' words, of which a query reads those of its own words.
     """
     folder, manifest = Path(folder), read_manifest(folder)
+    searcher, settings = searcher_of(manifest), manifest.provenance.settings
     files = {name: (folder / name).stat().st_size for name in manifest.sha256 if name != SOURCES_FILE}
-    memory = sum(size for name, size in files.items() if name in (FAISS_FILE, STARTS_FILE))
+    memory = sum(size for name, size in files.items() if name in _IN_MEMORY)
     disk, count = sum(files.values()), manifest.num_descriptors
-    also = "keypoints" if searcher_of(manifest) == "votes" else "names"
+    unit, units = _UNITS.get(searcher, ("descriptor", "descriptors"))
+    kind = settings["index_type"] if "index_type" in settings else f"{searcher} of {settings['codebook_size']} words"
+    also = "keypoints" if searcher == "votes" else "names"
     return (
-        f"{manifest.num_images} photos, {count} descriptors, {manifest.provenance.settings['index_type']}: "
-        f"{memory / 1e6:.1f} MB in memory ({memory / max(count, 1):.2f} bytes a descriptor, ids included), "
-        f"{disk / 1e6:.1f} MB on disk ({disk / max(count, 1):.2f} bytes a descriptor, {also} included)"
+        f"{manifest.num_images} photos, {count} {units}, {kind}: "
+        f"{memory / 1e6:.1f} MB in memory ({memory / max(count, 1):.2f} bytes a {unit}, ids included), "
+        f"{disk / 1e6:.1f} MB on disk ({disk / max(count, 1):.2f} bytes a {unit}, {also} included)"
     )

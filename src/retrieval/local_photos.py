@@ -1,10 +1,12 @@
-"""The local features of photos that were found by their global descriptors, for verification."""
+"""The local features of photos that were found by global descriptors or by words, for verification."""
 
 from functools import lru_cache
+from typing import Union
 
 import numpy as np
 
 from .global_index import GlobalIndex
+from .word_index import AsmkIndex
 
 _KEPT_PHOTOS = 500  # of 1000 x 40 numbers 0.1 GB
 
@@ -13,10 +15,10 @@ class LocalPhotos:
     """Reads them from the feature files that the index was made from; the last photos are kept in memory.
 
     Args:
-        index: of global descriptors.
+        index: which knows its feature files.
     """
 
-    def __init__(self, index: GlobalIndex) -> None:
+    def __init__(self, index: Union[GlobalIndex, AsmkIndex]) -> None:
         self._features = lru_cache(_KEPT_PHOTOS)(index.features)
 
     def points(self, photo: int) -> np.ndarray:

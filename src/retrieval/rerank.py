@@ -4,13 +4,25 @@ from typing import Any, Dict, List, Tuple
 
 from ..config import MatchingConfig, RetrievalConfig, keys_of
 from ..errors import UserError
+from ..retrieval_config import INDEX_KEYS
 from ..values import short
 
 _EXACT = ("match_ratio", "mutual_check")  # tests of exact correspondences
 _RANSAC = ("num_rerank", "keep_matches", *keys_of(MatchingConfig, but=("match_distance", *_EXACT)))
 _VOTES = ("num_neighbors", "search_distance", "nprobe", "num_ranked")
-_GLOBAL = ("nprobe", "num_ranked")
-_STEPS = {  # of global descriptors -> keys
+_SEARCHED = {  # by another searcher -> keys of the search
+    "global": ("nprobe", "num_ranked"),
+    "vlad": ("query_assignments", "num_ranked"),
+    "asmk": ("query_assignments", "asmk_alpha", "asmk_threshold", "asmk_idf", "num_ranked"),
+    "asmk_star": ("query_assignments", "asmk_alpha", "asmk_threshold", "asmk_bits", "asmk_idf", "num_ranked"),
+}
+_WORDS = ("codebook_path", "codebook_size", "index_assignments")
+_INDEXED = {  # by a searcher -> keys of its index
+    "votes": ("index_type",), "global": ("index_type",), "vlad": _WORDS, "asmk": (*_WORDS, "asmk_family"),
+    "asmk_star": (*_WORDS, "asmk_family"),
+}  # fmt: skip
+_OF_LOCAL = ("votes", "asmk", "asmk_star")  # searchers whose photos have no vectors to expand; RANSAC comes by itself
+_STEPS = {  # of vectors, ransac of all -> keys
     "ransac": (*_RANSAC, *_EXACT, "search_distance"),
     "aqe": ("qe_k",),
     "alpha_qe": ("qe_k", "qe_alpha"),
@@ -18,25 +30,25 @@ _STEPS = {  # of global descriptors -> keys
     "diffusion": ("diffusion_k", "diffusion_photos"),
     "superglobal": ("superglobal_photos", "superglobal_k", "superglobal_beta"),
 }
-_FREE = ("search_threads", "searcher", "rerank", "index_type")  # a ranking does not depend on them, or has them itself
+_FREE = ("search_threads", "searcher", "rerank")  # a ranking does not depend on them, or has them itself
 
 
 def steps_of(retrieval: RetrievalConfig, searcher: str) -> Tuple[str, ...]:
-    """The steps of re-ranking, in order, of a search of some kind (``votes`` or ``global``).
+    """The steps of re-ranking, in order, of a search of some kind (a choice of ``searcher`` other than auto).
 
     Raises:
         UserError: an unknown one, or one that the search cannot have.
     """
     names = [name.strip() for name in retrieval.rerank.split(",")]
     if names == ["auto"]:
-        return ("ransac",) if searcher == "votes" else ()
+        return ("ransac",) if searcher in _OF_LOCAL else ()
     if names == ["none"]:
         return ()
     unknown = next((name for name in names if name not in _STEPS), None)
     if unknown is not None:
         known = f"auto, none, or one or several of {', '.join(_STEPS)}, separated by commas"
         raise UserError(f"`rerank`: {short(repr(unknown))} is no re-ranking; give {known}")
-    if searcher == "votes" and names != ["ransac"]:
+    if searcher in _OF_LOCAL and names != ["ransac"]:
         other = next((name for name in names if name != "ransac"), "ransac twice")
         raise UserError(f"`rerank`: {other} is for an index of global descriptors; this one takes ransac or none")
     if names.count("ransac") > 1:
@@ -47,17 +59,24 @@ def steps_of(retrieval: RetrievalConfig, searcher: str) -> Tuple[str, ...]:
 def used_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
     """The keys of RetrievalConfig and MatchingConfig that a ranking depends on; errors as of ``steps_of``."""
     steps = steps_of(retrieval, searcher)
-    if searcher == "global":
-        return list(dict.fromkeys((*_GLOBAL, *(key for step in steps for key in _STEPS[step]))))
+    if searcher != "votes":
+        return list(dict.fromkeys((*_SEARCHED[searcher], *(key for step in steps for key in _STEPS[step]))))
     if not steps:
         return list(_VOTES)
     return [*_VOTES, *_RANSAC, "correspondences", *(_EXACT if retrieval.correspondences == "exact" else ())]
 
 
 def idle_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
-    """The keys of the two sections that have no effect; errors as of ``steps_of``."""
-    used = used_keys(retrieval, searcher)
-    return [name for name in keys_of(RetrievalConfig, MatchingConfig) if name not in (*used, *_FREE)]
+    """The keys of the two sections that have no effect on index and ranking; errors as of ``steps_of``."""
+    used = (*used_keys(retrieval, searcher), *_FREE, *INDEX_KEYS)
+    idle = [name for name in keys_of(RetrievalConfig, MatchingConfig) if name not in used]
+    return [*idle, *idle_index_keys(retrieval, searcher)]
+
+
+def idle_index_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
+    """The keys of an index that have no effect on one of some kind; auto is votes or global descriptors."""
+    used = ("index_type",) if searcher == "auto" else _INDEXED[searcher]
+    return [name for name in INDEX_KEYS if name not in used or (name == "codebook_size" and retrieval.codebook_path)]
 
 
 def search_settings(

@@ -30,6 +30,8 @@ from .ranking_file import PairMatches, RankedMatches, load_ranking, require_rank
 from .ransac import Ransac
 from .rerank import search_settings, steps_of
 from .votes import VoteSearcher, search_pool
+from .word_index import load_asmk_index, load_vlad_index
+from .word_search import open_word_search
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +212,7 @@ def perform_retrieval(
         wanted = describe_ranking(settings, manifest.provenance, queries)
         if is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
             return output
-        rank = _rank_by_votes if searcher == "votes" else _rank_globally
+        rank = {"votes": _rank_by_votes, "global": _rank_globally}.get(searcher, _rank_by_words)
         ranking, matches = rank(index, queries, retrieval, matching, seed)
     save_ranking(output, ranking, wanted, matches)
     logger.info("%s: %d queries, %d photos", output, len(ranking.query_names), len(ranking.index_names))
@@ -236,6 +238,23 @@ def _rank_globally(
     )
     with open_global_search(photos, retrieval, matching, seed) as search:
         return rank_queries(search, features, retrieval.keep_matches if verifies else 0, retrieval.num_ranked)
+
+
+def _rank_by_words(
+    index: PathLike, queries: FeatureFile, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int
+) -> Tuple[Ranking, Optional[RankedMatches]]:
+    searcher = searcher_of(read_manifest(index))
+    kept = retrieval.keep_matches if "ransac" in steps_of(retrieval, searcher) else 0
+    photos = load_vlad_index(index) if searcher == "vlad" else load_asmk_index(index)
+    with open_word_search(photos, retrieval, matching, seed) as search:
+        return rank_queries(search, _encoded(queries), kept, retrieval.num_ranked)
+
+
+def _encoded(queries: FeatureFile) -> Iterator[Tuple[str, Encoded]]:
+    for name, features in queries:
+        if not len(features):
+            logger.warning("query %s has no features", name)
+        yield name, Encoded(features)
 
 
 def describe_ranking(settings: Mapping[str, Any], index: Provenance, queries: FeatureFile) -> Provenance:

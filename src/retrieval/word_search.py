@@ -1,0 +1,39 @@
+"""Search by aggregated local features, and the steps that re-rank."""
+
+from contextlib import contextmanager
+from typing import Iterator, Union
+
+import numpy as np
+
+from ..config import MatchingConfig, RetrievalConfig
+from ..features.encoder import Encoded
+from .asmk_searcher import AsmkSearcher, VladSearcher
+from .global_search import GlobalSearch, Ranked, open_global_search, verification
+from .local_photos import LocalPhotos
+from .ransac import Ransac
+from .rerank import steps_of
+from .votes import search_pool
+from .word_index import AsmkIndex, VladIndex
+
+
+@contextmanager
+def open_word_search(
+    index: Union[AsmkIndex, VladIndex], retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
+) -> Iterator[GlobalSearch]:
+    """A search of one index for queries' local features: VLAD vectors with every step, ASMK with ransac or none."""
+    if isinstance(index, VladIndex):
+        vlad = VladSearcher(index, retrieval, seed)
+        with open_global_search(index, retrieval, matching, seed, lambda query: vlad.vector(query.local)) as search:
+            yield search
+        return
+    with search_pool(retrieval.search_threads) as pool:
+        searcher, steps, local_photos = AsmkSearcher(index, retrieval, pool, seed), [], None
+        if steps_of(retrieval, index.provenance.settings["searcher"]):
+            local_photos = LocalPhotos(index)
+            reranker = Ransac(local_photos, matching, seed, pool, retrieval.search_distance)
+            steps.append(verification(reranker, retrieval.num_rerank))
+
+        def begin(query: Encoded) -> Ranked:
+            return Ranked(np.zeros(0), *searcher.find(query.local), query.local)
+
+        yield GlobalSearch(index, searcher.ties, begin, steps, local_photos, retrieval.num_ranked)
