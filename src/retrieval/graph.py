@@ -5,12 +5,13 @@ found as a query's are, by search and RANSAC, and kept for the queries that foll
 """
 
 import dataclasses
-from typing import Callable, Dict
+from typing import Any, Callable, Dict, Protocol, Sequence
 
 import numpy as np
 
 from ..records import Candidates
 from .global_searcher import put_behind
+from .ranking_file import PairMatches
 from .superglobal import NUM_EXPANDED, refined_by_nearest
 
 MANY_INLIERS = 60  # a photo with so many stays before the others
@@ -18,7 +19,17 @@ _CERTAIN = 3.0  # added to its similarity; above every score of the graph
 _CHANCE, _HALF = 5, 10  # inliers that chance gives; inliers above which the similarity passes (n - 5) / (n + 10)
 _EXPANSION = 0.15  # weight of the expanded query
 
-Verify = Callable[[int], Candidates]
+
+class VerifyingSearch(Protocol):
+    """``Search`` and its like."""
+
+    names: Sequence[str]
+
+    def rank(self, query: Any) -> Candidates:
+        """Photos, best first, those that were verified before the others."""
+
+    def pair(self, query: Any, candidates: Candidates, photo: int) -> PairMatches:
+        """The matches of a candidate with the query."""
 
 
 def pair_similarity(inliers: np.ndarray) -> np.ndarray:
@@ -55,29 +66,32 @@ def graph_scores(similarities: np.ndarray, k: int, beta: float) -> np.ndarray:
     return first + _EXPANSION * refined @ (first[best] @ refined[best])
 
 
-class VerifiedGraph:
-    """The re-ranker: photos joined where RANSAC finds them alike.
+class GraphSearch:
+    """A search that verifies, and then ranks what it has verified by the graph.
 
-    A photo that becomes a candidate for the first time is searched and verified as a query is, whatever the size of the
-    index; its pairs are kept.
+    A photo that is verified for the first time is searched as a query is, whatever the size of the index; its pairs are
+    kept.
 
     Args:
-        verify: gives the candidates of an index photo as a query, with their verified matches.
-        num_photos: best photos of a query that are ranked anew.
+        search: gives candidates with their verified matches; names its photos.
+        query_of: makes a query of a photo of the index.
         k, beta: of ``refined_by_nearest``.
     """
 
-    def __init__(self, verify: Verify, num_photos: int, k: int, beta: float) -> None:
-        self._verify, self._num_photos, self._k, self._beta = verify, num_photos, k, beta
+    def __init__(self, search: VerifyingSearch, query_of: Callable[[int], Any], k: int, beta: float) -> None:
+        self.names, self.pair = search.names, search.pair
+        self._search, self._query_of, self._k, self._beta = search, query_of, k, beta
         self._known: Dict[int, Dict[int, int]] = {}
 
-    def rerank(self, candidates: Candidates) -> Candidates:
-        """The best photos in the order of ``graph_scores``; those with very many inliers stay before the others.
+    def rank(self, query: Any) -> Candidates:
+        """The verified photos in the order of ``graph_scores``; those with very many inliers stay before the others.
 
-        Scores become those of the graph, which hold no number of inliers. Photos that the graph does not see follow.
+        Scores become those of the graph, which hold no number of inliers. Photos that were not verified follow.
         """
-        photos, rest = candidates.photos[: self._num_photos], candidates.part(slice(self._num_photos, None))
-        if not len(photos):
+        candidates = self._search.rank(query)
+        count = sum(photo in candidates.verified for photo in candidates.photos.tolist())
+        photos, rest = candidates.photos[:count], candidates.part(slice(count, None))
+        if not count:
             return candidates
         own = {photo: matches.num_inliers for photo, matches in candidates.verified.items()}
         inliers = np.array([own.get(photo, 0) for photo in photos.tolist()])
@@ -102,6 +116,6 @@ class VerifiedGraph:
     def _neighbours(self, photo: int) -> Dict[int, int]:
         """The verified neighbours of a photo with their inliers."""
         if photo not in self._known:
-            found = self._verify(photo).verified
+            found = self._search.rank(self._query_of(photo)).verified
             self._known[photo] = {other: matches.num_inliers for other, matches in found.items() if matches.num_inliers}
         return self._known[photo]

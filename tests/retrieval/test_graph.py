@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.records import Candidates, Matches
-from src.retrieval.graph import MANY_INLIERS, VerifiedGraph, embed, graph_scores, pair_similarity
+from src.retrieval.graph import MANY_INLIERS, GraphSearch, embed, graph_scores, pair_similarity
 from src.retrieval.superglobal import refined_by_nearest
 
 
@@ -66,38 +66,44 @@ def matches(count):
 PAIRS = {(0, 3): 80, (1, 2): 6}  # of a collection of five photos; 3 shows the place of 0 from elsewhere
 
 
+class FakeSearch:
+    """Five photos; four are verified. A query is a tuple of the photos' inliers, one of the index its number."""
+
+    names, pair = ["a", "b", "c", "d", "e"], None
+
+    def __init__(self):
+        self.asked = []
+
+    def rank(self, query):
+        if isinstance(query, int):
+            self.asked.append(query)
+            query = tuple(PAIRS.get((query, other), 0) for other in range(5))  # only one of the two finds the other
+        photos = np.argsort(-np.array(query), kind="stable")
+        verified = {photo: matches(query[photo]) for photo in photos[:4].tolist()}
+        return Candidates(photos, np.array(query, float)[photos], None, verified)
+
+
 @pytest.fixture
 def graph():
-    asked = []
-
-    def verify(photo):
-        asked.append(photo)
-        found = {b: matches(n) for (a, b), n in PAIRS.items() if a == photo}  # only one of the two finds the other
-        return Candidates(np.array(sorted(found), np.int64), np.zeros(len(found)), None, found)
-
-    made = VerifiedGraph(verify, num_photos=4, k=9, beta=0.15)
-    made.asked = asked
-    return made
-
-
-def candidates(inliers, photos=(0, 1, 2, 3, 4)):
-    scores = np.sort(np.array([n + 1e-3 * place for place, n in enumerate(inliers)]))[::-1]
-    return Candidates(np.array(photos), scores, None, {p: matches(n) for p, n in zip(photos, inliers)})
+    return GraphSearch(FakeSearch(), lambda photo: photo, k=9, beta=0.15)
 
 
 def test_a_photo_is_found_through_another_one(graph):
-    found = graph.rerank(candidates([40, 6, 6, 5, 0]))
+    found = graph.rank((40, 6, 6, 5, 0))
     assert found.photos.tolist() == [0, 3, 1, 2, 4]  # 3 has 5 inliers of its own
     assert (np.diff(found.scores) <= 0).all() and found.verified[3].num_inliers == 5
-    graph.rerank(candidates([40, 6, 6, 5, 0]))
-    assert graph.asked == [0, 1, 2, 3]  # each photo once, and 4 is outside the four best
+    graph.rank((40, 6, 6, 5, 0))
+    assert graph._search.asked == [0, 1, 2, 3]  # each photo once, and 4 is not verified
 
 
 def test_a_photo_of_many_inliers_stays_first(graph):
-    found = graph.rerank(candidates([MANY_INLIERS, 40, 30, 5, 0], photos=(4, 0, 3, 1, 2)))
+    found = graph.rank((40, 30, 6, 5, MANY_INLIERS))
     assert found.photos[0] == 4 and found.scores[0] > 3
 
 
-def test_nothing_to_rank(graph):
-    nothing = Candidates(np.zeros(0, np.int64), np.zeros(0), None)
-    assert len(graph.rerank(nothing)) == 0
+def test_nothing_to_rank():
+    class Empty(FakeSearch):
+        def rank(self, query):
+            return Candidates(np.zeros(0, np.int64), np.zeros(0), None)
+
+    assert len(GraphSearch(Empty(), int, 9, 0.15).rank(())) == 0
