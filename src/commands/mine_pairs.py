@@ -1,7 +1,8 @@
 """Find pairs of photos of one label that show the same place: positives to train with, and to learn a whitening from.
 
-Photos of one label are matched and verified by their local features; a pair has at least --min_inliers inliers. A run
-that was stopped goes on where it was.
+Photos of one label are matched and verified by their local features; a pair has at least --min_inliers inliers. How
+many are enough depends on the network: the last figure says how often photos of different labels pass. A run that was
+stopped goes on where it was.
 """
 
 import argparse
@@ -39,6 +40,7 @@ COMMAND = Command(
         "mutual_check", "ransac_residual", "search_threads", "overwrite",
     ),
     add_arguments=_arguments,
+    defaults={"mutual_check": True},  # else many features of one photo may agree with one of the other
 )  # fmt: skip
 
 

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 _KEPT_PHOTOS = 200  # of a class, in memory; of 1000 x 40 numbers 0.04 GB
+_OTHERS = 200  # pairs of different classes that are looked at
+_MANY_OTHERS = 0.05  # share of them that is too much
 _AGAIN = "give `overwrite`, or another `output`"
 
 
@@ -54,18 +56,30 @@ class MiningRules(NamedTuple):
 
 
 class PairCounts(NamedTuple):
-    """What was found: ``pairs`` of ``classes``; ``none`` have two photos or more and no pair, ``single`` one photo."""
+    """What was found.
+
+    Attributes:
+        pairs, classes: so many pairs of so many classes.
+        none, single: classes of two photos or more without a pair, and classes of one photo.
+        tried: pairs of one class that were looked at.
+        others, others_tried: pairs of different classes that have enough inliers, of so many that were looked at: how
+            often photos of two places pass for one.
+    """
 
     pairs: int
     classes: int
     none: int
     single: int
     tried: int
+    others: int
+    others_tried: int
 
     def __str__(self) -> str:
-        """Such as '412 pairs of 63 classes; 36 classes have none'."""
+        """Such as '412 pairs of 63 classes; 36 classes have none; 1 of 200 pairs of different classes pass too'."""
         single = f", {self.single} a single photo" if self.single else ""
-        return f"{self.pairs} pairs of {self.classes} classes; {self.none} classes have none{single}"
+        others = f"; {self.others} of {self.others_tried} pairs of different classes pass too"
+        found = f"{self.pairs} pairs of {self.classes} classes; {self.none} classes have none{single}"
+        return found + others * (self.others_tried > 0)
 
 
 def mine_pairs(
@@ -116,7 +130,8 @@ def mine_pairs(
         with open_parts(output, wanted, overwrite) as folder:
             done = MinedClasses(folder)
             _mine_missing(having, done, partial(_mine_class, source, matching, rules, seed), threads, output)
-            counts = _count(having, done.found)
+            others = _try_others(source, having, matching, rules.min_inliers, seed)
+            counts = _count(having, done.found, *others)
             if not counts.pairs:
                 fact = f"none of {counts.tried} pairs of photos of one label has {rules.min_inliers} inliers"
                 raise UserError(f"{features}: {fact}; lower `min_inliers`, or look at the photos and their features")
@@ -215,11 +230,29 @@ def count_inliers(a: LocalFeatures, b: LocalFeatures, matching: MatchingConfig, 
     return verify(matches, a.keypoints, b, *how).num_inliers
 
 
-def _count(classes: Mapping[str, List[str]], found: Mapping[str, MinedClass]) -> PairCounts:
+def _try_others(
+    source: FeatureFile, classes: Mapping[str, List[str]], matching: MatchingConfig, least: int, seed: int
+) -> Tuple[int, int]:
+    """(those with ``least`` inliers, all) of some pairs of photos of different classes, drawn at random."""
+    rng, read = np.random.default_rng(seed), lru_cache(_KEPT_PHOTOS)(source.read)
+    photos = [(label, name) for label, names in classes.items() for name in names]
+    drawn = [[photos[place] for place in sorted(pair)] for pair in rng.integers(0, len(photos), (2 * _OTHERS, 2))]
+    others = [(a, b) for (one, a), (other, b) in drawn if one != other][:_OTHERS]
+    inliers = [count_inliers(read(a), read(b), matching, least, seed) for a, b in others]
+    passed = sum(count >= least for count in inliers)
+    if passed > _MANY_OTHERS * len(others):
+        fact = f"{passed} of {len(others)} pairs of photos of different classes have {least} inliers too"
+        fix = "" if matching.mutual_check else ", or give `mutual_check`"
+        logger.warning("%s, so a pair says little: raise `min_inliers`%s", fact, fix)
+    return passed, len(others)
+
+
+def _count(classes: Mapping[str, List[str]], found: Mapping[str, MinedClass], *others: int) -> PairCounts:
     pairs = [len(mined.pairs) for mined in found.values()]
     single = sum(len(names) == 1 for names in classes.values())
     having = sum(count > 0 for count in pairs)
-    return PairCounts(sum(pairs), having, len(pairs) - having, single, sum(mined.tried for mined in found.values()))
+    tried = sum(mined.tried for mined in found.values())
+    return PairCounts(sum(pairs), having, len(pairs) - having, single, tried, *others)
 
 
 def _beside(output: Path) -> Path:
