@@ -52,6 +52,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     checkpoint = require_file(config.model.checkpoint_path, "checkpoint_path")
     output = arguments.output or checkpoint.with_suffix(SUFFIX_OF_FORMAT[arguments.format])
     texts = _texts_of_pca(config, arguments.pca) if arguments.pca else {}
+    if kind != GLOBAL:
+        texts.update(_texts_of_layer(str(checkpoint)))
     outputs, pooling = _outputs_and_pooling(config, kind)
     differences = export_model(config.run, config.model, output, arguments.format, {**texts, **pooling}, outputs)
     print("largest difference from the checkpoint, relative to the largest number")
@@ -74,13 +76,23 @@ def _outputs_and_pooling(config: Config, kind: str) -> Tuple[Tuple[str, ...], Di
     return settings.outputs(kind == BOTH), {EXPORT_TEXT: settings.as_text()}
 
 
+def _texts_of_layer(checkpoint: str) -> Dict[str, str]:
+    """The text that carries the layer which makes DELG's local descriptors."""
+    from ..features.local_layer import LAYER_TEXT, layer_text, local_layer
+
+    layer = local_layer(checkpoint)
+    return {LAYER_TEXT: layer_text(layer)} if layer else {}
+
+
 def _texts_of_pca(config: Config, pca_path: str) -> Dict[str, str]:
     """The text that carries the PCA; UserError when it is none, or was fitted on another network and is not forced."""
     from ..engines import weights_identity
+    from ..features.local_layer import local_layer
     from ..features.pca import fitting_pca, pca_as_text
     from ..model.architectures import architecture_of
 
     wanted = ExtractionConfig(pca_path=pca_path, pca_dim=1, force_pca=config.extraction.force_pca)
     weights = weights_identity(config.run, config.model)
-    channels = architecture_of(config.model).block3_channels
+    layer = local_layer(config.model.checkpoint_path)
+    channels = len(layer.bias) if layer else architecture_of(config.model).block3_channels
     return {"pca": pca_as_text(fitting_pca(wanted, config.model.checkpoint_path, weights, channels))}

@@ -11,8 +11,10 @@ from ..config import ModelConfig, RunConfig
 from ..device import set_up_device
 from ..errors import reading
 from ..model.architectures import Architecture, architecture_of, fold
-from ..model.maps import Conv5, MapsNet
+from ..model.maps import Autoencoder, Conv5, MapsNet
 from ..model.networks import Attention, Backbone
+from ..model.own_head import ENCODER
+from ..model.weight_files import holds
 from ..model.weights import load_weights
 from .identity import export_texts, is_export
 from .network import DELF_OUTPUTS, BatchedNetwork
@@ -32,8 +34,8 @@ def trained_cell(run: RunConfig, model: ModelConfig, outputs: Sequence[str] = DE
         UserError: no checkpoint there, or it holds no backbone, or lacks what gives one of ``outputs``.
     """
     ms.set_seed(run.seed)
-    network = MapsNet(model, outputs)
-    parts = dict.fromkeys(("backbone", *(_PARTS[name] for name in outputs)))
+    network = MapsNet(model, outputs, holds(model.checkpoint_path, ENCODER))
+    parts = dict.fromkeys(("backbone", *(_PARTS[name] for name in outputs), *(["autoencoder"] * network.decodes)))
     load_weights(network, model.checkpoint_path, tuple(parts), model.load_stem)
     return network
 
@@ -63,6 +65,9 @@ class FoldedNet(nn.Cell):
         self.gives_block3, self.gives_attention, self.gives_block4 = (name in outputs for name in _PARTS)
         if self.gives_attention:
             self.attention = Attention(folded)
+        self.decodes = ENCODER in weights and self.gives_attention
+        if self.decodes:
+            self.autoencoder = Autoencoder(folded.block3_channels, len(weights[ENCODER]))
         if self.gives_block4:
             self.descriptor_head = Conv5(folded)
         for name, parameter in self.parameters_and_names():
@@ -81,7 +86,8 @@ class FoldedNet(nn.Cell):
         if self.gives_block3:
             maps = (*maps, ops.cast(block3, ms.float32))
         if self.gives_attention:
-            maps = (*maps, softplus(ops.cast(self.attention.logits(block3), ms.float32)))
+            seen = self.autoencoder(block3)[1] if self.decodes else block3
+            maps = (*maps, softplus(ops.cast(self.attention.logits(seen), ms.float32)))
         if self.gives_block4:
             maps = (*maps, ops.cast(self.descriptor_head(block3), ms.float32))
         return maps

@@ -16,6 +16,7 @@ from ..artifacts import atomic_write_bytes
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError
 from ..model.architectures import Architecture, Convolution, Unit, architecture_of
+from ..model.own_head import ENCODER
 from .identity import describe_export, sealed, texts_of, weights_identity
 from .network import DELF_OUTPUTS
 
@@ -121,11 +122,14 @@ class _Writer:
         return self.relu(self.add("Add", [x, shortcut], f"{name}.sum"), output)
 
     def add_attention(self, x: str, output: str) -> None:
-        for name in ("attention.conv1", "attention.conv2"):
-            outputs, inputs, kernel, _ = self.weights[f"{name}.weight"].shape
-            x = self.convolution(x, name, Convolution("", inputs, outputs, kernel))
-            x = self.relu(x) if name == "attention.conv1" else x
-        self.add("Softplus", [x], output)
+        if ENCODER in self.weights:
+            x = self.relu(self.pointwise(self.pointwise(x, "autoencoder.encoder"), "autoencoder.decoder"))
+        x = self.relu(self.pointwise(x, "attention.conv1"))
+        self.add("Softplus", [self.pointwise(x, "attention.conv2")], output)
+
+    def pointwise(self, x: str, name: str) -> str:
+        outputs, inputs, kernel, _ = self.weights[f"{name}.weight"].shape
+        return self.convolution(x, name, Convolution("", inputs, outputs, kernel))
 
 
 def cached_onnx(run: RunConfig, model: ModelConfig, outputs: Sequence[str] = DELF_OUTPUTS) -> bytes:

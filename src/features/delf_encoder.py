@@ -17,6 +17,8 @@ from ..model.weight_files import is_foreign_file
 from ..records import LocalFeatures, Provenance
 from .encoder import Box, Encoded, Encoder, LoadNetwork
 from .framing import Frame, Level, frame_photo, levels_of, sufficient_side
+from .heads import Linear
+from .local_layer import local_layer
 from .pca import Pca, fitting_pca, l2_normalise, project
 from .pyramid import box_centres, interpolation, non_max_suppression, receptive_boxes
 from .saved_threshold import saved_threshold
@@ -64,6 +66,7 @@ class DelfEncoder(Encoder):
         extraction: pyramid, selection and dimensions.
         architecture: of the network.
         pca: projects the descriptors; None keeps them raw (L2-normalised).
+        layer: makes descriptors of features, before the PCA; DELG's weights bring one.
         provenance, engine: see ``Encoder``.
         load_network: makes the network from device id and threads.
         network: None before ``load``.
@@ -76,6 +79,7 @@ class DelfEncoder(Encoder):
     engine: str = ""
     load_network: Optional[Callable[[int, int], Network]] = None
     network: Optional[Network] = None
+    layer: Optional[Linear] = None
 
     @property
     def sufficient_side(self) -> int:
@@ -149,12 +153,13 @@ class DelfEncoder(Encoder):
 
     def _describe(self, raw: np.ndarray) -> np.ndarray:
         settings = self.extraction
+        raw = self.layer(raw) if self.layer else raw
         if self.pca is None:
             return l2_normalise(raw)
         return project(raw, self.pca, settings.pca_dim, settings.use_whitening)
 
     def _no_features(self, frame: Frame) -> LocalFeatures:
-        dimension = self.extraction.pca_dim if self.pca else self.architecture.block3_channels
+        dimension = self.extraction.pca_dim if self.pca else _channels(self.architecture, self.layer)
         empty = np.zeros(0, np.float32)
         return LocalFeatures(
             np.zeros((0, 2)), empty, empty, np.zeros((0, dimension)), frame.image_size, frame.resize_factor
@@ -182,9 +187,16 @@ def make_encoder(
     if extraction.max_feature_num is None and is_foreign_file(model.checkpoint_path):
         extraction = extraction.replace(max_feature_num=MOST_FEATURES)
         logger.info("the attention is untrained, its order means nothing: %d features a photo", MOST_FEATURES)
-    pca = fitting_pca(extraction, model.checkpoint_path, weights, architecture.block3_channels)
+    layer = local_layer(model.checkpoint_path)
+    pca = fitting_pca(extraction, model.checkpoint_path, weights, _channels(architecture, layer))
     provenance = _provenance(model, extraction, architecture, pca, weights)
-    return DelfEncoder(extraction, architecture, pca, provenance, model.engine, partial(load_network, run, model))
+    load = partial(load_network, run, model)
+    return DelfEncoder(extraction, architecture, pca, provenance, model.engine, load, layer=layer)
+
+
+def _channels(architecture: Architecture, layer: Optional[Linear]) -> int:
+    """Numbers of a raw descriptor."""
+    return len(layer.bias) if layer else architecture.block3_channels
 
 
 def _provenance(

@@ -1,6 +1,5 @@
 """What the recipe leaves open of a global descriptor, decided: by the export that is run, or by the weights' file."""
 
-import base64
 import json
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
@@ -12,7 +11,7 @@ from ..engines import DELF_OUTPUTS, OUTPUTS, available_outputs, export_texts
 from ..errors import UserError, reading
 from ..model.foreign_head import ForeignHead, read_head
 from ..model.own_head import OwnHead, read_own_head
-from .heads import Head, Linear, RegionalAttention, make_head
+from .heads import Head, Linear, RegionalAttention, as_text, from_text, make_head
 
 OUTPUT_OF_LAYER = {"block3": "feature_map", "block4": "block4"}  # of the network
 EXPORT_TEXT = "global"  # name of the text in an exported network that holds the following
@@ -67,9 +66,9 @@ class GlobalSettings:
         values: Dict[str, Any] = {name: getattr(self.descriptor, name) for name in _NAMES}
         values["gem_p"] = np.asarray(self.gem_p).tolist()
         layers = (self.head.linear if self.head else None, self.region_layer)
-        values.update({name: _encoded(layer) for name, layer in zip(_LAYERS, layers) if layer})
+        values.update({name: layer.as_texts() for name, layer in zip(_LAYERS, layers) if layer})
         if self.attention:
-            arrays = {name: _text(getattr(self.attention, name)) for name in _ATTENTION}
+            arrays = {name: as_text(getattr(self.attention, name)) for name in _ATTENTION}
             values["attention"] = {**arrays, "nonlinearity": self.attention.nonlinearity}
         return json.dumps(values)
 
@@ -174,27 +173,10 @@ def _of_export(path: str, text: str) -> Dict[str, Any]:
         own_power = isinstance(found["gem_p"], list)
         _require_known({name: found[name] for name in _NAMES if name != "gem_p" or not own_power})
         found["gem_p"] = np.array(found["gem_p"], np.float32) if own_power else found["gem_p"]
-        found.update({name: _decoded(stored[name]) for name in _LAYERS if name in stored})
+        found.update({name: Linear.from_texts(stored[name]) for name in _LAYERS if name in stored})
         if "attention" in stored:
             kept = stored["attention"]
-            arrays = {name: _numbers(kept[name]) for name in _ATTENTION}
+            arrays = {name: from_text(kept[name]) for name in _ATTENTION}
             arrays["w1"] = arrays["w1"].reshape(len(arrays["b1"]), -1)
             found["attention"] = RegionalAttention(**arrays, nonlinearity=kept["nonlinearity"])
         return found
-
-
-def _encoded(layer: Linear) -> Dict[str, str]:
-    return {name: _text(getattr(layer, name)) for name in ("weight", "bias")}
-
-
-def _decoded(stored: Mapping[str, str]) -> Linear:
-    weight, bias = (_numbers(stored[name]) for name in ("weight", "bias"))
-    return Linear(weight.reshape(len(bias), -1), bias)
-
-
-def _text(array: np.ndarray) -> str:
-    return base64.b64encode(array.astype("<f4")).decode()
-
-
-def _numbers(text: str) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), "<f4")

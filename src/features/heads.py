@@ -1,8 +1,9 @@
 """What follows the pooling in a network of global descriptors: linear layers, and the attention of regions."""
 
+import base64
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 
@@ -76,6 +77,26 @@ class Linear:
     def identity(self) -> str:
         """SHA-256 of the numbers, in hex."""
         return identity_of(self.weight, self.bias)
+
+    def as_texts(self) -> Dict[str, str]:
+        """Its numbers as JSON takes them; see ``from_texts``."""
+        return {name: as_text(getattr(self, name)) for name in ("weight", "bias")}
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> "Linear":
+        """The layer of ``as_texts``; ValueError where they are of none."""
+        weight, bias = (from_text(texts[name]) for name in ("weight", "bias"))
+        return cls(weight.reshape(len(bias), -1), bias)
+
+
+def as_text(array: np.ndarray) -> str:
+    """Numbers in float32 as text."""
+    return base64.b64encode(array.astype("<f4")).decode()
+
+
+def from_text(text: str) -> np.ndarray:
+    """The numbers [N] of ``as_text``."""
+    return np.frombuffer(base64.b64decode(text), "<f4")
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ DESCRIPTOR_TEXT = "descriptor"  # name of the text: JSON of keys of the section 
 _FIX = "give a whole checkpoint of the command train"
 _POWER = "descriptor_head.pooling.p"
 _HEADS = ("fc", "whiten")
+ENCODER = "autoencoder.encoder.weight"  # DELG's: where it is, local descriptors are its codes
 _ATTENTION = {
     "w1": "regional_attention.hidden.weight",
     "b1": "regional_attention.hidden.bias",

@@ -110,6 +110,14 @@ def is_foreign_file(path: PathLike) -> bool:
         return False
 
 
+def holds(path: PathLike, name: str) -> bool:
+    """Whether a weight file, but an .h5 file, holds a tensor; for a damaged one as ``is_foreign_file``."""
+    try:
+        return not is_hdf5(path) and name in tensor_names(path)
+    except UserError:
+        return False
+
+
 def tensor_names(path: PathLike) -> FrozenSet[str]:
     """Names of the tensors of ``read_weight_file``; a command may ask several times, and the file is read once.
 

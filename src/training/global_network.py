@@ -11,13 +11,11 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from ..config import ModelConfig
-from ..model.architectures import Architecture, Convolution
-from ..model.networks import Attention, AttentionHead, BackboneNet, convolution, stage
+from ..model.architectures import Architecture
+from ..model.maps import Autoencoder
+from ..model.networks import Attention, AttentionHead, BackboneNet, stage
 from ..model.own_head import DESCRIPTOR_TEXT
 from .global_pooling import l2, make_pooling_cell
-
-HEADS = ("none", "fc", "whiten")
-CODE_CHANNELS = 128  # of DELG's autoencoder: its local descriptors
 
 
 class VectorHead(nn.Cell):
@@ -27,7 +25,7 @@ class VectorHead(nn.Cell):
         architecture: of the backbone.
         model: initial values.
         pooling, gem_p, gem_power, rmac_levels: see ``make_pooling_cell``.
-        head: one of ``HEADS``: nothing, dirtorch's linear layer, or cirtorch's, whose input has unit length.
+        head: "none", "fc" (dirtorch's linear layer), or "whiten" (cirtorch's, whose input has unit length).
         head_dim: D of a head; 0 = the map's channels.
         layer: "block4" = through conv5, or "block3".
     """
@@ -99,22 +97,6 @@ class ClassHead(nn.Cell):
 
     def construct(self, vectors: Tensor) -> Tensor:
         return ops.matmul(vectors, l2(self.dense.weight).T)
-
-
-class Autoencoder(nn.Cell):
-    """DELG's: features [B, C, h, w] -> (codes [B, 128, h, w], features decoded from them [B, C, h, w]).
-
-    A 1x1 convolution, then another and ReLU. A code is DELG's local descriptor.
-    """
-
-    def __init__(self, channels: int, code_channels: int = CODE_CHANNELS) -> None:
-        super().__init__()
-        self.encoder = convolution(Convolution("encoder", channels, code_channels, 1), bias=True)
-        self.decoder = convolution(Convolution("decoder", code_channels, channels, 1), bias=True)
-
-    def construct(self, features: Tensor) -> Tuple[Tensor, Tensor]:
-        codes = self.encoder(features)
-        return codes, ops.relu(self.decoder(codes))
 
 
 def reconstruction_errors(features: Tensor, decoded: Tensor) -> Tensor:

@@ -8,13 +8,19 @@ from mindspore import ops
 
 from src.config import Config, ModelConfig, TrainingConfig
 from src.device import set_up_device
+from src.engines.identity import describe_export, sealed, weights_identity
+from src.engines.mindspore_engine import FoldedNet, folded_weights
+from src.engines.onnx_graph import build_onnx
 from src.errors import UserError
+from src.features import global_settings
 from src.features.encoder import load_encoder
 from src.features.global_settings import decide
+from src.features.local_layer import LAYER_TEXT, layer_text, local_layer
 from src.model.architectures import architecture_of
+from src.model.maps import Autoencoder
 from src.model.networks import attended_mean
 from src.model.weights import load_pretrained, save_weights
-from src.training.global_network import Autoencoder, ClassHead, DelgNet, GlobalNet, reconstruction_errors
+from src.training.global_network import ClassHead, DelgNet, GlobalNet, reconstruction_errors
 from src.training.how_network import HowNet
 from src.training.region_network import RegionalAttentionNet
 
@@ -52,11 +58,15 @@ def images_of(pixels):
     return tensor(values.transpose(2, 0, 1)[None])
 
 
-def extracted(path, **keys):
-    """The descriptor of extraction: the network in ONNX Runtime, the pooling in NumPy; no key beside the weights."""
+def encoded(path, kind="global", **keys):
+    """What extraction gives: the network in ONNX Runtime, the pooling in NumPy; no key that says how."""
     config = Config(checkpoint_path=str(path), device_target="CPU", engine="onnxruntime", **KEYS, **keys)
-    encoder = load_encoder(config.run, config.model, config.extraction, kind="global", descriptor=config.descriptor)
-    return encoder.encode(PIXELS).global_descriptor.vector
+    encoder = load_encoder(config.run, config.model, config.extraction, kind=kind, descriptor=config.descriptor)
+    return encoder.encode(PIXELS)
+
+
+def extracted(path):
+    return encoded(path).global_descriptor.vector
 
 
 @pytest.mark.parametrize(
@@ -109,6 +119,41 @@ def test_what_extraction_cannot_use_of_a_checkpoint_is_one_sentence(tmp_path):
     save_weights(network, model.checkpoint_path)
     with pytest.raises(UserError, match="net.ckpt: damaged .pooling is 'new'.*; give a checkpoint of this version"):
         decide(Config().descriptor, model)
+
+
+def test_an_export_carries_the_attention_of_regions(tmp_path, monkeypatch):
+    save_weights(randomised(RegionalAttentionNet(MODEL, 3, levels=2)), tmp_path / "net.ckpt")
+    made = decide(Config().descriptor, MODEL.replace(checkpoint_path=str(tmp_path / "net.ckpt")))
+    texts = {global_settings.EXPORT_TEXT: made.as_text(), "outputs": "block4 [batch, 64, rows, columns]; float32"}
+    monkeypatch.setattr(global_settings, "export_texts", lambda path: texts)
+    found = decide(Config().descriptor, MODEL.replace(checkpoint_path=str(tmp_path / "net.ckpt")))
+    assert found.attention.identity == made.attention.identity and found.attention.nonlinearity == "softplus"
+    assert (found.descriptor.pooling, found.descriptor.rmac_levels) == ("regional_attention", 2)
+
+
+def test_extraction_takes_delgs_codes_where_the_attention_on_what_is_decoded_looks(tmp_path):
+    pytest.importorskip("onnxruntime")
+    network = randomised(DelgNet(MODEL, 4, gem_power="fixed", head="fc"))
+    path, images = tmp_path / "net.ckpt", images_of(PIXELS)
+    save_weights(network, path)
+    block3 = network.backbone(images)
+    codes, decoded = network.autoencoder(block3)
+    codes, scores = codes.asnumpy()[0].reshape(128, -1).T, network.attention(decoded).asnumpy().ravel()
+    order = np.argsort(-scores)
+    keys = {"image_scales": (1.0,), "max_feature_num": 1000}
+    config = Config(checkpoint_path=str(path), device_target="CPU", **KEYS)
+    weights, architecture = folded_weights(config.run, config.model), architecture_of(MODEL)
+    texts = describe_export(weights_identity(config.run, config.model), architecture)
+    layer = {LAYER_TEXT: layer_text(local_layer(str(path)))}
+    (tmp_path / "net.onnx").write_bytes(sealed(build_onnx(weights, architecture), {**texts, **layer}))
+    for found in (encoded(path, "both", **keys), encoded(tmp_path / "net.onnx", "local", **keys)):
+        np.testing.assert_allclose(found.local.scores, scores[order], rtol=1e-4)
+        expected = codes[order] / np.linalg.norm(codes[order], axis=1, keepdims=True)
+        np.testing.assert_allclose(found.local.descriptors, expected, atol=1e-5)
+    vector = encoded(path, "both", **keys).global_descriptor.vector
+    np.testing.assert_allclose(vector, network.describe(images).asnumpy()[0], atol=1e-5)
+    folded = FoldedNet(weights, architecture)
+    np.testing.assert_allclose(folded(images)[1].asnumpy().ravel(), scores, rtol=1e-4)
 
 
 def test_numbers_of_the_autoencoder():
