@@ -5,10 +5,12 @@ found as a query's are, by search and RANSAC, and kept for the queries that foll
 """
 
 import dataclasses
+import re
 from typing import Any, Callable, Dict, Protocol, Sequence
 
 import numpy as np
 
+from ..config import RetrievalConfig
 from ..records import Candidates
 from .global_searcher import put_behind
 from .ranking_file import PairMatches
@@ -119,3 +121,15 @@ class GraphSearch:
             found = self._search.rank(self._query_of(photo)).verified
             self._known[photo] = {other: matches.num_inliers for other, matches in found.items() if matches.num_inliers}
         return self._known[photo]
+
+
+def without_graph(retrieval: RetrievalConfig) -> RetrievalConfig:
+    """The same with the steps before the graph alone."""
+    return retrieval.replace(rerank=re.sub(r",\s*graph\s*$", "", retrieval.rerank))
+
+
+def with_graph(search: VerifyingSearch, query_of: Callable[[int], Any], retrieval: RetrievalConfig) -> VerifyingSearch:
+    """The search with the graph behind it, where ``rerank`` ends with it."""
+    if without_graph(retrieval) == retrieval:
+        return search
+    return GraphSearch(search, query_of, retrieval.graph_k, retrieval.graph_beta)

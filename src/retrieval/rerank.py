@@ -29,6 +29,7 @@ _STEPS = {  # of vectors, ransac of all -> keys
     "dba": ("dba_k", "dba_alpha"),
     "diffusion": ("diffusion_k", "diffusion_photos"),
     "superglobal": ("superglobal_photos", "superglobal_k", "superglobal_beta"),
+    "graph": ("graph_k", "graph_beta"),
 }
 _FREE = ("search_threads", "searcher", "rerank")  # a ranking does not depend on them, or has them itself
 
@@ -48,11 +49,15 @@ def steps_of(retrieval: RetrievalConfig, searcher: str) -> Tuple[str, ...]:
     if unknown is not None:
         known = f"auto, none, or one or several of {', '.join(_STEPS)}, separated by commas"
         raise UserError(f"`rerank`: {short(repr(unknown))} is no re-ranking; give {known}")
-    if searcher in _OF_LOCAL and names != ["ransac"]:
-        other = next((name for name in names if name != "ransac"), "ransac twice")
-        raise UserError(f"`rerank`: {other} is for an index of global descriptors; this one takes ransac or none")
-    if names.count("ransac") > 1:
-        raise UserError("`rerank`: ransac stands there twice; leave one out")
+    other = next((name for name in names if name not in ("ransac", "graph")), None)
+    if searcher in _OF_LOCAL and other:
+        fact = f"{other} is for an index of global descriptors; this one takes ransac, then graph, or none"
+        raise UserError(f"`rerank`: {fact}")
+    twice = next((name for name in ("ransac", "graph") if names.count(name) > 1), None)
+    if twice:
+        raise UserError(f"`rerank`: {twice} stands there twice; leave one out")
+    if "graph" in names and names[-2:] != ["ransac", "graph"]:
+        raise UserError("`rerank`: graph ranks what ransac has verified; give ransac,graph, at the end")
     return tuple(names)
 
 
@@ -63,7 +68,8 @@ def used_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
         return list(dict.fromkeys((*_SEARCHED[searcher], *(key for step in steps for key in _STEPS[step]))))
     if not steps:
         return list(_VOTES)
-    return [*_VOTES, *_RANSAC, "correspondences", *(_EXACT if retrieval.correspondences == "exact" else ())]
+    graph = _STEPS["graph"] if "graph" in steps else ()
+    return [*_VOTES, *_RANSAC, "correspondences", *(_EXACT if retrieval.correspondences == "exact" else ()), *graph]
 
 
 def idle_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
@@ -90,6 +96,6 @@ def search_settings(
     steps = ",".join(steps_of(retrieval, searcher)) or "none"
     if searcher != "votes":
         settings.update(searcher=searcher, rerank=steps)
-    elif steps == "none":
+    elif steps != "ransac":
         settings["rerank"] = steps
     return {**settings, "seed": seed}

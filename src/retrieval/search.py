@@ -19,10 +19,11 @@ from ..config import MatchingConfig, RetrievalConfig
 from ..features.encoder import Encoded
 from ..features.feature_file import FeatureFile
 from ..features.kinds import LOCAL
-from ..records import Candidates, LocalFeatures, Matches, Provenance, Ranking
+from ..records import Candidates, GlobalDescriptor, LocalFeatures, Matches, Provenance, Ranking
 from .comparable import require_comparable, require_same_meaning
 from .global_index import load_global_index
 from .global_search import GlobalSearch, open_global_search
+from .graph import GraphSearch, with_graph, without_graph
 from .index import DescriptorIndex, load_index
 from .index_folder import read_manifest, searcher_of, tie_order
 from .interfaces import Executor, Reranker, Searcher, Shard
@@ -136,7 +137,7 @@ def open_search(
     index: DescriptorIndex, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
 ) -> Iterator[Search]:
     """A search of one index by votes, and RANSAC where ``rerank`` does not say otherwise."""
-    verifies = steps_of(retrieval, "votes") == ("ransac",)
+    verifies = "ransac" in steps_of(retrieval, "votes")
     exact_distance = retrieval.search_distance if retrieval.correspondences == "exact" else None
     with search_pool(retrieval.search_threads) as pool, ThreadPoolExecutor(1) as executor:
         reranker = Ransac(index, matching, seed, pool, exact_distance) if verifies else _AsTheyAre()
@@ -145,7 +146,7 @@ def open_search(
 
 
 def rank_queries(
-    search: Union[Search, GlobalSearch],
+    search: Union[Search, GlobalSearch, GraphSearch],
     queries: Iterable[Tuple[str, Union[LocalFeatures, Encoded]]],
     keep_matches: int = 0,
     num_ranked: int = 0,
@@ -223,8 +224,9 @@ def _rank_by_votes(
     index: PathLike, queries: FeatureFile, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int
 ) -> Tuple[Ranking, Optional[RankedMatches]]:
     kept = retrieval.keep_matches if steps_of(retrieval, "votes") else 0
-    with open_search(load_index(index), retrieval, matching, seed) as search:
-        return rank_queries(search, queries, kept, retrieval.num_ranked)
+    photos = load_index(index)
+    with open_search(photos, retrieval, matching, seed) as search:
+        return rank_queries(with_graph(search, photos.features, retrieval), queries, kept, retrieval.num_ranked)
 
 
 def _rank_globally(
@@ -236,8 +238,14 @@ def _rank_globally(
     features = (
         (name, Encoded(queries.read(name) if verifies else None, queries.read_global(name))) for name in queries.names
     )
-    with open_global_search(photos, retrieval, matching, seed) as search:
-        return rank_queries(search, features, retrieval.keep_matches if verifies else 0, retrieval.num_ranked)
+
+    def query_of(photo: int) -> Encoded:
+        local = photos.features(photo)
+        return Encoded(local, GlobalDescriptor(photos.vectors[photo], local.image_size))
+
+    with open_global_search(photos, without_graph(retrieval), matching, seed) as search:
+        search, kept = with_graph(search, query_of, retrieval), retrieval.keep_matches if verifies else 0
+        return rank_queries(search, features, kept, retrieval.num_ranked)
 
 
 def _rank_by_words(
@@ -246,7 +254,8 @@ def _rank_by_words(
     searcher = searcher_of(read_manifest(index))
     kept = retrieval.keep_matches if "ransac" in steps_of(retrieval, searcher) else 0
     photos = load_vlad_index(index) if searcher == "vlad" else load_asmk_index(index)
-    with open_word_search(photos, retrieval, matching, seed) as search:
+    with open_word_search(photos, without_graph(retrieval), matching, seed) as search:
+        search = with_graph(search, lambda photo: Encoded(photos.features(photo)), retrieval)
         return rank_queries(search, _encoded(queries), kept, retrieval.num_ranked)
 
 

@@ -11,7 +11,9 @@ from handmade_features import DIMENSION, random_photo, write_features
 from src.artifacts import sha256_of
 from src.commands.perform_retrieval import main as retrieve
 from src.commands.rank_randomly import main as rank_randomly
+from src.config import RetrievalConfig
 from src.errors import UserError
+from src.matching.same_place import holds_inliers
 from src.retrieval.build import build_index
 from src.retrieval.ranking_file import load_ranked_matches, load_ranking
 
@@ -176,3 +178,50 @@ def test_the_commands_as_processes(tmp_path, features, queries):
     assert load_ranking(tmp_path / "ranks.npz")[0].ranks.shape == (3, 5)
     failed = run("perform_retrieval.py", "--index=nowhere", "--query_features=queries.h5")
     assert failed.returncode == 2 and failed.stderr.startswith("error: nowhere: no such folder (--index)")
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """Photos a and b share 30 points, b and c 30 others; the query shows a. Points lie where they lay, moved."""
+    generator = np.random.default_rng(3)
+    first, second, others = (random_photo(generator, 30) for _ in range(3))
+    joined = tuple(np.concatenate(parts) for parts in zip(first, second))
+    photos = {"a.jpg": first, "b.jpg": joined, "c.jpg": (second[0] + 7, second[1]), "d.jpg": others}
+    write_features(tmp_path / "features.h5", photos)
+    write_features(tmp_path / "queries.h5", {"q": (first[0] * 0.9, first[1]), "zz_blank": (first[0][:0], first[1][:0])})
+    return tmp_path
+
+
+@pytest.mark.parametrize("searcher", ["votes", "asmk_star"])
+def test_a_photo_that_shares_nothing_with_the_query_is_found_through_another_one(chain, searcher):
+    config = RetrievalConfig(codebook_size=8 if searcher != "votes" else 0)
+    build_index(chain / "features.h5", chain / "index", searcher=searcher, retrieval=config)
+    options = [f"--index={chain}/index", f"--query_features={chain}/queries.h5"]
+    retrieve([*options, f"--output={chain}/plain.npz"])
+    retrieve([*options, "--rerank=ransac,graph", f"--output={chain}/graph.npz"])
+    plain, graph = (load_ranking(chain / f"{name}.npz") for name in ("plain", "graph"))
+    assert [graph[0].index_names[photo] for photo in graph[0].ranks[0, :3]] == ["a", "b", "c"]
+    assert graph[0].scores[0, 2] > graph[0].scores[0, 3] and plain[0].scores[0, 2] < 5  # inliers by chance
+    assert graph[1].settings["rerank"] == "ransac,graph" and graph[1].settings["graph_k"] == 9
+    assert not holds_inliers(graph[1].settings)
+    kept = load_ranked_matches(chain / "graph.npz").find(0, 1)
+    assert kept.verified and len(kept.points) == 30  # of the query and b, whatever the order
+
+
+def test_what_the_graph_needs_is_said(chain):
+    build_index(chain / "features.h5", chain / "index")
+    options = [f"--index={chain}/index", f"--query_features={chain}/queries.h5", f"--output={chain}/ranks.npz"]
+    for rerank, said in (
+        ("graph", "ranks what ransac has verified; give ransac,graph"),
+        ("graph,ransac", "ranks what ransac has verified"),
+        ("ransac,graph,graph", "graph stands there twice"),
+        ("ransac,aqe", "aqe is for an index of global descriptors; this one takes ransac, then graph, or none"),
+    ):
+        with pytest.raises(UserError, match=said):
+            retrieve([*options, f"--rerank={rerank}"])
+    with pytest.raises(UserError, match="graph_k has no effect"):
+        retrieve([*options, "--graph_k=3"])
+    (chain / "features.h5").unlink()
+    with pytest.raises(UserError, match="features.h5"):
+        retrieve([*options, "--rerank=ransac,graph"])
+    assert not (chain / "ranks.npz").exists()
