@@ -5,7 +5,6 @@ The names are those of ``training/global_network.py`` and ``training/region_netw
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
@@ -64,10 +63,10 @@ def read_own_head(path: PathLike) -> OwnHead:
         attention = {}
         if _ATTENTION["w1"] in tensors:
             attention = {ours: tensors[name] for ours, name in _ATTENTION.items()}
-        return OwnHead(_said(path, texts), tensors.get(_POWER), head, layer, attention)
+        return OwnHead(_said(texts), tensors.get(_POWER), head, layer, attention)
 
 
-def _said(path: Path, texts: Mapping[str, str]) -> Dict[str, Any]:
+def _said(texts: Mapping[str, str]) -> Dict[str, Any]:
     if DESCRIPTOR_TEXT not in texts:
         return {}
     said = json.loads(texts[DESCRIPTOR_TEXT])

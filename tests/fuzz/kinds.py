@@ -146,12 +146,17 @@ def _checkpoint(folder: Path) -> Path:
     import mindspore as ms
 
     generator = np.random.default_rng(0)
-    cells = {"backbone.conv1.weight": (8, 3, 7, 7), "backbone.bn1.gamma": (8,), "backbone.bn1.moving_variance": (8,)}
+    cells = {
+        "backbone.conv1.weight": (8, 3, 7, 7), "backbone.bn1.gamma": (8,), "backbone.bn1.moving_variance": (8,),
+        "descriptor_head.pooling.p": (1,), "descriptor_head.fc.weight": (3, 4), "descriptor_head.fc.bias": (3,),
+        "autoencoder.encoder.weight": (2, 4, 1, 1), "autoencoder.encoder.bias": (2,),
+    }  # fmt: skip
     parameters = [
         {"name": name, "data": ms.Parameter(ms.Tensor(generator.uniform(0.5, 1, shape).astype(np.float32)), name=name)}
         for name, shape in cells.items()
     ]
-    ms.save_checkpoint(parameters, str(folder / "net.ckpt"), append_dict={"global_step": 3})
+    texts = {"descriptor": '{"pooling": "gem", "rmac_levels": 3, "descriptor_layer": "block3"}'}
+    ms.save_checkpoint(parameters, str(folder / "net.ckpt"), append_dict={"global_step": 3, **texts})
     (folder / "net.ckpt").chmod(0o644)
     return folder / "net.ckpt"
 
@@ -184,6 +189,16 @@ def _read_torch(path: Path, output: Path) -> None:
 
     _read_weights(path, output)
     read_head(path)
+
+
+def _read_checkpoint(path: Path, output: Path) -> None:
+    from src.config import GlobalConfig, ModelConfig
+    from src.features.global_settings import decide
+    from src.features.local_layer import local_layer
+
+    decide(GlobalConfig(), ModelConfig(checkpoint_path=str(path)))
+    local_layer(str(path))
+    _read_weights(path, output)
 
 
 def _read_weights(path: Path, _: Path) -> None:
@@ -271,6 +286,30 @@ def _read_tables(path: Path, _: Path) -> None:
 
     for read, name in ((read_clean_csv, "train_clean.csv"), (read_labelled_csv, "own.csv")):
         list(read(path / name).file_ids)
+
+
+_SPLIT_NAMES = [f"img/p{number}.jpg" for number in range(6)]
+
+
+def _pairs(folder: Path) -> Path:
+    pairs = folder / "pairs"
+    pairs.mkdir()
+    rows = "".join(f"img/p{a}.jpg,p{b},{20 + a}\n" for a, b in ((0, 2), (0, 4), (1, 3), (1, 5), (2, 4), (3, 5)))
+    (pairs / "pairs.csv").write_text("photo_a,photo_b,inliers\n" + rows)
+    sfm = {"cids": _SPLIT_NAMES, "cluster": [0, 1, 0, 1, 0, 1], "qidxs": [0, 1, 2], "pidxs": [2, 3, 4]}
+    (pairs / "sfm.pkl").write_bytes(pickle.dumps({"train": sfm, "val": sfm}, 2))
+    return pairs
+
+
+def _draw_pairs(path: Path, _: Path) -> None:
+    from src.data.split_labels import SplitLabels
+    from src.data.training_pairs import training_pairs
+
+    photos = SplitLabels(_SPLIT_NAMES, np.arange(6) % 2)
+    for name in ("pairs.csv", "sfm.pkl"):
+        source = training_pairs(path / name, photos)
+        drawn = source.draw(2, 4, 0, np.random.default_rng(0))
+        assert drawn.pairs.min() >= 0 and drawn.pairs.max() < 6
 
 
 def _index(folder: Path) -> Path:
@@ -369,12 +408,13 @@ KINDS: Dict[str, Kind] = {
     "json": Kind(_results, _compare, tokens=_JSON),
     "yaml": Kind(_recipe, _read_recipe, tokens=_YAML),
     "csv": Kind(_tables, _read_tables, tokens=_CSV),
+    "pairs": Kind(_pairs, _draw_pairs, tokens=(*_CSV, *_PICKLE, b"photo_a", b"img/p1.jpg")),
     "jpeg": Kind(_jpeg, _read_photo),
     "png": Kind(_png, _read_photo),
     "index": Kind(_index, _search_index, tokens=_JSON),
     "onnx": Kind(_onnx, _read_export),
     "safetensors": Kind(_safetensors, _read_weights, tokens=_JSON),
-    "checkpoint": Kind(_checkpoint, _read_weights),
+    "checkpoint": Kind(_checkpoint, _read_checkpoint),
     "torch": Kind(_torch, _read_torch, mutate_zip, _PICKLE),
     "torch_old": Kind(_old_torch, _read_torch, tokens=_PICKLE),
     "mindrecord": Kind(_data_set, _read_data_set, tokens=_JSON),
