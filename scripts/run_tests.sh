@@ -4,7 +4,7 @@
 #   bash scripts/run_tests.sh [PYTEST_OPTION ...]
 #
 # For example: bash scripts/run_tests.sh -m "not slow"
-# -n 2 shares the tests out between two processes (pytest-xdist).
+# Two processes share the tests (pytest-xdist); -n 0 runs them in one.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
@@ -12,4 +12,4 @@ prepare_environment requirements.txt requirements-dev.txt requirements-extras.tx
 cd "$root"
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-"$python" -m pytest "$@"
+"$python" -m pytest -n 2 --dist worksteal "$@"
