@@ -74,10 +74,12 @@ def class_batch_plan(labels: np.ndarray, batch_size: int, photos_a_class: int) -
         raise UserError(f"`batch_size` is {batch_size}, no multiple of `photos_a_class`, which is {photos_a_class}")
     classes = batch_size // photos_a_class
     groups = _group_counts(labels, photos_a_class)
-    batches = 0
+    batches, too_many = 0, int(groups.sum()) // classes + 1
     # b batches of different classes can be made if each class gives b groups at most and these are enough together
-    while np.minimum(groups, batches + 1).sum() >= (batches + 1) * classes:
-        batches += 1
+    while too_many - batches > 1:
+        middle = (batches + too_many) // 2
+        enough = np.minimum(groups, middle).sum() >= middle * classes
+        batches, too_many = (middle, too_many) if enough else (batches, middle)
     if not batches:
         having = f"{len(groups)} classes have {'two photos or more' if photos_a_class > 1 else 'a photo'}"
         fact = f"a batch of `batch_size` {batch_size} and `photos_a_class` {photos_a_class} takes {classes} classes"

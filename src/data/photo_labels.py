@@ -53,9 +53,8 @@ def _listed(path: Path, name: str) -> Iterator[Tuple[str, str]]:
     """(photo, label) of each photo that ``path`` labels."""
     if path.suffix.lower() in _TABLES or (path.is_dir() and not (path / SUMMARY_FILE).exists()):
         listed = read_image_folder(path) if path.is_dir() else read_labelled_csv(path)
-        texts = map(str, listed.class_names)
-        names = list(texts)
-        yield from ((photo, names[label]) for photo, label in zip(listed.file_ids, listed.labels.tolist()))
+        texts = [str(each) for each in listed.class_names]
+        yield from ((photo, texts[label]) for photo, label in zip(listed.file_ids, listed.labels.tolist()))
         return
     from .split_labels import read_split_labels  # MindSpore's reader
     from .summary import dataset_info

@@ -11,6 +11,7 @@ from landmark_sets import make_set
 
 from src.data.lists import read_clean_csv
 from src.data.pairs_file import encode_pairs, named_pairs
+from src.data.photo_labels import label_photos
 from src.data.reader import read_records
 from src.data.sfm_pickle import read_sfm_pickle
 from src.data.shards import DatasetSettings, build_dataset
@@ -48,6 +49,15 @@ def test_labels_of_a_split_are_those_of_its_records(tmp_path):
     with pytest.raises(UserError, match=r"photo \S+ has label 2, outside 0 to 1; make the data set"):
         read_split_labels(info.train_shards, replace(info, num_classes=2))
     assert read_split_labels((), info).labels.shape == (0,)
+    photos = read_split_labels(info.train_shards, info)
+    features = [f"0/1/2/{name}.jpg" for name in [*photos.file_ids, "another"]]  # as GLDv2 lies on disk
+    classes = label_photos(features, tmp_path / "made" / "train.mindrecord000")
+    assert {name: label for label, names in classes.items() for name in names} == {
+        f"0/1/2/{name}.jpg": str(label) for name, label in zip(photos.file_ids, photos.labels)
+    }
+    pair = [features[place] for place in np.flatnonzero(photos.labels == 1)[:2]]
+    (tmp_path / "p.csv").write_bytes(encode_pairs([(*pair, 20)]))
+    assert len(training_pairs(tmp_path / "p.csv", photos).pairs) == 2
 
 
 def test_labels_alone():
