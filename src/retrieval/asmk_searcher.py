@@ -22,8 +22,8 @@ _QUERY_ASSIGNMENTS = 5  # of jenicek
 class AsmkSearcher:
     """Ranks the photos of an index by ASMK or ASMK*.
 
-    A query reads the postings of its own words. Codes are compared by faiss, at less than a nanosecond each: 40 to 200
-    times as fast as tables of bit counts in NumPy.
+    A query reads the postings of its own words. Codes are compared by faiss, 40 to 200 times as fast as by tables of
+    bit counts in NumPy; most of the time goes into adding to the photos' scores.
 
     Args:
         index: photos are added to it.
@@ -40,16 +40,16 @@ class AsmkSearcher:
         seed: int = 0,
     ) -> None:
         self.index, self._settings = index, settings or RetrievalConfig()
-        self._pool, self._seed, self._ties = pool, seed, np.zeros(0, np.int64)
+        self._pool, self._seed = pool, seed
         self._kernel = Kernel(index.family, self._settings.asmk_alpha, self._settings.asmk_threshold)
         self._kernel.require_defined()
         self._norms = self._weights = np.zeros(0)
+        self._ties = self._by_ties = np.zeros(0, np.int64)
 
     @property
     def ties(self) -> np.ndarray:
         """[N] place of each photo among those of equal similarity."""
-        if len(self._ties) != len(self.index):
-            self._ties = tie_order(self.index.names, self._seed)
+        self._prepare()
         return self._ties
 
     def fit(self, sample: np.ndarray) -> None:
@@ -68,46 +68,43 @@ class AsmkSearcher:
 
     def find(self, query: LocalFeatures) -> Found:
         """All photos and their similarities, falling."""
+        self._prepare()
         words = self.index.encode(query, assignments_of(self._settings, self.index.family), self._pool)
         similarities = self._compare(words)
-        order = np.lexsort((self.ties, -similarities))
+        order = self._by_ties[np.argsort(-similarities[self._by_ties], kind="stable")]  # a third of lexsort's time
         return order, similarities[order]
 
     def _compare(self, words: Words) -> np.ndarray:
         """[N] float64, similarity of every photo."""
-        self._prepare()
-        postings, compare = self.index.postings, self._comparison(words)
-        scores = np.zeros(len(self.index))
-        starts, all_photos, all_codes = postings.starts, np.asarray(postings.photos), np.asarray(postings.codes)
-        weights = self._weights[words.numbers]
-        bounds = zip(starts[words.numbers].tolist(), starts[words.numbers + 1].tolist())
+        weights, postings = self._weights[words.numbers], self.index.postings
+        compare, scores = self._comparison(words, weights), np.zeros(len(self.index), np.float32)
+        all_photos, all_codes = np.asarray(postings.photos), np.asarray(postings.codes)
+        bounds = zip(postings.starts[words.numbers].tolist(), postings.starts[words.numbers + 1].tolist())
         for place, (start, end) in enumerate(bounds):
             if end > start:
-                alike = compare(place, all_codes[start:end])
-                np.add.at(scores, all_photos[start:end], weights[place] * alike)
+                np.add.at(scores, all_photos[start:end], compare(place, all_codes[start:end]))
         norms = np.sqrt(self._norms * weights.sum())
         known = (self.index.word_counts > 0) & bool(len(words.numbers))
-        scores = np.where(known, scores / np.where(norms > 0, norms, 1), -1)
-        return np.round(scores, DECIMALS)
+        return np.round(np.where(known, scores / np.where(norms > 0, norms, 1), -1), DECIMALS)
 
-    def _comparison(self, words: Words) -> Callable[[int, np.ndarray], np.ndarray]:
-        """Gives the kernel of the query's word at a place, and the vectors or codes [n, C] of photos there."""
+    def _comparison(self, words: Words, weights: np.ndarray) -> Callable[[int, np.ndarray], np.ndarray]:
+        """Gives the weighed kernel [n] float32 of the query's word at a place and photos' vectors or codes [n, C]."""
         if not self.index.is_binary:
-            return lambda place, theirs: self._kernel(theirs @ words.vectors[place])
-        dimension = self.index.codebook.dimension
-        bits = code_bits(dimension, self.index.family, self._settings.asmk_bits)
+            return lambda place, theirs: np.float32(weights[place] * self._kernel(theirs @ words.vectors[place]))
+        bits = code_bits(self.index.codebook.dimension, self.index.family, self._settings.asmk_bits)
         table, ours = similarities_by_distance(bits, self._kernel), padded(words.vectors)
 
         def compare(place: int, theirs: np.ndarray) -> np.ndarray:
-            return table[distances(ours[place], padded(theirs))]
+            return np.float32(weights[place] * table).take(distances(ours[place], padded(theirs)))
 
         return compare
 
     def _prepare(self) -> None:
-        """Weights of the words and, from these, what each photo's similarity is divided by."""
+        """The order of ties, weights of the words and, from these, what each photo's similarity is divided by."""
         if len(self._norms) == len(self.index):
             return
-        postings = self.index.postings
+        self._ties, postings = tie_order(self.index.names, self._seed), self.index.postings
+        self._by_ties = np.argsort(self._ties)
         if not self._settings.asmk_idf:
             self._weights, self._norms = np.ones(len(self.index.codebook)), self.index.word_counts
             return

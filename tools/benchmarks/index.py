@@ -11,8 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Dict, List, Optional, Sequence
 
 from src.commands.command_line import Command, run_command
-from src.config import GLOBAL_KEYS, RetrievalConfig, keys_of
+from src.config import RetrievalConfig, keys_of
 from src.errors import UserError
+from src.retrieval_config import GLOBAL_KEYS
 
 TARGETS = (5_000, 100_000, 1_000_000)  # photos
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Optional, Sequence
 from src.commands.command_line import Command, run_command
 from src.config import Config, RetrievalConfig, keys_of
 from src.errors import UserError
+from src.retrieval_config import GLOBAL_KEYS
 
 EVAL = Path(__file__).resolve().parents[2] / "eval"
 MOST_SECONDS, MOST_GIGABYTES, MOST_POINTS_LOST, LEAST_RATIO = 180, 4, 1, 100  # promised of the full set on two cores
@@ -58,7 +59,8 @@ def retrieve(folder: Path, photos: Path, queries: Path, index_type: str, name: s
     was_there = index.exists() and not config.run.overwrite
     wanted = [f"--index_type={index_type}", f"--overwrite={config.run.overwrite}", f"--seed={config.run.seed}"]
     build = run("build_index.py", f"--features={photos}", f"--output={index}", *wanted)
-    options = [f"--{key}={value}" for key, value in config.retrieval.values().items() if key != "index_type"]
+    keys = keys_of(RetrievalConfig, but=("index_type", *GLOBAL_KEYS))
+    options = [f"--{key}={value}" for key, value in config.retrieval.values().items() if key in keys]
     files = [f"--index={index}", f"--query_features={queries}", f"--output={ranks}"]
     search = run("perform_retrieval.py", *files, "--overwrite", f"--seed={config.run.seed}", *options)
     return Retrieved(
@@ -131,7 +133,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     summary=__doc__,
     example="--num_photos 5000 --num_queries 55",
-    keys=("seed", "overwrite", *keys_of(RetrievalConfig)),
+    keys=("seed", "overwrite", *keys_of(RetrievalConfig, but=GLOBAL_KEYS)),
     shown=("work_dir", "num_photos", "num_queries", "num_features", "planted", "flat_queries", "index_type"),
     add_arguments=_add_arguments,
 )
