@@ -8,6 +8,7 @@ from typing import List, Tuple
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
+from ..errors import UserError
 from ..features.regions import region_grid, regions_of
 
 POOLINGS = ("mac", "spoc", "gem", "rmac", "rmac_whole")
@@ -109,7 +110,12 @@ def make_pooling_cell(
         gem_p: of GeM, at the start.
         gem_power: one of ``GEM_POWERS``: one learned power, a fixed one, or a learned one for each channel.
         rmac_levels: of R-MAC.
+
+    Raises:
+        UserError: a pooling of extraction that is not trained.
     """
+    if pooling not in POOLINGS:
+        raise UserError(f"descriptors of `pooling` {pooling} are not trained: give one of {', '.join(POOLINGS)}")
     if pooling == "gem":
         return Gem(gem_p, channels if gem_power == "channel" else 1, gem_power != "fixed")
     if pooling in ("rmac", "rmac_whole"):

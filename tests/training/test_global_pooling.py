@@ -7,6 +7,7 @@ from eager import central_differences, tensor
 from mindspore import ops
 
 from src.device import set_up_device
+from src.errors import UserError
 from src.features.pooling import make_pooling
 from src.training.global_pooling import Gem, Mac, Rmac, Spoc, l2, make_pooling_cell
 
@@ -83,6 +84,11 @@ def test_cells_equal_the_poolings_of_extraction(pooling):
     twin = make_pooling(pooling, 2.7)
     expected = [twin(each.transpose(1, 2, 0)) for each in maps]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_pooling_that_is_not_trained_is_refused():
+    with pytest.raises(UserError, match="`pooling` regional are not trained: give one of mac, spoc, gem, rmac"):
+        make_pooling_cell("regional", 5)
 
 
 def test_which_powers_train():
