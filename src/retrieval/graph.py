@@ -18,7 +18,7 @@ from .superglobal import NUM_EXPANDED, refined_by_nearest
 
 MANY_INLIERS = 60  # a photo with so many stays before the others
 _CERTAIN = 3.0  # added to its similarity; above every score of the graph
-_CHANCE, _HALF = 5, 10  # inliers that chance gives; inliers above which the similarity passes (n - 5) / (n + 10)
+_CHANCE_SHARE, _CHANCE_RANGE = 0.9, (3, 25)
 _EXPANSION = 0.15  # weight of the expanded query
 
 
@@ -34,9 +34,18 @@ class VerifyingSearch(Protocol):
         """The matches of a candidate with the query."""
 
 
-def pair_similarity(inliers: np.ndarray) -> np.ndarray:
-    """Similarity in [0, 1) of pairs with so many inliers: (n - 5) / (n + 10), and 0 below 5."""
-    return np.maximum(0, (inliers - _CHANCE) / (inliers + _HALF))
+def inliers_by_chance(inliers: np.ndarray) -> float:
+    """How many inliers photos of other places have: what 90 % of the lower half of a shortlist [M] stay below.
+
+    It grows with the number of features. Never below 3 or above 25, as a short list may hold one place alone.
+    """
+    lower = np.sort(inliers)[: (len(inliers) + 1) // 2]
+    return float(np.clip(np.quantile(lower, _CHANCE_SHARE), *_CHANCE_RANGE)) if len(lower) else _CHANCE_RANGE[0]
+
+
+def pair_similarity(inliers: np.ndarray, chance: float) -> np.ndarray:
+    """Similarity in [0, 1) of pairs with n inliers where chance gives c: (n - c) / (n + 2 c), and 0 below c."""
+    return np.maximum(0, (inliers - chance) / (inliers + 2 * chance))
 
 
 def embed(similarities: np.ndarray) -> np.ndarray:
@@ -95,31 +104,33 @@ class GraphSearch:
         photos, rest = candidates.photos[:count], candidates.part(slice(count, None))
         if not count:
             return candidates
-        own = {photo: matches.num_inliers for photo, matches in candidates.verified.items()}
-        inliers = np.array([own.get(photo, 0) for photo in photos.tolist()])
-        scores = np.round(graph_scores(self._similarities(photos, inliers), self._k, self._beta), 6)
-        scores = np.where(inliers >= MANY_INLIERS, _CERTAIN + pair_similarity(inliers), scores)
+        inliers = np.array([candidates.verified[photo].num_inliers for photo in photos.tolist()])
+        near = pair_similarity(inliers, inliers_by_chance(inliers))
+        scores = np.round(graph_scores(self._similarities(photos, near), self._k, self._beta), 6)
+        scores = np.where(inliers >= MANY_INLIERS, _CERTAIN + near, scores)
         order = np.argsort(-scores, kind="stable")  # ties stay in the order they had
         ranked, scores = put_behind((photos[order], scores[order]), (rest.photos, rest.scores))
         return dataclasses.replace(candidates, photos=ranked, scores=scores)
 
-    def _similarities(self, photos: np.ndarray, inliers: np.ndarray) -> np.ndarray:
-        """[M + 1, M + 1] of the query, with so many inliers in each photo, and the photos."""
+    def _similarities(self, photos: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """[M + 1, M + 1] of the query, to which the photos have the similarities ``near`` [M], and the photos."""
         table = np.eye(len(photos) + 1)
-        table[0, 1:] = table[1:, 0] = pair_similarity(inliers)
+        table[0, 1:] = table[1:, 0] = near
         places = {photo: place for place, photo in enumerate(photos.tolist(), 1)}
         for photo, place in places.items():
-            for other, count in self._neighbours(photo).items():
+            for other, similarity in self._neighbours(photo).items():
                 if other in places and other != photo:  # either may have found the other
-                    similarity = max(table[place, places[other]], pair_similarity(count))
+                    similarity = max(table[place, places[other]], similarity)
                     table[place, places[other]] = table[places[other], place] = similarity
         return table
 
-    def _neighbours(self, photo: int) -> Dict[int, int]:
-        """The verified neighbours of a photo with their inliers."""
+    def _neighbours(self, photo: int) -> Dict[int, float]:
+        """The verified neighbours of a photo with their similarities."""
         if photo not in self._known:
             found = self._search.rank(self._query_of(photo)).verified
-            self._known[photo] = {other: matches.num_inliers for other, matches in found.items() if matches.num_inliers}
+            inliers = np.array([matches.num_inliers for matches in found.values()])
+            near = pair_similarity(inliers, inliers_by_chance(inliers)).tolist()
+            self._known[photo] = {other: similarity for other, similarity in zip(found, near) if similarity}
         return self._known[photo]
 
 

@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 
 from src.records import Candidates, Matches
-from src.retrieval.graph import MANY_INLIERS, GraphSearch, embed, graph_scores, pair_similarity
+from src.retrieval.graph import MANY_INLIERS, GraphSearch, embed, graph_scores, inliers_by_chance, pair_similarity
 from src.retrieval.superglobal import refined_by_nearest
 
 
 def test_similarity_of_a_pair():
-    assert pair_similarity(np.array([0, 5, 20, 50])).tolist() == [0, 0, 0.5, 0.75]
+    assert pair_similarity(np.array([0, 5, 20, 50]), 5.0).tolist() == [0, 0, 0.5, 0.75]
+
+
+def test_chance_is_what_the_lower_half_has():
+    assert inliers_by_chance(np.array([80, 70, 9, 60, 10, 8, 7, 11, 5, 6])) == pytest.approx(8.6)  # of 5, 6, 7, 8, 9
+    assert inliers_by_chance(np.array([90, 80, 70])) == 25 and inliers_by_chance(np.array([50, 0])) == 3
+    assert inliers_by_chance(np.zeros(0)) == 3
 
 
 def test_embedding_of_the_addendum():
@@ -89,10 +95,10 @@ def graph():
 
 
 def test_a_photo_is_found_through_another_one(graph):
-    found = graph.rank((40, 6, 6, 5, 0))
-    assert found.photos.tolist() == [0, 3, 1, 2, 4]  # 3 has 5 inliers of its own
-    assert (np.diff(found.scores) <= 0).all() and found.verified[3].num_inliers == 5
-    graph.rank((40, 6, 6, 5, 0))
+    found = graph.rank((40, 4, 4, 3, 0))
+    assert found.photos.tolist() == [0, 3, 1, 2, 4]  # 3 has 3 inliers of its own
+    assert (np.diff(found.scores) <= 0).all() and found.verified[3].num_inliers == 3
+    graph.rank((40, 4, 4, 3, 0))
     assert graph._search.asked == [0, 1, 2, 3]  # each photo once, and 4 is not verified
 
 
