@@ -132,11 +132,12 @@ def mine_pairs(
             _mine_missing(having, done, partial(_mine_class, source, matching, rules, seed), threads, output)
             others = _try_others(source, having, matching, rules.min_inliers, seed)
             counts = _count(having, done.found, *others)
-            if not counts.pairs:
-                fact = f"none of {counts.tried} pairs of photos of one label has {rules.min_inliers} inliers"
-                raise UserError(f"{features}: {fact}; lower `min_inliers`, or look at the photos and their features")
-            _write(output, wanted, done.found, counts)
+            if counts.pairs:
+                _write(output, wanted, done.found, counts)
     drop_parts(output)
+    if not counts.pairs:
+        fact = f"none of {counts.tried} pairs of photos of one label has {rules.min_inliers} inliers"
+        raise UserError(f"{features}: {fact}; lower `min_inliers`, or look at the photos and their features")
     return counts
 
 

@@ -227,7 +227,7 @@ def test_bad_input_is_told_and_leaves_nothing(features, tmp_path, monkeypatch, a
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         main(["--features", str(features), "--output", "p.csv", *arguments])
-    assert not (tmp_path / "p.csv").exists() and not (tmp_path / "p.csv.json").exists()
+    assert sorted(os.listdir()) == ["f.h5"]
 
 
 def test_the_command_prints_the_counts(features, tmp_path, capsys):
