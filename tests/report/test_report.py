@@ -120,6 +120,7 @@ def test_scores_of_global_descriptors_are_similarities(tmp_path, images):
     for name, settings in (
         ("plain", {"searcher": "global", "rerank": "none"}),
         ("expanded", {"searcher": "global", "rerank": "dba,alpha_qe"}),
+        ("graph", {"num_rerank": 100, "rerank": "ransac,graph"}),
         ("foreign", {}),
     ):
         path = write_report(tmp_path / name, similar, images, make_judgement(), None, Provenance("", {}, settings))
@@ -128,6 +129,7 @@ def test_scores_of_global_descriptors_are_similarities(tmp_path, images):
         assert not re.search('inlier|class="l0|not kept', pages[name][pages[name].index("<body") :])
     words = "its place and its similarity (cosine of the global descriptors, 1 at most)"
     assert f"{words}. Open" in pages["plain"] and "its score (similarity after alpha_qe). Open" in pages["expanded"]
+    assert "its score (nearness in the graph of verified pairs; above 3: very many inliers). Open" in pages["graph"]
     assert "its place and its score. Open" in pages["foreign"]
 
 
