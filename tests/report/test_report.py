@@ -129,7 +129,7 @@ def test_scores_of_global_descriptors_are_similarities(tmp_path, images):
         assert not re.search('inlier|class="l0|not kept', pages[name][pages[name].index("<body") :])
     words = "its place and its similarity (cosine of the global descriptors, 1 at most)"
     assert f"{words}. Open" in pages["plain"] and "its score (similarity after alpha_qe). Open" in pages["expanded"]
-    assert "its score (nearness in the graph of verified pairs; above 3: very many inliers). Open" in pages["graph"]
+    assert "its score (nearness in the graph of verified pairs). Open" in pages["graph"]
     assert "its place and its score. Open" in pages["foreign"]
 
 
