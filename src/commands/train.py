@@ -1,18 +1,21 @@
 """Train one stage of DELF: `tuning` (backbone and descriptor head), then `attn` (attention on the frozen backbone).
 
-Stage `joint` trains both at once. A stopped or killed run goes on when the same command is given again.
+Stage `joint` trains both at once; `global` learns global descriptors by a metric loss. A stopped or killed run goes on
+when the same command is given again.
 """
 
 import argparse
 from typing import Optional, Sequence
 
-from ..config import ModelConfig, RunConfig, TrainingConfig, keys_of
+from ..config import METRIC_STAGES, MetricConfig, ModelConfig, RunConfig, TrainingConfig, keys_of
+from ..metric_config import DESCRIPTOR_KEYS, KEYS_OF_LOSSES
 from .command_line import Command, refuse_options
 
-_KEYS = keys_of(RunConfig, ModelConfig, TrainingConfig, but=("engine", "precision"))
+_METRIC_KEYS = (*keys_of(MetricConfig), *DESCRIPTOR_KEYS)
+_KEYS = (*keys_of(RunConfig, ModelConfig, TrainingConfig, but=("engine", "precision")), *_METRIC_KEYS)
 _SHOWN = (
-    "train_state", "traindata_path", "save_ckpt", "checkpoint_path", "imagenet_checkpoint", "batch_size", "max_iters",
-    "image_size", "initial_lr", "device_target", "config",
+    "train_state", "traindata_path", "save_ckpt", "checkpoint_path", "imagenet_checkpoint", "loss", "batch_size",
+    "max_iters", "image_size", "initial_lr", "device_target", "config",
 )  # fmt: skip
 
 
@@ -29,16 +32,32 @@ COMMAND = Command(
 )
 
 
+def _refuse_senseless(argv: Optional[Sequence[str]], training: TrainingConfig, metric: MetricConfig) -> None:
+    """UserError for options without an effect on this stage, loss or schedule."""
+    if training.optimizer == "adam":
+        refuse_options(argv, ("momentum",), "has no effect with --optimizer adam: leave it out")
+    if not training.cache_features:
+        refuse_options(argv, ("cache_path",), "has no effect without --cache_features: leave it out")
+    stage = training.train_state
+    if stage not in METRIC_STAGES:
+        refuse_options(argv, _METRIC_KEYS, f"has no effect on --train_state {stage}: leave it out")
+        return
+    refuse_options(argv, ("attention_loss_weight",), f"has no effect on --train_state {stage}: leave it out")
+    unused = [name for name, losses in KEYS_OF_LOSSES.items() if metric.loss not in losses]
+    refuse_options(argv, unused, f"has no effect with --loss {metric.loss}: leave it out")
+    if metric.schedule != "exponential":
+        refuse_options(argv, ("rate_decay",), f"has no effect with --schedule {metric.schedule}: leave it out")
+    if metric.class_balance is None:
+        refuse_options(argv, ("balance_size",), "has no effect without --class_balance: leave it out")
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Train."""
     config, arguments = COMMAND.parse(argv)
     if arguments.print_key:
         print(config.values()[arguments.print_key])
         return
-    if config.training.optimizer == "adam":
-        refuse_options(argv, ("momentum",), "has no effect with --optimizer adam: leave it out")
-    if not config.training.cache_features:
-        refuse_options(argv, ("cache_path",), "has no effect without --cache_features: leave it out")
+    _refuse_senseless(argv, config.training, config.metric)
     from ..training.stage import train
 
-    train(config.run, config.model, config.training)
+    train(config.run, config.model, config.training, config.metric, config.descriptor)

@@ -161,6 +161,16 @@ class TrainingStream:
         self.rank = rank
         self.ranks = ranks
 
+    @property
+    def photos_a_step(self) -> int:
+        """Of this rank."""
+        return self.training.batch_size
+
+    @property
+    def photos_a_pass(self) -> int:
+        """Photos that pass the network at once."""
+        return self.training.batch_size
+
     def _prepare(self, epoch: int) -> Prepare:
         size, seed, min_area = self.training.image_size, self.seed, self.training.min_crop_area
         if not self.training.use_augmentation:
@@ -171,13 +181,17 @@ class TrainingStream:
 
         return crop
 
+    def order(self, epoch: int) -> np.ndarray:
+        """Numbers of the photos of an epoch, in order; those beyond the last whole step are not used."""
+        return epoch_order(self.info.num_train, self.seed, epoch)
+
     def orders(self, steps: int, start_step: int) -> Iterator[Tuple[int, np.ndarray]]:
         """Of each epoch, from 0 on: the numbers of this rank's photos, [S, B] for S steps."""
         batch_size = self.training.batch_size
         while start_step < steps:
             epoch, first = divmod(start_step, self.steps_per_epoch)
             last = min(self.steps_per_epoch, first + steps - start_step)
-            order = epoch_order(self.info.num_train, self.seed, epoch)
+            order = self.order(epoch)
             steps_of_ranks = order[: self.steps_per_epoch * self.ranks * batch_size].reshape(-1, self.ranks, batch_size)
             yield epoch, steps_of_ranks[first:last, self.rank]
             start_step += last - first
@@ -187,6 +201,12 @@ class TrainingStream:
             prepare = self._prepare(epoch)
             for chunk in _chunks(read_records(self.info.train_shards, numbers.ravel()), self.training.batch_size):
                 yield epoch, chunk, prepare
+
+    def photos(self, numbers: np.ndarray, epoch: int, size: int) -> Iterator[Batch]:
+        """Training photos by their numbers, prepared as in an epoch, ``size`` at a time; the last may be fewer."""
+        chunks, prepare = _chunks(read_records(self.info.train_shards, numbers), size), self._prepare(epoch)
+        work = ((epoch, chunk, prepare) for chunk in chunks)
+        return _load(work, self.info, self.training.image_size, self.num_workers)
 
     def epoch_of(self, step: int) -> int:
         """The epoch, from 0 on, of the batch of a global step, counted from 0."""
@@ -203,9 +223,13 @@ class TrainingStream:
     def _batches(self, steps: int, start_step: int) -> Iterator[Batch]:
         return _load(self._work(steps, start_step), self.info, self.training.image_size, self.num_workers)
 
+    def all_validation_numbers(self) -> np.ndarray:
+        """Numbers of the validation photos that all ranks look at."""
+        return validation_numbers(self.training, self.info)
+
     def validation_numbers(self) -> np.ndarray:
         """Numbers of the validation photos that this rank looks at: every ``ranks``-th one."""
-        return validation_numbers(self.training, self.info)[self.rank :: self.ranks]
+        return self.all_validation_numbers()[self.rank :: self.ranks]
 
     def validation_batches(self) -> Iterator[Batch]:
         """The photos of ``validation_numbers``, whole; the last batch may be smaller."""

@@ -5,6 +5,8 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..precision_recall import average_precision
+
 
 class Labels(NamedTuple):
     """What one query's results are.
@@ -83,21 +85,6 @@ def positive_ranks(ranks: np.ndarray, positives: np.ndarray, junk: np.ndarray) -
     ranked = codes[np.minimum(ranks, listed)]
     found, removed = np.flatnonzero(ranked == 1), np.flatnonzero(ranked == 2)
     return found - np.searchsorted(removed, found)
-
-
-def average_precision(found: np.ndarray, num_positives: int) -> float:
-    """Area under the precision-recall curve by the trapezoidal rule (compute_ap.cpp, reference TF DELF).
-
-    Args:
-        found: rising junk-free ranks of the positives that were found.
-        num_positives: positives in total; those not found add nothing.
-    """
-    if num_positives == 0:
-        return float("nan")
-    order = np.arange(len(found))
-    before = np.where(found == 0, 1.0, order / np.maximum(found, 1))  # precision just above the positive
-    after = (order + 1) / (np.asarray(found) + 1)  # precision with it
-    return float((before + after).sum() / 2 / num_positives)
 
 
 def precision_at(found: np.ndarray, depth: int) -> float:

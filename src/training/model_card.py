@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 from ..artifacts import git_commit, versions
-from ..config import KEYS, definition_of
+from ..config import KEYS, METRIC_STAGES, definition_of
 from ..data.summary import DatasetInfo
 from .progress import Line
 
@@ -43,11 +43,12 @@ def model_card(
     stage, last = recipe["train_state"], next((line for line in reversed(metrics) if "seconds" in line), {})
     weights = {name: value for name, value in sources.items() if name != "dataset"}
     started = ", ".join(f"{name.removesuffix('_sha256')} (SHA-256 {value})" for name, value in weights.items())
+    kind = "Global descriptor" if stage in METRIC_STAGES else "DELF"
     lines = [
         f"# {checkpoint.name}",
         "",
-        f"DELF, stage `{stage}`, {recipe['architecture']} in style {recipe['weights_style']}. Written by the training "
-        f"run; what is {_BY_HAND} is not known to it.",
+        f"{kind}, stage `{stage}`, {recipe['architecture']} in style {recipe['weights_style']}. Written by the "
+        f"training run; what is {_BY_HAND} is not known to it.",
         "",
         "## Made of",
         "",
@@ -101,6 +102,9 @@ def _figures(metrics: List[Line]) -> List[str]:
             losses, accuracies = line[f"{kind}losses"], line[f"{kind}accuracies"]
             heads = (f"{head} loss {losses[head]:.3f}, accuracy {100 * accuracies[head]:.1f} %" for head in losses)
             found.append(f"- {title} (step {line['step']}): {'; '.join(heads)}")
+    best = max((line["validation_map"] for line in metrics if "validation_map" in line), default=None)
+    if best is not None:
+        found.append(f"- Validation photos finding each other, best: mAP {100 * best:.1f} %")
     return found
 
 

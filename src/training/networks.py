@@ -1,14 +1,20 @@
 """The network of a training stage: built, given its starting weights, and described to whoever watches."""
 
 import logging
-from typing import Mapping, Type
+from typing import Any, Dict, Mapping, Type
 
 import mindspore as ms
-from mindspore import nn
+import numpy as np
+from mindspore import Tensor, nn
 
-from ..config import ModelConfig, TrainingConfig
-from ..model.networks import AttentionNet, JointNet, TuningNet
+from ..config import GlobalConfig, MetricConfig, ModelConfig, TrainingConfig
+from ..errors import UserError
+from ..metric_config import CLASS_LOSSES
+from ..model.networks import AttentionNet, BackboneNet, JointNet, TuningNet
+from ..model.own_head import OwnHead, read_own_head
+from ..model.weight_files import read_weight_file
 from ..model.weights import load_pretrained, load_weights
+from .global_network import GlobalNet
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +33,88 @@ def build_network(model: ModelConfig, training: TrainingConfig, num_classes: int
     if training.amp_level == "O2":
         _use_float16(network)
     return network
+
+
+def build_global_network(
+    model: ModelConfig, training: TrainingConfig, metric: MetricConfig, descriptor: GlobalConfig
+) -> BackboneNet:
+    """The network of stage global with its starting weights, its frozen parts and its precision.
+
+    Args:
+        model, training, metric, descriptor: sections of the recipe; what ``descriptor`` leaves open is as the starting
+            weights say, else GeM with p = 3 without a head, of block4 where they have conv5.
+
+    Raises:
+        UserError: a file that does not fit, block4 of weights without conv5, or nothing that would learn.
+    """
+    path = model.checkpoint_path or model.imagenet_checkpoint
+    network = GlobalNet(model, **_head_settings(path, model, metric, descriptor))
+    if path:
+        load_pretrained(network, path, model.load_stem)
+    power = getattr(network.descriptor_head.pooling, "p", None)
+    if descriptor.gem_p is not None and isinstance(power, ms.Parameter):  # the file has one of its own
+        power.set_data(Tensor(np.full(power.shape, descriptor.gem_p, np.float32)))
+    backbone = network.backbone
+    stages = ([backbone.conv1, backbone.bn1], [backbone.conv2], [backbone.conv3], [backbone.conv4])
+    network.freeze([cell for stage in stages[: training.frozen_stages] for cell in stage])
+    if not metric.learn_statistics:
+        norms = [cell for _, cell in network.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
+        network.freeze(norms, statistics_alone=True)
+    if not network.trainable_params() and metric.loss not in CLASS_LOSSES:
+        raise UserError("nothing is left to learn: lower `frozen_stages`, or give `head` fc")
+    if training.amp_level == "O2":
+        _use_float16(network)
+    return network
+
+
+def _head_settings(path: str, model: ModelConfig, metric: MetricConfig, descriptor: GlobalConfig) -> Dict[str, Any]:
+    """Keywords of ``VectorHead``."""
+    said = read_own_head(path) if path else OwnHead()
+    pooling = said.said.get("pooling", "gem") if descriptor.pooling == "auto" else descriptor.pooling
+    head = said.head if descriptor.head == "auto" else descriptor.head
+    dimension = len(said.layer[1]) if said.layer and head == said.head else 0
+    power = descriptor.gem_p or (float(said.gem_p.mean()) if said.gem_p is not None else 3.0)
+    has_block4 = not path or any("conv5." in name for name in read_weight_file(path, model.load_stem).tensors)
+    layer = descriptor.descriptor_layer
+    if layer == "block4" and not has_block4:
+        raise UserError(f"{path}: lacks conv5, and so block4; give `descriptor_layer` block3, or weights with conv5")
+    return {
+        "pooling": pooling,
+        "gem_p": power,
+        "gem_power": metric.gem_power,
+        "rmac_levels": descriptor.rmac_levels or said.said.get("rmac_levels", 3),
+        "head": head,
+        "head_dim": metric.head_dim or dimension,
+        "layer": ("block4" if has_block4 else "block3") if layer == "auto" else layer,
+    }
+
+
+class AsTrained(nn.Cell):
+    """Images as streams give them, (RGB - 128) / 128, to a network whose weights want other numbers.
+
+    Args:
+        network: its ``architecture`` says what it takes; style keras the same numbers.
+    """
+
+    def __init__(self, network: BackboneNet) -> None:
+        super().__init__()
+        self.network = network
+        self.is_same = network.architecture.style.name == "keras"
+        offset, scale = (
+            np.broadcast_to(np.float64(each), 3).reshape(1, 3, 1, 1)
+            for each in (network.architecture.pixel_offset, network.architecture.pixel_scale)
+        )
+        self.factor = Tensor((128 / scale).astype(np.float32))
+        self.shift = Tensor(((128 - offset) / scale).astype(np.float32))
+
+    def set_train(self, mode: bool = True) -> "AsTrained":
+        """As of the network."""
+        super().set_train(mode)
+        self.network.set_train(mode)
+        return self
+
+    def construct(self, images: Tensor) -> Tensor:
+        return self.network(images if self.is_same else images * self.factor + self.shift)
 
 
 def _use_float16(network: nn.Cell) -> None:

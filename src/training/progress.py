@@ -111,6 +111,14 @@ def describe_heads(losses: Dict[str, float], accuracies: Dict[str, float]) -> st
     )
 
 
+def describe_validation(line: Dict[str, Any]) -> str:
+    """A validation in words: 'mAP 0.41' of retrieval, loss and accuracy of each head, or both."""
+    found = [f"mAP {line['validation_map']:.4f}"] if "validation_map" in line else []
+    if "validation_losses" in line:
+        found.append(describe_heads(line["validation_losses"], line["validation_accuracies"]))
+    return ", ".join(found)
+
+
 def describe(line: Dict[str, Any], max_iters: int) -> str:
     """A summary as the sentence of the log."""
     text = (
@@ -170,8 +178,9 @@ def open_events(folder: PathLike, purge_step: int = 0) -> Events:
 def draw_loss_curve(metrics_path: PathLike, output_path: PathLike, title: str) -> bool:
     """Draw `<stage>_metrics.jsonl` as a PNG; False, and no file, when it holds no line yet.
 
-    Above the loss of each head, below its accuracy: training as a line (the values themselves faint, their running mean
-    strong), validation as points, the best one ringed and named in the legend. The learning rate is the thin grey line.
+    Above the loss of each head, below its accuracy and the mAP of descriptors: training as a line (the values
+    themselves faint, their running mean strong), validation as points, the best one ringed and named in the legend.
+    The learning rate is the thin grey line.
 
     Args:
         metrics_path: JSON lines. Training: step, losses {head: value}, accuracies {head: value}, learning_rate.
@@ -195,6 +204,7 @@ def draw_loss_curve(metrics_path: PathLike, output_path: PathLike, title: str) -
     accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     accuracy_axes.set_ylim(bottom=0)
     accuracy_axes.set_xlabel("step")
+    _draw_map(accuracy_axes, lines)
     _draw_learning_rate(loss_axes, lines)
     with atomic_path(output_path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
@@ -265,6 +275,15 @@ def _draw_panel(axes: Any, lines: List[Line], key: str, label: str, best_of: Any
     axes.grid(color="0.92", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.has_data():
+        axes.legend(fontsize=8, frameon=False)
+
+
+def _draw_map(axes: Any, lines: List[Line]) -> None:
+    points = [(line["step"], line["validation_map"]) for line in lines if "validation_map" in line]
+    if points:
+        best, at = max((value, step) for step, value in points)
+        label = f"mAP, validation (best {best:.1%} at step {at})"
+        axes.plot(*zip(*points), color="#2f8f4e", linestyle=":", linewidth=0.8, marker="o", markersize=4.5, label=label)
         axes.legend(fontsize=8, frameon=False)
 
 

@@ -23,7 +23,7 @@ from .progress import Line, read_metrics
 _IRRELEVANT = {
     "overwrite", "resume", "num_workers", "device_target", "save_ckpt", "save_ckpt_step", "keep_checkpoint_max",
     "eval_steps", "eval_photos", "report_steps", "tensorboard", "engine", "precision",
-    "traindata_path", "imagenet_checkpoint", "checkpoint_path", "cache_path",
+    "traindata_path", "imagenet_checkpoint", "checkpoint_path", "cache_path", "pairs_path",
 }  # fmt: skip
 _LARGEST_RECORD = 1 << 20  # bytes; one has 2,000
 
@@ -35,6 +35,7 @@ class RunFolder:
         run, model, training: the resolved recipe; ``training.save_ckpt`` is the folder.
         sources: identities of the data set and of the starting weights.
         ranks: number of devices.
+        more: keys of the recipe that only some stages use.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class RunFolder:
         training: TrainingConfig,
         sources: Mapping[str, str],
         ranks: int = 1,
+        more: Optional[Mapping[str, Any]] = None,
     ) -> None:
         self.path = Path(training.save_ckpt)
         self.stage = training.train_state
         self._resume = training.resume and not run.overwrite
         self._overwrite = run.overwrite
         self._keep = training.keep_checkpoint_max
-        self._recipe = {**run.values(), **model.values(), **training.values()}
+        self._recipe = {**run.values(), **model.values(), **training.values(), **(more or {})}
         settings = {name: value for name, value in self._recipe.items() if name not in _IRRELEVANT}
         self._provenance = Provenance(settings={**settings, "ranks": ranks}, sources=sources)
         self._max_iters = training.max_iters
@@ -178,13 +180,13 @@ class RunFolder:
             stream.write(json.dumps(values) + "\n")
 
     def best_path(self, epoch: int, step: int) -> Path:
-        """`best_delf_<stage>-<epoch>_<step>.ckpt`: the checkpoint of the lowest validation loss so far."""
+        """`best_delf_<stage>-<epoch>_<step>.ckpt`: the checkpoint of the best validation so far."""
         return self.path / f"best_delf_{self.stage}-{epoch}_{step}.ckpt"
 
-    def is_best(self, losses: Dict[str, float]) -> bool:
-        """Whether the sum of these validation losses is below that of every validation in the metrics."""
-        earlier = [sum(line["validation_losses"].values()) for line in self.metrics() if "validation_losses" in line]
-        return sum(losses.values()) < min(earlier, default=float("inf"))
+    def is_best(self, measured: Mapping[str, Any]) -> bool:
+        """Whether a validation is better than all in the metrics: by ``validation_map``, else by its summed losses."""
+        earlier = [value for line in self.metrics() if (value := _merit(line)) is not None]
+        return _merit(measured) > max(earlier, default=float("-inf"))
 
     def prune(self) -> None:
         """Delete all but the newest ``keep_checkpoint_max`` checkpoints, and all but the newest best one."""
@@ -201,3 +203,10 @@ class RunFolder:
 
     def _write_record(self, checkpoint: Optional[str]) -> None:
         atomic_write_json(self._record, {"checkpoint": checkpoint, "provenance": self._provenance.as_json()})
+
+
+def _merit(line: Mapping[str, Any]) -> Optional[float]:
+    """What a validation is worth, the higher the better; None of a line that is none."""
+    if "validation_map" in line:
+        return line["validation_map"]
+    return -sum(line["validation_losses"].values()) if "validation_losses" in line else None

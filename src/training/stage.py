@@ -8,11 +8,11 @@ from typing import Dict, Optional
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..artifacts import require_file, sha256_of
-from ..config import ModelConfig, RunConfig, TrainingConfig
-from ..data.reader import TrainingStream
+from ..config import METRIC_STAGES, GlobalConfig, MetricConfig, ModelConfig, RunConfig, TrainingConfig
 from ..data.summary import dataset_info
 from ..device import leads_ranks, ranks_started, set_up_training_device
 from ..errors import UserError
+from ..metric_config import CLASS_LOSSES, DESCRIPTOR_KEYS
 from .run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -34,14 +34,51 @@ def starting_weights(stage: str, model: ModelConfig) -> Dict[str, str]:
     return {f"{name}_sha256": sha256_of(require_file(path, name))} if path else {}
 
 
-def _refuse_keys_of_tuning(training: TrainingConfig) -> None:
-    for name in ("tuning_head", "frozen_stages", "frozen_statistics", "head_steps"):
+_OF_TUNING = ("tuning_head", "frozen_statistics")
+_OF_BACKBONES = ("frozen_stages", "head_steps")  # of tuning too, and of stages that learn descriptors
+
+
+def _refuse_senseless(training: TrainingConfig, metric: MetricConfig) -> None:
+    stage = training.train_state
+    if training.cache_features and (stage != "attn" or training.use_augmentation):
+        needed = "`train_state` attn" if stage != "attn" else "`use_augmentation` false"
+        raise UserError(f"`cache_features` keeps what a frozen backbone makes of whole photos: give {needed}")
+    refused = {"tuning": (), "attn": (*_OF_TUNING, *_OF_BACKBONES), "joint": (*_OF_TUNING, *_OF_BACKBONES)}
+    for name in refused.get(stage, _OF_TUNING):
         if getattr(training, name) != getattr(TrainingConfig(), name):
-            raise UserError(f"`{name}` is of stage tuning alone; leave it out, or give `train_state` tuning")
+            of = "stage tuning alone" if name in _OF_TUNING else "stages tuning and global"
+            raise UserError(f"`{name}` is of {of}; leave it out, or give `train_state` tuning")
+    if stage in METRIC_STAGES and training.head_steps and metric.weight_decay:
+        raise UserError("`head_steps` holds the backbone, which `weight_decay` moves: leave out one of them")
+    if stage in METRIC_STAGES and metric.loss not in CLASS_LOSSES:
+        _refuse_for_large_batches(training, metric)
 
 
-def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optional[Path]:
+def _refuse_for_large_batches(training: TrainingConfig, metric: MetricConfig) -> None:
+    """What the two passes of ``MultiStageStep`` do not do."""
+    others = " or ".join(CLASS_LOSSES)
+    if ranks_started() > 1:
+        raise UserError(f"`loss` {metric.loss} learns on one device; start one process, or give `loss` {others}")
+    if training.amp_level != "O0":
+        raise UserError(f"`loss` {metric.loss} computes in float32: give `amp_level` O0, or `loss` {others}")
+    if metric.learn_statistics:
+        raise UserError(f"`loss` {metric.loss} needs frozen statistics: leave out `learn_statistics`")
+    if training.head_steps:
+        raise UserError(f"`head_steps` lets the classes begin, and `loss` {metric.loss} has none: leave it out")
+
+
+def train(
+    run: RunConfig,
+    model: ModelConfig,
+    training: TrainingConfig,
+    metric: MetricConfig = MetricConfig(),  # noqa: B008
+    descriptor: GlobalConfig = GlobalConfig(),  # noqa: B008
+) -> Optional[Path]:
     """Train one stage, from the start or from where a stopped run of the same settings was.
+
+    Args:
+        run, model, training: sections of the recipe.
+        metric, descriptor: of stages that learn global descriptors.
 
     Returns:
         The last checkpoint; None in the scheduler process of a run on several devices.
@@ -52,14 +89,14 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     stage = training.train_state
-    if training.cache_features and (stage != "attn" or training.use_augmentation):
-        needed = "`train_state` attn" if stage != "attn" else "`use_augmentation` false"
-        raise UserError(f"`cache_features` keeps what a frozen backbone makes of whole photos: give {needed}")
-    if stage != "tuning":
-        _refuse_keys_of_tuning(training)
+    _refuse_senseless(training, metric)
     info = dataset_info(training.traindata_path)
-    sources = {"dataset": info.fingerprint, **starting_weights(stage, model)}
-    folder = RunFolder(run, model, training, sources, ranks_started())
+    sources, more = {"dataset": info.fingerprint, **starting_weights(stage, model)}, {}
+    if stage in METRIC_STAGES:
+        more = {**metric.values(), **{name: getattr(descriptor, name) for name in DESCRIPTOR_KEYS}}
+        if metric.pairs_path:
+            sources["pairs_sha256"] = sha256_of(require_file(metric.pairs_path, "pairs_path"))
+    folder = RunFolder(run, model, training, sources, ranks_started(), more)
     with folder.locked() if leads_ranks() else nullcontext():
         finished = folder.finished()
         if finished:
@@ -68,17 +105,14 @@ def train(run: RunConfig, model: ModelConfig, training: TrainingConfig) -> Optio
         device = set_up_training_device(run.device_target, run.seed, training.amp_level)
         if device is None:
             return None
-        from .networks import build_network
+        from .parts import delf_parts, global_parts
         from .trainer import Trainer
 
         if not device.is_first:
             logging.getLogger().setLevel(logging.WARNING)  # only the first rank reports
-        stream = TrainingStream(training, info, run.seed, run.num_workers, device.rank, device.ranks)
-        network = build_network(model, training, info.num_classes)
         with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
-            learner = network
-            if training.cache_features:
-                from .feature_cache import OnMaps, cached_stream
-
-                learner, stream = OnMaps(network), cached_stream(stream, network, sources, run, model, device)
-            return Trainer(network, learner, device, folder, stream).run_steps()
+            if stage in METRIC_STAGES:
+                parts = global_parts(run, model, training, metric, descriptor, info, device)
+            else:
+                parts = delf_parts(run, model, training, sources, info, device)
+            return Trainer(parts.network, parts.step_cell, device, folder, parts.stream, parts.validation).run_steps()

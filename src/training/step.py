@@ -1,6 +1,6 @@
 """One training step as a compiled graph: loss, gradients, their mean over the devices, clipping, update; its state."""
 
-from typing import Any, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import mindspore as ms
 import numpy as np
@@ -8,18 +8,25 @@ from mindspore import Tensor, nn, ops
 
 from ..artifacts import PathLike
 from ..config import TrainingConfig
+from ..data.reader import Batch
 from ..device import Device
 from ..errors import reading
 from ..model.checkpoint_file import read_checkpoint
 from ..model.weights import save_weights
+from .optimizers import Group, make_optimizer
+from .schedule import Schedule, linear_schedule
 
 FIRST_LOSS_SCALE = 2.0**16  # of O2; halved at an overflow, doubled after LOSS_SCALE_WINDOW steps without one
 LOSS_SCALE_WINDOW = 1000
 
 
-def learning_rate(training: TrainingConfig, step: int) -> float:
-    """Learning rate of the step that follows ``step`` steps: it falls linearly to 0, as ``TrainStep``'s schedule."""
-    return training.initial_lr * (1 - step / training.max_iters)
+class Made(NamedTuple):
+    """What a step tells: means of its figures (losses of the heads, then accuracies), whether any rank was asked to
+    stop, and the gradients' norm before clipping."""
+
+    figures: List[float]
+    asked: bool
+    norm: float
 
 
 class Losses(nn.Cell):
@@ -31,6 +38,7 @@ class Losses(nn.Cell):
 
     def __init__(self, network: nn.Cell, training: TrainingConfig) -> None:
         super().__init__()
+        self.HEADS = network.HEADS
         self.network = network
         # Not ops.cross_entropy: on a CPU its last bit changes between a process's first calls and its later ones.
         self.cross_entropy = nn.SoftmaxCrossEntropyWithLogits(sparse=True, reduction="none")
@@ -89,24 +97,32 @@ class TrainStep(nn.Cell):
         network: one of ``networks.NETWORKS``.
         training: ``amp_level`` O2 scales the loss dynamically and skips a step whose gradients overflow.
         ranks: number of devices.
+        losses: what the network learns through, in place of ``Losses``; its ``network`` is ``network``.
+        schedule: of the learning rate, in place of the linear one.
+        groups: of parameters, for ``make_optimizer``, in place of all that train.
     """
 
-    def __init__(self, network: nn.Cell, training: TrainingConfig, ranks: int = 1) -> None:
+    def __init__(
+        self,
+        network: nn.Cell,
+        training: TrainingConfig,
+        ranks: int = 1,
+        losses: Optional[nn.Cell] = None,
+        schedule: Optional[Schedule] = None,
+        groups: Optional[List[Group]] = None,
+    ) -> None:
         super().__init__()
-        self.losses = Losses(network, training)
+        self.losses = Losses(network, training) if losses is None else losses
+        self.heads = self.losses.HEADS
         self.clip_norm = training.clip_norm
         self.ranks = ranks
         # From the optimizer's own step, which is part of the state, so that resuming continues it.
-        schedule = nn.PolynomialDecayLR(training.initial_lr, 0.0, training.max_iters, 1.0)
-        parameters = network.trainable_params()
-        if training.optimizer == "adam":
-            self.optimizer = nn.Adam(parameters, schedule)
-        else:
-            self.optimizer = nn.Momentum(parameters, schedule, training.momentum)
+        self.schedule = linear_schedule(training) if schedule is None else schedule
+        self.optimizer = make_optimizer(network.trainable_params(), self.schedule, training, groups)
         self.head_steps = training.head_steps
-        in_backbone = {id(p) for name, p in network.parameters_and_names() if name.startswith("backbone.")}
+        in_backbone = {id(p) for name, p in network.parameters_and_names() if "backbone" in name.split(".")}
         self.waiting = tuple(
-            Tensor(float(id(p) in in_backbone), ms.float32) for p in parameters
+            Tensor(float(id(p) in in_backbone), ms.float32) for p in self.optimizer.parameters
         )  # 1: until the head leads
         self.backward = ops.value_and_grad(self.losses, None, self.optimizer.parameters, has_aux=True)
         self.scaler = None
@@ -117,6 +133,22 @@ class TrainStep(nn.Cell):
         if ranks > 1:
             self.sum_over_ranks = ops.AllReduce()
             self.mean_gradients = nn.DistributedGradReducer(self.optimizer.parameters, True, ranks)
+
+    @property
+    def state(self) -> nn.Cell:
+        """Whose parameters are all that a stopped run needs."""
+        return self
+
+    @property
+    def overflows(self) -> bool:
+        """Whether a gradient without bound is normal: the scale of the loss goes down then."""
+        return self.scaler is not None and bool(self.scaler.scale_value.asnumpy() > 1)
+
+    def make(self, batch: Batch, asked: bool) -> Made:
+        """Make one step of a batch; ``asked`` is whether this rank shall stop."""
+        outputs = self(Tensor(batch.images), Tensor(batch.labels), Tensor(np.float32(asked)))
+        any_asked, norm = outputs[1].asnumpy().tolist()
+        return Made(outputs[0].asnumpy().mean(1, dtype=np.float64).tolist(), any_asked > 0, norm)
 
     def set_train(self, mode: bool = True) -> "TrainStep":
         """Training mode where the network wants it: a frozen backbone stays out of it."""
@@ -157,13 +189,15 @@ def average_statistics(network: nn.Cell, device: Device) -> None:
         return
     layers = [cell for _, cell in network.cells_and_names() if isinstance(cell, nn.BatchNorm2d) and cell.training]
     statistics = [parameter for layer in layers for parameter in (layer.moving_mean, layer.moving_variance)]
+    if not statistics:
+        return
     sums = device.sum_over_ranks(np.concatenate([np.zeros(0), *(each.asnumpy() for each in statistics)]))
     ends = np.cumsum([each.size for each in statistics])
     for parameter, mean in zip(statistics, np.split(sums / device.ranks, ends[:-1])):
         ops.assign(parameter, Tensor(mean.astype(np.float32)))  # set_data does not reach a compiled graph
 
 
-def save_state(step_cell: TrainStep, steps_done: int, path: PathLike) -> None:
+def save_state(step_cell: nn.Cell, steps_done: int, path: PathLike) -> None:
     """Write the state after ``steps_done`` steps atomically, as a file that ``mindspore.load_checkpoint`` reads.
 
     The weights, the moving statistics, the momentum and the optimizer's step are parameters of the cell. The data
@@ -173,7 +207,7 @@ def save_state(step_cell: TrainStep, steps_done: int, path: PathLike) -> None:
     save_weights(step_cell, path, {"steps_done": steps_done})
 
 
-def load_state(step_cell: TrainStep, path: PathLike) -> int:
+def load_state(step_cell: nn.Cell, path: PathLike) -> int:
     """Set every parameter of ``step_cell`` and return how many steps were done; UserError for a damaged file."""
     fix = "the run cannot go on; give `resume` false to start anew"
     with reading(path, fix):

@@ -144,7 +144,8 @@ def test_lines_of_the_metrics_that_are_none_are_left_out():
     with open(made.metrics_path, "ab") as stream:
         stream.write(b"\n".join(bad))
     assert [line["step"] for line in made.metrics()] == [1, 2]
-    assert made.is_best({"descriptor": 1.5}) and not made.is_best({"descriptor": 2.5})
+    better, worse = ({"validation_losses": {"descriptor": loss}} for loss in (1.5, 2.5))
+    assert made.is_best(better) and not made.is_best(worse)
     folder().start(1)
     assert made.metrics() == [{"step": 1, "losses": {"descriptor": 2.5}, "seconds_left": None}]
 

@@ -10,7 +10,8 @@ from mindspore import nn, ops
 from src.config import ModelConfig, TrainingConfig
 from src.device import set_up_device
 from src.model.networks import AttentionNet, JointNet, TuningNet
-from src.training.step import Losses, TrainStep, clip_by_global_norm, learning_rate
+from src.training.schedule import linear_schedule
+from src.training.step import Losses, TrainStep, clip_by_global_norm
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,7 +107,7 @@ def test_learning_rate_falls_linearly_and_never_below_zero():
         made = float(schedule(ms.Tensor(step, ms.int32)).asnumpy())
         assert made == pytest.approx(rate, abs=1e-9)  # float32: 1e-7 of 0.01
         if step <= 500000:
-            assert learning_rate(training, step) == pytest.approx(rate, rel=1e-9)
+            assert linear_schedule(training).at(step) == pytest.approx(rate, rel=1e-9)
 
 
 def test_clipping_keeps_short_gradients_and_shortens_long_ones():

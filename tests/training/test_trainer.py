@@ -66,7 +66,7 @@ def prepare(max_iters, **values):
     if folder.finished():
         return None, folder
     network = TinyNet()
-    return Trainer(network, network, Device("CPU"), folder, Stream(training)), folder
+    return Trainer(network, TrainStep(network, training), Device("CPU"), folder, Stream(training)), folder
 
 
 def numbers(step_cell):

@@ -1,0 +1,56 @@
+"""SGD with momentum, or Adam, whose groups of parameters have rates and weight decays of their own."""
+
+from typing import List, NamedTuple, Optional, Sequence
+
+from mindspore import Parameter, nn
+
+from ..config import MetricConfig, TrainingConfig
+from .schedule import Schedule
+
+
+class Group(NamedTuple):
+    """Parameters with a factor of the learning rate, and a weight decay (times the weight, added to the gradient)."""
+
+    parameters: List[Parameter]
+    factor: float = 1.0
+    weight_decay: float = 0.0
+
+
+def make_optimizer(
+    parameters: Sequence[Parameter],
+    schedule: Schedule,
+    training: TrainingConfig,
+    groups: Optional[Sequence[Group]] = None,
+) -> nn.Optimizer:
+    """The optimizer that the recipe names.
+
+    Args:
+        parameters: that train.
+        schedule: of the learning rate.
+        training: section of the recipe.
+        groups: of all ``parameters``; None = one, without weight decay.
+    """
+    rate, learnt = schedule.cell(), list(parameters)
+    if groups is not None:
+        learnt = [
+            {"params": group.parameters, "lr": schedule.cell(group.factor), "weight_decay": group.weight_decay}
+            for group in groups
+            if group.parameters
+        ]
+    if training.optimizer == "adam":
+        return nn.Adam(learnt, rate)
+    return nn.Momentum(learnt, rate, training.momentum)
+
+
+def metric_groups(learner: nn.Cell, metric: MetricConfig) -> List[Group]:
+    """The power of GeM at its own rate; no weight decay of it, of biases and of BatchNorm (vectors all of them)."""
+    trained = [(name, each) for name, each in learner.parameters_and_names() if each.requires_grad]
+    powers = [each for name, each in trained if is_power(name)]
+    plain = [each for name, each in trained if not is_power(name) and each.ndim < 2]
+    weights = [each for name, each in trained if not is_power(name) and each.ndim >= 2]
+    return [Group(weights, 1.0, metric.weight_decay), Group(plain), Group(powers, metric.power_rate)]
+
+
+def is_power(name: str) -> bool:
+    """Whether a parameter of this name is the power of GeM."""
+    return name.split(".")[-1] == "p"
