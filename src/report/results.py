@@ -24,6 +24,8 @@ class ScoreMeaning(NamedTuple):
 def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
     """What the scores of a ranking are, as far as its provenance says it."""
     last = str(provenance.settings.get("rerank", "none")).split(",")[-1]
+    if last == "graph":
+        return ScoreMeaning("%.4f", "score (nearness in the graph of verified pairs)")
     searcher = provenance.settings.get("searcher", "votes")
     if searcher != "votes" and last != "ransac":
         vectors = {"global": "cosine of the global descriptors", "vlad": "cosine of the VLAD vectors"}
