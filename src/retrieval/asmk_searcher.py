@@ -12,8 +12,7 @@ from .aggregation import JENICEK, Kernel, Words, code_bits, idf, similarities_by
 from .codebook import learn
 from .global_searcher import DECIMALS, Found, GlobalSearcher, no_matches
 from .index_folder import tie_order
-from .votes import search_pool
-from .word_index import AsmkIndex, VladIndex
+from .word_index import AsmkIndex, VladIndex, encode_all
 
 _CODE_BYTES = 8  # whose multiples faiss compares
 _QUERY_ASSIGNMENTS = 5  # of jenicek
@@ -133,10 +132,7 @@ class VladSearcher:
 
     def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
         """Add photos behind the others."""
-        assignments = self.index.provenance.settings["index_assignments"]
-        with search_pool(0) as pool:
-            vectors = list(pool.map(lambda item: self.index.encode(item, assignments), items))
-        self.index.add(names, np.stack(vectors))
+        self.index.add(names, np.stack(encode_all(self.index, items)))
 
     def search(self, query: LocalFeatures, k: int) -> Candidates:
         """The ``k`` most similar photos; scores are inner products."""

@@ -22,7 +22,7 @@ VLAD_WORDS = 64  # of a vector of 64 D numbers
 _MOST_WORDS, _LEAST_DESCRIPTORS, _WORDS_PER_ROOT = 2**15, 32, 8  # of a size that is chosen
 _SAMPLE_PER_WORD, _SAMPLE_BYTES = 40, 2**30  # faiss wants 39 at least
 _ITERATIONS = 10  # of k-means; as faiss trains inverted lists
-_EXACT_WORDS = 2**14  # more are found by a graph: of 65,536 four times as fast, 99.95 % of them the nearest
+_EXACT_WORDS = 2**13  # more are found by a graph: of 65,536 four times as fast, 99.95 % of them the nearest
 _LINKS, _EF_CONSTRUCTION, _EF_SEARCH = 32, 100, 64  # of that graph (HNSW)
 _FIX = "give one made with the command learn_codebook"
 
@@ -66,7 +66,7 @@ class Codebook:
 
     @cached_property
     def finder(self) -> faiss.Index:
-        """What finds the nearest words: exact, or a graph where there are many."""
+        """What finds the nearest words: exact, or a graph where there are many. To be made before threads use it."""
         if len(self) <= _EXACT_WORDS:
             found = faiss.IndexFlatL2(self.dimension)
         else:

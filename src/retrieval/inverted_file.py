@@ -14,7 +14,7 @@ from .index_folder import POSTING_FILES
 
 WORD_STARTS_FILE, POSTING_PHOTOS_FILE, CODES_FILE = POSTING_FILES
 _SPOOL = ".spool"
-_CHUNK_BYTES = 2**26  # of postings that are sorted at a time
+_CHUNK_BYTES = 2**25  # of postings that are sorted at a time, which takes some times as much
 
 
 class Postings(NamedTuple):

@@ -106,9 +106,7 @@ class AsmkIndex:
 
     def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
         """Add photos behind the others; the codebook is known."""
-        assignments = self.provenance.settings.get("index_assignments", 1)
-        with search_pool(0) as pool:
-            encoded = list(pool.map(lambda item: self.encode(item, assignments), items))
+        encoded = encode_all(self, items)
         if self._writer is None:
             new = gather(len(self), encoded, len(self.codebook))
             self.postings = join([self.postings or self._no_postings(), new])
@@ -148,6 +146,13 @@ class VladIndex(GlobalIndex):
         """[K * D] float32, the vector of a photo."""
         assigned = self.codebook.assign(features.descriptors, assignments, pool)
         return vlad(sum_residuals(features.descriptors, self.codebook.words, assigned), len(self.codebook))
+
+
+def encode_all(index: Union[AsmkIndex, VladIndex], items: Sequence[LocalFeatures]) -> List[Any]:
+    """What ``encode`` gives of photos of the index, several at a time."""
+    assignments, _ = index.provenance.settings.get("index_assignments", 1), index.codebook.finder
+    with search_pool(0) as pool:
+        return list(pool.map(lambda item: index.encode(item, assignments), items))
 
 
 def describe_words(
