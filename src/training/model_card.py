@@ -43,11 +43,10 @@ def model_card(
     stage, last = recipe["train_state"], next((line for line in reversed(metrics) if "seconds" in line), {})
     weights = {name: value for name, value in sources.items() if name != "dataset"}
     started = ", ".join(f"{name.removesuffix('_sha256')} (SHA-256 {value})" for name, value in weights.items())
-    kind = "Global descriptor" if stage in METRIC_STAGES else "DELF"
     lines = [
         f"# {checkpoint.name}",
         "",
-        f"{kind}, stage `{stage}`, {recipe['architecture']} in style {recipe['weights_style']}. Written by the "
+        f"{_kind(stage)}, stage `{stage}`, {recipe['architecture']} in style {recipe['weights_style']}. Written by the "
         f"training run; what is {_BY_HAND} is not known to it.",
         "",
         "## Made of",
@@ -83,6 +82,10 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _kind(stage: str) -> str:
+    return "Global descriptor" if stage in METRIC_STAGES else "DELF"
 
 
 def _changed(recipe: Mapping[str, Any]) -> Dict[str, Any]:
