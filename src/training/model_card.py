@@ -41,7 +41,7 @@ def model_card(
         device: what it ran on.
     """
     stage, last = recipe["train_state"], next((line for line in reversed(metrics) if "seconds" in line), {})
-    weights = {name: value for name, value in sources.items() if name != "dataset"}
+    weights = {name: value for name, value in sources.items() if name not in ("dataset", "pairs_sha256")}
     started = ", ".join(f"{name.removesuffix('_sha256')} (SHA-256 {value})" for name, value in weights.items())
     lines = [
         f"# {checkpoint.name}",

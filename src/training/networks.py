@@ -54,12 +54,9 @@ def build_global_network(
     power = getattr(network.descriptor_head.pooling, "p", None)
     if descriptor.gem_p is not None and isinstance(power, ms.Parameter):  # the file has one of its own
         power.set_data(Tensor(np.full(power.shape, descriptor.gem_p, np.float32)))
-    backbone = network.backbone
-    stages = ([backbone.conv1, backbone.bn1], [backbone.conv2], [backbone.conv3], [backbone.conv4])
-    network.freeze([cell for stage in stages[: training.frozen_stages] for cell in stage])
+    network.freeze_stages(training.frozen_stages)
     if not metric.learn_statistics:
-        norms = [cell for _, cell in network.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
-        network.freeze(norms, statistics_alone=True)
+        network.freeze_statistics([network])
     if not network.trainable_params() and metric.loss not in CLASS_LOSSES:
         raise UserError("nothing is left to learn: lower `frozen_stages`, or give `head` fc")
     if training.amp_level == "O2":
