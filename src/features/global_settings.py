@@ -20,7 +20,7 @@ _LAYERS = ("head_layer", "region_layer")
 _ATTENTION = ("w1", "b1", "w2", "b2")
 _DEFAULTS: Dict[str, Any] = {"pooling": "gem", "gem_p": 3.0, "rmac_levels": 3, "descriptor_layer": "auto"}
 _OPEN = (None, "auto")
-_HOW = "how"  # what a checkpoint of that stage says in place of a pooling
+_HOW = "how"  # what weights of HOW's network say in place of a pooling
 # Names of other libraries' poolings; all else of theirs has the same name, or is not there
 _THEIR_POOLINGS = {"max": "mac", "avg": "spoc", "gemmp": "gem", "rmac": "rmac_whole"}
 _KNOWN = ("mac", "spoc", "gem", "rmac_whole", "regional")
@@ -86,7 +86,7 @@ def decide(descriptor: GlobalConfig, model: ModelConfig) -> GlobalSettings:
     texts = export_texts(path)
     found = _of_export(path, texts[EXPORT_TEXT]) if EXPORT_TEXT in texts else {} if texts else _of_file(path)
     if found.get("pooling") == _HOW and descriptor.pooling in _OPEN:
-        raise UserError(f"{path}: stage how learned local features, which are not extracted here; give a `pooling`")
+        raise UserError(f"{path}: HOW's network, whose local features are not extracted here; give a `pooling`")
     given = {name: value for name in _NAMES if (value := getattr(descriptor, name)) not in _OPEN}
     values = {**_DEFAULTS, "head": "none", **found, **given}
     own_power = np.ndim(values["gem_p"]) > 0

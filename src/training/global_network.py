@@ -105,7 +105,7 @@ def reconstruction_errors(features: Tensor, decoded: Tensor) -> Tensor:
 
 
 class DelgNet(BackboneNet):
-    """Stage `delg` (Cao et al., ECCV 2020): global descriptor, attention and autoencoder at once.
+    """DELG (Cao et al., ECCV 2020): global descriptor, attention and autoencoder at once.
 
     images [B, 3, H, W] -> (cosines [B, classes] for ``arcface_logits``, logits [B, classes] of the attention,
     reconstruction errors [B]). The backbone learns through the first alone: the others' gradients stop at block3. The

@@ -1,4 +1,4 @@
-"""Stage `how`: local features that are learned through their weighted sum (Tolias, Jenicek & Chum, ECCV 2020)."""
+"""HOW: local features that are learned through their weighted sum (Tolias, Jenicek & Chum, ECCV 2020)."""
 
 import json
 from typing import Dict, List, Tuple

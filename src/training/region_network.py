@@ -1,4 +1,4 @@
-"""Stage `regional_attention`: how much a region counts, learned on a frozen network (Kim & Yoon, BMVC 2018)."""
+"""Regional attention: how much a region counts, learned on a frozen network (Kim & Yoon, BMVC 2018)."""
 
 import json
 from typing import Dict, List, Tuple

@@ -111,7 +111,7 @@ def test_a_recipe_wins_over_what_a_checkpoint_says(tmp_path):
 def test_what_extraction_cannot_use_of_a_checkpoint_is_one_sentence(tmp_path):
     model = MODEL.replace(checkpoint_path=str(tmp_path / "net.ckpt"))
     save_weights(HowNet(MODEL, 4), model.checkpoint_path)
-    with pytest.raises(UserError, match="net.ckpt: stage how learned local features.*give a `pooling`"):
+    with pytest.raises(UserError, match="net.ckpt: HOW's network, .*; give a `pooling`"):
         decide(Config().descriptor, model)
     assert decide(Config(pooling="gem").descriptor, model).descriptor.pooling == "gem"
     network = GlobalNet(MODEL)
