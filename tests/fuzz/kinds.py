@@ -312,30 +312,6 @@ def _draw_pairs(path: Path, _: Path) -> None:
         assert drawn.pairs.min() >= 0 and drawn.pairs.max() < 6
 
 
-_SPLIT_NAMES = [f"img/p{number}.jpg" for number in range(6)]
-
-
-def _pairs(folder: Path) -> Path:
-    pairs = folder / "pairs"
-    pairs.mkdir()
-    rows = "".join(f"img/p{a}.jpg,p{b},{20 + a}\n" for a, b in ((0, 2), (0, 4), (1, 3), (1, 5), (2, 4), (3, 5)))
-    (pairs / "pairs.csv").write_text("photo_a,photo_b,inliers\n" + rows)
-    sfm = {"cids": _SPLIT_NAMES, "cluster": [0, 1, 0, 1, 0, 1], "qidxs": [0, 1, 2], "pidxs": [2, 3, 4]}
-    (pairs / "sfm.pkl").write_bytes(pickle.dumps({"train": sfm, "val": sfm}, 2))
-    return pairs
-
-
-def _draw_pairs(path: Path, _: Path) -> None:
-    from src.data.split_labels import SplitLabels
-    from src.data.training_pairs import training_pairs
-
-    photos = SplitLabels(_SPLIT_NAMES, np.arange(6) % 2)
-    for name in ("pairs.csv", "sfm.pkl"):
-        source = training_pairs(path / name, photos)
-        drawn = source.draw(2, 4, 0, np.random.default_rng(0))
-        assert drawn.pairs.min() >= 0 and drawn.pairs.max() < 6
-
-
 def _index(folder: Path) -> Path:
     run("build_index", "--features", _features(folder), "--output", folder / "index", "--index_type", "Flat")
     return folder / "index"
@@ -432,7 +408,6 @@ KINDS: Dict[str, Kind] = {
     "json": Kind(_results, _compare, tokens=_JSON),
     "yaml": Kind(_recipe, _read_recipe, tokens=_YAML),
     "csv": Kind(_tables, _read_tables, tokens=_CSV),
-    "pairs": Kind(_pairs, _draw_pairs, tokens=(*_CSV, *_PICKLE, b"photo_a", b"img/p1.jpg")),
     "pairs": Kind(_pairs, _draw_pairs, tokens=(*_CSV, *_PICKLE, b"photo_a", b"img/p1.jpg")),
     "jpeg": Kind(_jpeg, _read_photo),
     "png": Kind(_png, _read_photo),
