@@ -6,7 +6,7 @@ found as a query's are, by search and RANSAC, and kept for the queries that foll
 
 import dataclasses
 import re
-from typing import Any, Callable, Dict, Protocol, Sequence
+from typing import Any, Callable, Dict, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -20,6 +20,8 @@ MANY_INLIERS = 60  # a photo with so many stays before the others
 _CERTAIN = 3.0  # added to its similarity; above every score of the graph
 _CHANCE_SHARE, _CHANCE_RANGE = 0.9, (3, 25)
 _EXPANSION = 0.15  # weight of the expanded query
+
+Cosines = Callable[[Any, np.ndarray], np.ndarray]
 
 
 class VerifyingSearch(Protocol):
@@ -87,11 +89,20 @@ class GraphSearch:
         search: gives candidates with their verified matches; names its photos.
         query_of: makes a query of a photo of the index.
         k, beta: of ``refined_by_nearest``.
+        cosines: where photos have global descriptors too, gives those of a query and M photos, [M + 1, M + 1]; the
+            similarity of a pair is then the mean of both kinds.
     """
 
-    def __init__(self, search: VerifyingSearch, query_of: Callable[[int], Any], k: int, beta: float) -> None:
+    def __init__(
+        self,
+        search: VerifyingSearch,
+        query_of: Callable[[int], Any],
+        k: int,
+        beta: float,
+        cosines: Optional[Cosines] = None,
+    ) -> None:
         self.names, self.pair = search.names, search.pair
-        self._search, self._query_of, self._k, self._beta = search, query_of, k, beta
+        self._search, self._query_of, self._k, self._beta, self._cosines = search, query_of, k, beta, cosines
         self._known: Dict[int, Dict[int, int]] = {}
 
     def rank(self, query: Any) -> Candidates:
@@ -106,7 +117,10 @@ class GraphSearch:
             return candidates
         inliers = np.array([candidates.verified[photo].num_inliers for photo in photos.tolist()])
         near = pair_similarity(inliers, inliers_by_chance(inliers))
-        scores = np.round(graph_scores(self._similarities(photos, near), self._k, self._beta), 6)
+        table = self._similarities(photos, near)
+        if self._cosines:
+            table = (table + np.maximum(0, self._cosines(query, photos))) / 2
+        scores = np.round(graph_scores(table, self._k, self._beta), 6)
         scores = np.where(inliers >= MANY_INLIERS, _CERTAIN + near, scores)
         order = np.argsort(-scores, kind="stable")  # ties stay in the order they had
         ranked, scores = put_behind((photos[order], scores[order]), (rest.photos, rest.scores))
@@ -139,8 +153,13 @@ def without_graph(retrieval: RetrievalConfig) -> RetrievalConfig:
     return retrieval.replace(rerank=re.sub(r",\s*graph\s*$", "", retrieval.rerank))
 
 
-def with_graph(search: VerifyingSearch, query_of: Callable[[int], Any], retrieval: RetrievalConfig) -> VerifyingSearch:
-    """The search with the graph behind it, where ``rerank`` ends with it."""
+def with_graph(
+    search: VerifyingSearch,
+    query_of: Callable[[int], Any],
+    retrieval: RetrievalConfig,
+    cosines: Optional[Cosines] = None,
+) -> VerifyingSearch:
+    """The search with the graph behind it, where ``rerank`` ends with it; arguments as of ``GraphSearch``."""
     if without_graph(retrieval) == retrieval:
         return search
-    return GraphSearch(search, query_of, retrieval.graph_k, retrieval.graph_beta)
+    return GraphSearch(search, query_of, retrieval.graph_k, retrieval.graph_beta, cosines)

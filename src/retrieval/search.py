@@ -243,8 +243,13 @@ def _rank_globally(
         local = photos.features(photo)
         return Encoded(local, GlobalDescriptor(photos.vectors[photo], local.image_size))
 
+    def cosines(query: Encoded, shortlist: np.ndarray) -> np.ndarray:
+        vectors = np.vstack([query.global_descriptor.vector, photos.vectors[shortlist]])
+        return vectors @ vectors.T
+
+    kept = retrieval.keep_matches if verifies else 0
     with open_global_search(photos, without_graph(retrieval), matching, seed) as search:
-        search, kept = with_graph(search, query_of, retrieval), retrieval.keep_matches if verifies else 0
+        search = with_graph(search, query_of, retrieval, cosines)
         return rank_queries(search, features, kept, retrieval.num_ranked)
 
 

@@ -113,3 +113,18 @@ def test_nothing_to_rank():
             return Candidates(np.zeros(0, np.int64), np.zeros(0), None)
 
     assert len(GraphSearch(Empty(), int, 9, 0.15).rank(())) == 0
+
+
+def test_similarities_are_the_mean_of_inliers_and_global_descriptors():
+    """The query has 40 inliers in photo 0 and none elsewhere, so c = 3; 0 has 80 in 3, whose list gives c = 3 too."""
+    angles = np.radians([0, 30, 60, 80, 120])  # of the query and the four photos that are verified
+    cosines = np.cos(angles[:, None] - angles)
+    made = GraphSearch(FakeSearch(), lambda photo: photo, 9, 0.15, lambda query, photos: cosines)
+    found = made.rank((40, 0, 0, 0, 0))
+    table = np.eye(5)
+    for a, b, inliers in ((0, 1, 40), (1, 4, 80), (2, 3, 6)):  # places in the table of query, 0, 1, 2, 3
+        table[a, b] = table[b, a] = (inliers - 3) / (inliers + 6)
+    expected = slow_scores((table + np.maximum(0, cosines)) / 2, 9, 0.15)
+    order = sorted(range(4), key=lambda photo: -expected[photo])
+    assert found.photos[:4].tolist() == order
+    np.testing.assert_allclose(found.scores[:4], sorted(expected, reverse=True), atol=1e-6)

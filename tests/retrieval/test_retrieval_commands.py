@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade_features import DIMENSION, random_photo, write_features
+from handmade_features import DIMENSION, random_photo, write_features, write_global
 
 from src.artifacts import sha256_of
 from src.commands.perform_retrieval import main as retrieve
 from src.commands.rank_randomly import main as rank_randomly
 from src.config import RetrievalConfig
 from src.errors import UserError
+from src.features.feature_file import FeatureFile
 from src.matching.same_place import holds_inliers
 from src.retrieval.build import build_index
 from src.retrieval.ranking_file import load_ranked_matches, load_ranking
@@ -206,6 +207,22 @@ def test_a_photo_that_shares_nothing_with_the_query_is_found_through_another_one
     assert not holds_inliers(graph[1].settings)
     kept = load_ranked_matches(chain / "graph.npz").find(0, 1)
     assert kept.verified and len(kept.points) == 30  # of the query and b, whatever the order
+
+
+def test_the_graph_of_global_descriptors_counts_both_kinds(chain):
+    angles = {"a.jpg": 5, "b.jpg": 60, "c.jpg": 90, "d.jpg": 10}
+    vectors = {name: np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) for name, angle in angles.items()}
+    with FeatureFile(chain / "features.h5") as old, FeatureFile(chain / "queries.h5") as asked:
+        local = {name: (photo.keypoints, photo.descriptors) for name, photo in old}
+        query = asked.read("q")
+    write_global(chain / "both.h5", vectors, local)
+    write_global(chain / "q.h5", {"q": np.array([1.0, 0.0])}, {"q": (query.keypoints, query.descriptors)})
+    build_index(chain / "both.h5", chain / "index", searcher="global")
+    options = [f"--index={chain}/index", f"--query_features={chain}/q.h5", f"--output={chain}/ranks.npz"]
+    retrieve([*options, "--rerank=ransac,graph"])
+    ranking, _ = load_ranking(chain / "ranks.npz")
+    order = [ranking.index_names[photo] for photo in ranking.ranks[0]]
+    assert order[0] == "a" and order.index("d") < order.index("c")  # d looks alike, c is two steps away
 
 
 def test_what_the_graph_needs_is_said(chain):
