@@ -6,16 +6,9 @@ import pytest
 from eager import central_differences, tensor
 from mindspore import ops
 
-from src.device import set_up_device
 from src.training.average_precision import as_distance, average_precision_loss, average_precisions, loss_sum
 
-
-@pytest.fixture(scope="module", autouse=True)
-def device():
-    set_up_device("CPU", 0)
-    ms.set_context(mode=ms.PYNATIVE_MODE)  # one test compiles
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("pynative")
 
 
 SCORES, POSITIVES = [[0.9, 0.55, 0.4, -0.2]], [[1, 0, 1, 0]]

@@ -1,23 +1,15 @@
 """Poolings as cells: numbers by hand, the NumPy poolings of extraction, gradients by central differences."""
 
-import mindspore as ms
 import numpy as np
 import pytest
 from eager import central_differences, tensor
 from mindspore import ops
 
-from src.device import set_up_device
 from src.errors import UserError
 from src.features.pooling import make_pooling
 from src.training.global_pooling import Gem, Mac, Rmac, Spoc, l2, make_pooling_cell
 
-
-@pytest.fixture(scope="module", autouse=True)
-def device():
-    set_up_device("CPU", 0)
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("pynative")
 
 
 PLAIN, MIXED = [[[[1, 2], [3, 4]]]], [[[[-1, 0], [2, 5]]]]

@@ -1,21 +1,13 @@
 """HOW: numbers by hand, a NumPy twin over two scales, the whitening that never trains."""
 
-import mindspore as ms
 import numpy as np
 import pytest
 from eager import tensor
 
 from src.config import ModelConfig
-from src.device import set_up_device
 from src.training.how_network import HowNet, fit_reduction, norms, smoothed, weighted_sum
 
-
-@pytest.fixture(scope="module", autouse=True)
-def device():
-    set_up_device("CPU", 0)
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("pynative")
 
 
 def as_map(cells):

@@ -8,18 +8,12 @@ import pytest
 from eager import central_differences, tensor
 from mindspore import ops
 
-from src.device import set_up_device
 from src.training import metric_losses as losses
 
 MARGINS = {"contrastive": (0.7, 0.85, 1.25), "triplet": (0.1, 0.5, 1.25), "triplet_margin": (1.0, 0.3)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device():
-    set_up_device("CPU", 0)
-    ms.set_context(mode=ms.PYNATIVE_MODE)  # one test compiles
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("pynative")
 
 
 def at_degrees(*degrees):

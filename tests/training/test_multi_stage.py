@@ -6,7 +6,6 @@ import pytest
 from mindspore import nn, ops
 
 from src.config import MetricConfig, TrainingConfig
-from src.device import set_up_device
 from src.training.average_precision import average_precision_loss
 from src.training.global_pooling import Gem, l2
 from src.training.metric_losses import contrastive
@@ -20,13 +19,7 @@ from src.training.vector_losses import make_vector_loss
 LABELS = np.array([0, 0, 1, 1, 2, 2, 0, 3])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device():
-    """No graph is compiled: those of the programs are in test_resume.py."""
-    set_up_device("CPU", 0)
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("pynative")
 
 
 class TinyNet(nn.Cell):

@@ -1,22 +1,14 @@
 """The attention of regions: numbers by hand, what trains, and that extraction reads it from the checkpoint."""
 
-import mindspore as ms
 import numpy as np
 import pytest
 from eager import tensor
 from mindspore import ops
 
 from src.config import ModelConfig, TrainingConfig
-from src.device import set_up_device
 from src.training.region_network import RegionalAttention, RegionalAttentionNet
 
-
-@pytest.fixture(scope="module", autouse=True)
-def device():
-    set_up_device("CPU", 0)
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    yield
-    ms.set_context(mode=ms.GRAPH_MODE)
+pytestmark = pytest.mark.usefixtures("pynative")
 
 
 @pytest.mark.parametrize("nonlinearity,expected", [("tanh", 2.010972), ("softplus", 1.890948)])
