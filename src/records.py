@@ -79,7 +79,7 @@ class LocalFeatures:
         keypoints: [N, 2] float32, (x, y) in pixels of the original photo.
         scales: [N] float32, 1 / pyramid scale.
         scores: [N] float32, attention, best first.
-        descriptors: [N, D] float32, rows of unit L2 norm.
+        descriptors: [N, D] float32, rows of unit L2 norm; HOW's of about 1.
         image_size: (width, height) of the original photo in pixels.
         resize_factor: longer side of what the network saw at scale 1 / longer side of the photo; a cut-out of a photo
             is resized as the whole photo would be, and has its factor.

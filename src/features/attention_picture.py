@@ -12,8 +12,7 @@ from ..config import ExtractionConfig, ModelConfig, RunConfig
 from ..engines import load_network
 from ..errors import printable
 from ..images import load_photo
-from .delf_encoder import make_encoder
-from .encoder import LoadNetwork
+from .encoder import LoadNetwork, make_encoder
 from .extraction import photos_of_folder
 
 _HEIGHT, _DPI = 240, 100  # of each photo in the picture, pixels

@@ -66,7 +66,7 @@ class DelfEncoder(Encoder):
         extraction: pyramid, selection and dimensions.
         architecture: of the network.
         pca: projects the descriptors; None keeps them raw (L2-normalised).
-        layer: makes descriptors of features, before the PCA; DELG's weights bring one.
+        layer: makes descriptors of features, before the PCA; DELG's weights and HOW's bring one.
         provenance, engine: see ``Encoder``.
         load_network: makes the network from device id and threads.
         network: None before ``load``.
@@ -121,7 +121,7 @@ class DelfEncoder(Encoder):
                 keypoints=box_centres(boxes[kept])[:, ::-1] / frame.factors + frame.offset,
                 scales=scales[kept],
                 scores=scores[kept],
-                descriptors=self._describe(_gather(levels, cells, kept)),
+                descriptors=self.describe(self._gather(levels, cells, kept)),
                 image_size=frame.image_size,
                 resize_factor=frame.resize_factor,
             )
@@ -151,12 +151,29 @@ class DelfEncoder(Encoder):
             np.maximum(found, down @ level.attention @ across.T, out=found)
         return found
 
-    def _describe(self, raw: np.ndarray) -> np.ndarray:
+    def features_at(self, feature_map: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Features [N, C] of cells of a map [h, w, C]."""
+        return feature_map[rows, columns]
+
+    def describe(self, raw: np.ndarray) -> np.ndarray:
+        """Descriptors [N, D] of features [N, C]."""
         settings = self.extraction
         raw = self.layer(raw) if self.layer else raw
         if self.pca is None:
             return l2_normalise(raw)
         return project(raw, self.pca, settings.pca_dim, settings.use_whitening)
+
+    def _gather(self, levels: List[LevelMaps], cells: List[np.ndarray], kept: np.ndarray) -> np.ndarray:
+        """Features [N, C] of the ``kept`` positions in the concatenation of all levels' ``cells``."""
+        raw = np.empty((len(kept), levels[0].feature_map.shape[2]), np.float32)
+        start = 0
+        for level, own in zip(levels, cells):
+            here = (kept >= start) & (kept < start + len(own))
+            rows, columns = np.divmod(own[kept[here] - start], level.feature_map.shape[1])
+            raw[here] = self.features_at(level.feature_map, rows, columns)
+            start += len(own)
+        _require_finite(raw)
+        return raw
 
     def _no_features(self, frame: Frame) -> LocalFeatures:
         dimension = self.extraction.pca_dim if self.pca else _channels(self.architecture, self.layer)
@@ -229,19 +246,6 @@ def _passing_cells(level: LevelMaps, score_threshold: Optional[float]) -> np.nda
     scores = level.attention.reshape(-1)
     _require_finite(scores)
     return np.arange(len(scores)) if score_threshold is None else np.flatnonzero(scores >= score_threshold)
-
-
-def _gather(levels: List[LevelMaps], cells: List[np.ndarray], kept: np.ndarray) -> np.ndarray:
-    """Raw descriptors [N, C] of the ``kept`` positions in the concatenation of all levels' ``cells``."""
-    raw = np.empty((len(kept), levels[0].feature_map.shape[2]), np.float32)
-    start = 0
-    for level, own in zip(levels, cells):
-        here = (kept >= start) & (kept < start + len(own))
-        rows, columns = np.divmod(own[kept[here] - start], level.feature_map.shape[1])
-        raw[here] = level.feature_map[rows, columns]
-        start += len(own)
-    _require_finite(raw)
-    return raw
 
 
 def _require_finite(numbers: np.ndarray) -> None:

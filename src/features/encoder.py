@@ -27,6 +27,7 @@ from ..names import require_inside
 from ..photo_file import Source
 from ..records import GlobalDescriptor, LocalFeatures, Photo, Provenance
 from .kinds import BOTH, GLOBAL, LOCAL
+from .local_layer import is_how
 from .photo_state import SOURCE, stamp_of, state_of
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ LoadNetwork = Callable[..., Network]
 ImageOrPath = Union[Source, Image.Image, np.ndarray]
 Box = Tuple[float, float, float, float]  # left, top, right, bottom
 
-# What an encoder gives -> module of this folder that has its ``make_encoder``, imported when it is asked for
+# What an encoder gives -> module of this folder that has its ``make_encoder``, imported when it is asked for; weights
+# of HOW give local features by how_encoder
 _ENCODERS = {LOCAL: "delf_encoder", GLOBAL: "global_encoder", BOTH: "global_encoder"}
 _DELIVERIES_AHEAD = 2  # photos whose maps wait for selection
 
@@ -144,7 +146,8 @@ def make_encoder(
     Args:
         run, model, extraction: sections of the recipe.
         load_network: makes the network; None = that of the engines.
-        kind: what it gives: "local" features of DELF, a "global" descriptor, or "both" in one pass of the network.
+        kind: what it gives: "local" features, those of DELF or HOW as the weights say, a "global" descriptor, or "both"
+            in one pass of the network.
         descriptor: section of the recipe, of global descriptors.
 
     Raises:
@@ -152,7 +155,12 @@ def make_encoder(
     """
     if kind not in _ENCODERS:
         raise UserError(f"`features` is {kind!r}; it must be one of {', '.join(_ENCODERS)}")
-    module = import_module(f".{_ENCODERS[kind]}", __package__)
+    name, path = _ENCODERS[kind], model.checkpoint_path
+    if kind != GLOBAL and is_how(path):
+        if kind == BOTH:
+            raise UserError(f"{path}: HOW's weights, whose local features come alone: give `features` local")
+        name = "how_encoder"
+    module = import_module(f".{name}", __package__)
     recipe = (run, model, extraction, load_network or load_in_engine)
     return module.make_encoder(*recipe) if kind == LOCAL else module.make_encoder(*recipe, descriptor, kind == BOTH)
 

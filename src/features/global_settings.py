@@ -86,7 +86,7 @@ def decide(descriptor: GlobalConfig, model: ModelConfig) -> GlobalSettings:
     texts = export_texts(path)
     found = _of_export(path, texts[EXPORT_TEXT]) if EXPORT_TEXT in texts else {} if texts else _of_file(path)
     if found.get("pooling") == _HOW and descriptor.pooling in _OPEN:
-        raise UserError(f"{path}: HOW's network, whose local features are not extracted here; give a `pooling`")
+        raise UserError(f"{path}: HOW's network, which is for `features` local; give a `pooling`")
     given = {name: value for name in _NAMES if (value := getattr(descriptor, name)) not in _OPEN}
     values = {**_DEFAULTS, "head": "none", **found, **given}
     own_power = np.ndim(values["gem_p"]) > 0

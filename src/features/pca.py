@@ -17,6 +17,7 @@ from ..engines import export_texts
 from ..errors import UserError, reading
 from ..records import Provenance
 from .delf_format import parse_datum
+from .local_layer import is_how
 
 logger = logging.getLogger(__name__)
 
@@ -251,8 +252,8 @@ def carried_pca(checkpoint_path: PathLike) -> Optional[Pca]:
 def pca_for(extraction: ExtractionConfig, checkpoint_path: PathLike, weights: str) -> Optional[str]:
     """Which PCA a command uses where it may choose: the ``pca_path`` for its extraction.
 
-    It is the one given; else '' where the network's export carries one, which extraction finds; else ``pca.npz`` beside
-    the checkpoint, if it was fitted on this checkpoint.
+    It is the one given; else '' where the network's export carries one, which extraction finds, or where the weights
+    are HOW's, which whiten; else ``pca.npz`` beside the checkpoint, if it was fitted on this checkpoint.
 
     Args:
         extraction: its pca_path is used.
@@ -265,7 +266,7 @@ def pca_for(extraction: ExtractionConfig, checkpoint_path: PathLike, weights: st
     Raises:
         UserError: no such network, a damaged export, or a file beside the checkpoint that is no PCA.
     """
-    if extraction.pca_path or carried_pca(checkpoint_path) is not None:
+    if extraction.pca_path or carried_pca(checkpoint_path) is not None or is_how(str(checkpoint_path)):
         return extraction.pca_path
     beside = Path(checkpoint_path).parent / PCA_FILE
     if not beside.is_file():

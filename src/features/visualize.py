@@ -13,8 +13,8 @@ from ..engines import load_network
 from ..errors import UserError
 from ..images import load_photo
 from ..model.architectures import architecture_of
-from .delf_encoder import make_encoder
 from .drawing import draw_features, shown_size
+from .encoder import make_encoder
 from .extraction import photos_of_folder
 from .feature_file import FeatureFile
 

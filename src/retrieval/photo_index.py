@@ -197,8 +197,9 @@ class _Steps:
             return
         dim, path = self.extraction.pca_dim, self.model.checkpoint_path
         found = pca_for(self.extraction, path, made.provenance.weights)
-        if found is not None:
-            save_pca(made.pca_path, load_pca(found) if found else carried_pca(path))
+        pca = load_pca(found) if found else carried_pca(path)
+        if pca is not None:
+            save_pca(made.pca_path, pca)
             return
         sample = photos_of_folder(made.images_path, _PCA_PHOTOS, self.run.seed)
         logger.info("fitting a PCA on %d of the %d photos", len(sample), len(photos))

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from eager import tensor
 
-from src.config import ModelConfig
+from src.config import Config, ModelConfig
+from src.engines.identity import describe_export, sealed, weights_identity
+from src.engines.mindspore_engine import folded_weights
+from src.engines.onnx_graph import build_onnx
+from src.features.encoder import load_encoder
+from src.features.local_layer import local_outputs, local_texts
+from src.model.architectures import architecture_of
+from src.model.weights import save_weights
 from src.training.how_network import HowNet, fit_reduction, norms, smoothed, weighted_sum
 
 pytestmark = pytest.mark.usefixtures("pynative")
@@ -64,3 +71,30 @@ def test_the_whitening_is_fitted_and_stays(small_resnet):
     np.testing.assert_allclose(reduced.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(np.cov(reduced.T), np.eye(4), atol=1e-3)
     assert not any("reduction" in parameter.name for parameter in network.trainable_params())
+
+
+def test_extraction_reads_a_checkpoint_and_its_export(small_resnet, tmp_path):
+    pytest.importorskip("onnxruntime")
+    path, keys = tmp_path / "net.ckpt", {"architecture": "resnet18", "weights_style": "torchvision", "seed": 3}
+    config = Config(checkpoint_path=str(path), device_target="CPU", image_scales=(1.0,), **keys)
+    network = HowNet(config.model, 4)
+    network.set_train(False)
+    generator = np.random.default_rng(4)
+    network.reduction.bias.set_data(tensor(generator.normal(size=4)))
+    save_weights(network, path)
+    photo = generator.integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    architecture = architecture_of(config.model)
+    pixels = (photo - np.array(architecture.pixel_offset)) / np.array(architecture.pixel_scale)
+    cells, weights = network.weighed_cells(tensor(pixels.transpose(2, 0, 1)[None]))
+    weights, descriptors = weights.asnumpy().ravel(), network.reduction(cells).asnumpy()[0].reshape(4, -1).T
+    order = np.argsort(-weights)[:9]
+    outputs = local_outputs(str(path))
+    texts = {**describe_export(weights_identity(config.run, config.model), architecture, outputs)}
+    content = build_onnx(folded_weights(config.run, config.model, outputs), architecture, outputs)
+    (tmp_path / "net.onnx").write_bytes(sealed(content, {**texts, **local_texts(str(path))}))
+    for name in ("net.ckpt", "net.onnx"):
+        own = config.replace(checkpoint_path=str(tmp_path / name), engine="onnxruntime", max_feature_num=9)
+        found = load_encoder(own.run, own.model, own.extraction).encode(photo).local
+        np.testing.assert_allclose(found.scores, weights[order] / weights.max(), rtol=1e-4)
+        np.testing.assert_allclose(found.descriptors, descriptors[order] / 2, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found.keypoints, np.stack(np.divmod(order, 6)[::-1], 1) * 16)
