@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Train one stage on several devices of one machine, or of several machines: Ascend, GPU, or processes on a CPU.
 #
-#   bash scripts/run_distribute_train.sh DEVICE_NUM tuning|joint|global [CHECKPOINT] [--option value ...]
-#   bash scripts/run_distribute_train.sh DEVICE_NUM attn CHECKPOINT [--option value ...]
+#   bash scripts/run_distribute_train.sh DEVICE_NUM tuning|joint|global|delg [CHECKPOINT] [--option value ...]
+#   bash scripts/run_distribute_train.sh DEVICE_NUM attn|regional_attention CHECKPOINT [--option value ...]
 #
 # DEVICE_NUM is the number of devices of this machine; --batch_size counts for each of them. The recipe is
 # configs/delf_gldv2_8p.yaml unless --config names another. For several machines run it on each, with msrun's options:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type
 
 from .errors import UserError
-from .metric_config import MetricConfig
+from .metric_config import METRIC_STAGES, MetricConfig
 from .retrieval_config import RetrievalConfig
 from .section import Section, key
 from .values import short
@@ -19,7 +19,6 @@ from .yaml_file import read_mapping
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 WEIGHTS_STYLES = ("keras", "torchvision")
-METRIC_STAGES = ("global",)  # that learn global descriptors
 STAGES = ("tuning", "attn", "joint", *METRIC_STAGES)
 DELF_SCALES = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)
 
@@ -66,7 +65,11 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """A stage of training."""
 
-    train_state: str = key("tuning", "stage: backbone, attention, both at once, or global descriptors", choices=STAGES)
+    train_state: str = key(
+        "tuning",
+        "stage: backbone, attention, both at once; or global descriptors, alone, as DELG or by attention of regions",
+        choices=STAGES,
+    )
     traindata_path: str = key("", "first MindRecord shard of the training set (train.mindrecord000)")
     save_ckpt: str = key("ckpt", "run folder: checkpoints, log, metrics")
     save_ckpt_step: int = key(5000, "steps between checkpoints", above=0)
@@ -82,19 +85,19 @@ class TrainingConfig(Section):
     cache_path: str = key("maps", "folder that keeps the maps of cache_features, for stopped runs and other settings")
     tuning_head: str = key(
         "conv5",
-        "stage tuning: what classifies; block3 = a dense layer on its mean, for weights without conv5",
+        "what classifies in stage tuning; block3 = a dense layer on its mean, for weights without conv5",
         choices=("conv5", "block3"),
     )
     frozen_stages: int = key(
         0,
-        "stages tuning, global: first stages of the backbone that stay as they are; 3 = conv1 to conv3",
+        "stages tuning, global, delg: first stages of the backbone that stay as they are; 3 = conv1 to conv3",
         least=0,
         most=4,
     )
     frozen_statistics: bool = key(
         False, "stage tuning: BatchNorm keeps its moving statistics, as a few thousand photos want it"
     )
-    head_steps: int = key(0, "stages tuning, global: first steps in which the head alone learns", least=0)
+    head_steps: int = key(0, "stages tuning, global, delg: first steps in which the head alone learns", least=0)
     overfit_batches: int = key(0, "learn these first batches over and over, a sanity check; 0 = off", least=0)
     batch_size: int = key(32, "photos a step on each device", above=0)
     max_iters: int = key(500000, "steps; the learning rate reaches 0 at the last", above=0)

@@ -7,7 +7,17 @@ from .section import Section, key
 
 TUPLE_LOSSES = ("contrastive", "triplet", "triplet_margin", "triplet_log_exp")
 CLASS_LOSSES = ("arcface", "softmax")
+METRIC_STAGES = ("global", "delg", "regional_attention")  # that learn global descriptors
 LOSSES = (*CLASS_LOSSES, *TUPLE_LOSSES, "ap")
+# What stages that learn descriptors have no use for, beside what their loss has none for
+UNUSED_BY_STAGES = {
+    "global": ("attention_loss_weight",),
+    "delg": ("loss",),
+    "regional_attention": (
+        "attention_loss_weight", "loss", "margin", "logit_scale", "class_balance", "balance_size", "gem_power",
+        "power_rate", "head_dim", "learn_statistics", "pooling", "gem_p", "descriptor_layer", "head",
+    ),
+}  # fmt: skip
 # Keys of GlobalConfig that a network for training follows from
 DESCRIPTOR_KEYS = ("pooling", "gem_p", "rmac_levels", "descriptor_layer", "head")
 # Keys of MetricConfig that not every loss of stage global has a use for, with the losses that have one

@@ -1,11 +1,11 @@
-"""Losses of descriptors through a classification: ArcFace, or a softmax over a dense layer."""
+"""Losses of descriptors through a classification: ArcFace, or a softmax over a dense layer; and those of DELG."""
 
 from typing import Tuple
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from ..config import MetricConfig
+from ..config import MetricConfig, TrainingConfig
 from .global_network import ClassHead
 from .metric_losses import arcface_logits
 from .vector_losses import margin_of
@@ -46,3 +46,36 @@ class ClassLosses(nn.Cell):
         losses = self.cross_entropy(logits, labels)
         hits = (answers.argmax(1) == labels).astype(ms.float32)
         return losses.mean() * factor, ops.stack((losses, hits))
+
+
+class DelgLosses(nn.Cell):
+    """(images, labels, factor) -> (factor * total, figures [4, B]): the interface of ``step.Losses``.
+
+    ArcFace of the global descriptor + ``attention_loss_weight`` * softmax cross-entropy of the attention + 10 * the
+    autoencoder's reconstruction error. The figure of the attention's loss holds the weighed error too.
+
+    Args:
+        network: images -> what ``DelgNet`` gives.
+        training, metric: sections of the recipe.
+    """
+
+    HEADS = ("descriptor", "attention")
+    RECONSTRUCTION = 10.0
+
+    def __init__(self, network: nn.Cell, training: TrainingConfig, metric: MetricConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.margin = margin_of(metric)
+        self.scale = metric.logit_scale
+        self.weight = training.attention_loss_weight
+        self.cross_entropy = nn.SoftmaxCrossEntropyWithLogits(sparse=True, reduction="none")
+
+    def construct(self, images: Tensor, labels: Tensor, factor: Tensor) -> Tuple[Tensor, Tensor]:
+        cosines, logits, errors, _ = self.network(images)
+        logits = logits.astype(ms.float32)
+        of_descriptor = self.cross_entropy(arcface_logits(cosines, labels, self.scale, self.margin), labels)
+        of_attention = self.cross_entropy(logits, labels)
+        reconstruction = self.RECONSTRUCTION * errors
+        total = of_descriptor.mean() + self.weight * of_attention.mean() + reconstruction.mean()
+        hits = [(answers.argmax(1) == labels).astype(ms.float32) for answers in (cosines, logits)]
+        return total * factor, ops.stack((of_descriptor, of_attention + reconstruction, hits[0], hits[1]))

@@ -108,7 +108,8 @@ class DelgNet(BackboneNet):
     """DELG (Cao et al., ECCV 2020): global descriptor, attention and autoencoder at once.
 
     images [B, 3, H, W] -> (cosines [B, classes] for ``arcface_logits``, logits [B, classes] of the attention,
-    reconstruction errors [B]). The backbone learns through the first alone: the others' gradients stop at block3. The
+    reconstruction errors [B], global descriptors [B, ``dimension``], unit rows). The backbone learns through the
+    cosines alone: the gradients of the attention and of the reconstruction stop at block3. The
     attention sees the decoded features and weighs block3's own, as in the TensorFlow code, so that its loss moves the
     autoencoder too.
 
@@ -127,14 +128,11 @@ class DelgNet(BackboneNet):
         self.attention = Attention(self.architecture, model)
         self.attention_head = AttentionHead(num_classes, self.architecture)
 
-    def describe(self, images: Tensor) -> Tensor:
-        """Global descriptors [B, ``dimension``], unit rows."""
-        return self.descriptor_head(self.backbone(images))
-
-    def construct(self, images: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def construct(self, images: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
         block3 = self.backbone(images)
-        cosines = self.class_head(self.descriptor_head(block3))
+        vectors = self.descriptor_head(block3)
+        cosines = self.class_head(vectors)
         features = ops.stop_gradient(block3.astype(mstype.float32))
         _, decoded = self.autoencoder(features)
         logits = self.attention_head(features, self.attention(decoded))
-        return cosines, logits, reconstruction_errors(features, decoded)
+        return cosines, logits, reconstruction_errors(features, decoded), vectors

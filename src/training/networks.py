@@ -14,7 +14,9 @@ from ..model.networks import AttentionNet, BackboneNet, JointNet, TuningNet
 from ..model.own_head import OwnHead, read_own_head
 from ..model.weight_files import read_weight_file
 from ..model.weights import load_pretrained, load_weights
-from .global_network import GlobalNet
+from .global_network import DelgNet, GlobalNet
+from .global_pooling import l2
+from .region_network import RegionalAttentionNet
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +38,26 @@ def build_network(model: ModelConfig, training: TrainingConfig, num_classes: int
 
 
 def build_global_network(
-    model: ModelConfig, training: TrainingConfig, metric: MetricConfig, descriptor: GlobalConfig
+    model: ModelConfig,
+    training: TrainingConfig,
+    metric: MetricConfig,
+    descriptor: GlobalConfig,
+    num_classes: int = 0,
 ) -> BackboneNet:
-    """The network of stage global with its starting weights, its frozen parts and its precision.
+    """The network of stage global or delg with its starting weights, its frozen parts and its precision.
 
     Args:
         model, training, metric, descriptor: sections of the recipe; what ``descriptor`` leaves open is as the starting
             weights say, else GeM with p = 3 without a head, of block4 where they have conv5.
+        num_classes: of the data set, for stage delg.
 
     Raises:
         UserError: a file that does not fit, block4 of weights without conv5, or nothing that would learn.
     """
     path = model.checkpoint_path or model.imagenet_checkpoint
-    network = GlobalNet(model, **_head_settings(path, model, metric, descriptor))
+    settings = _head_settings(path, model, metric, descriptor)
+    is_delg = training.train_state == "delg"
+    network = DelgNet(model, num_classes, **settings) if is_delg else GlobalNet(model, **settings)
     if path:
         load_pretrained(network, path, model.load_stem)
     power = getattr(network.descriptor_head.pooling, "p", None)
@@ -56,9 +65,24 @@ def build_global_network(
         power.set_data(Tensor(np.full(power.shape, descriptor.gem_p, np.float32)))
     network.freeze_stages(training.frozen_stages)
     if not metric.learn_statistics:
-        network.freeze_statistics([network])
+        network.freeze_statistics([network.backbone, network.descriptor_head])
     if not network.trainable_params() and metric.loss not in CLASS_LOSSES:
         raise UserError("nothing is left to learn: lower `frozen_stages`, or give `head` fc")
+    if training.amp_level == "O2":
+        _use_float16(network)
+    return network
+
+
+def build_region_network(
+    model: ModelConfig, training: TrainingConfig, descriptor: GlobalConfig, num_classes: int
+) -> RegionalAttentionNet:
+    """The network of stage regional_attention: backbone and classifier are those of a checkpoint of stage tuning.
+
+    Raises:
+        UserError: a file that does not fit, or of another number of classes.
+    """
+    network = RegionalAttentionNet(model, num_classes, training, descriptor.rmac_levels or 5)
+    load_weights(network, model.checkpoint_path, ["backbone", "descriptor_head"], model.load_stem)
     if training.amp_level == "O2":
         _use_float16(network)
     return network
@@ -96,6 +120,7 @@ class AsTrained(nn.Cell):
     def __init__(self, network: BackboneNet) -> None:
         super().__init__()
         self.network = network
+        self.HEADS = getattr(network, "HEADS", ("descriptor",))
         self.is_same = network.architecture.style.name == "keras"
         offset, scale = (
             np.broadcast_to(np.float64(each), 3).reshape(1, 3, 1, 1)
@@ -110,8 +135,25 @@ class AsTrained(nn.Cell):
         self.network.set_train(mode)
         return self
 
-    def construct(self, images: Tensor) -> Tensor:
+    def construct(self, images: Tensor) -> Any:
         return self.network(images if self.is_same else images * self.factor + self.shift)
+
+
+class Describing(nn.Cell):
+    """Images -> descriptors of unit length: the last of the outputs of ``learner``, whatever the length of those."""
+
+    def __init__(self, learner: AsTrained) -> None:
+        super().__init__()
+        self.learner = learner
+
+    def set_train(self, mode: bool = True) -> "Describing":
+        """As of the network."""
+        super().set_train(mode)
+        self.learner.set_train(mode)
+        return self
+
+    def construct(self, images: Tensor) -> Tensor:
+        return l2(self.learner(images)[-1])
 
 
 def _use_float16(network: nn.Cell) -> None:

@@ -12,10 +12,10 @@ from ..data.summary import DatasetInfo
 from ..data.training_pairs import training_pairs
 from ..device import Device
 from ..metric_config import CLASS_LOSSES, TUPLE_LOSSES
-from .class_losses import ClassLosses
+from .class_losses import ClassLosses, DelgLosses
 from .feature_cache import OnMaps, cached_stream
 from .multi_stage import MultiStageStep
-from .networks import AsTrained, build_global_network, build_network
+from .networks import AsTrained, Describing, build_global_network, build_network, build_region_network
 from .optimizers import metric_groups
 from .schedule import metric_schedule
 from .step import Losses, TrainStep
@@ -83,6 +83,31 @@ def global_parts(
         loss, groups = make_vector_loss(metric), metric_groups(learner, metric)
         step_cell = MultiStageStep(learner, training, loss, metric.chunk_size, schedule, groups, kept)
     return Parts(network, step_cell, stream, _retrieval(learner, losses, stream, device))
+
+
+def delg_parts(
+    run: RunConfig,
+    model: ModelConfig,
+    training: TrainingConfig,
+    metric: MetricConfig,
+    descriptor: GlobalConfig,
+    info: DatasetInfo,
+    device: Device,
+) -> Parts:
+    """Those of the stages delg and regional_attention."""
+    split = read_split_labels(info.train_shards, info)
+    if training.train_state == "delg":
+        network = build_global_network(model, training, metric, descriptor, info.num_classes)
+        learner = AsTrained(network)
+        losses = DelgLosses(learner, training, metric)
+    else:
+        network = build_region_network(model, training, descriptor, info.num_classes)
+        learner = AsTrained(network)
+        losses = Losses(learner, training)
+    stream = _class_stream(run, training, metric, split, info, device)
+    schedule = metric_schedule(training, metric, stream.steps_per_epoch)
+    step_cell = TrainStep(learner, training, device.ranks, losses, schedule, metric_groups(losses, metric))
+    return Parts(network, step_cell, stream, _retrieval(Describing(learner), losses, stream, device))
 
 
 def _class_stream(

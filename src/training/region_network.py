@@ -39,7 +39,7 @@ class RegionalAttention(nn.Cell):
 
 
 class RegionalAttentionNet(BackboneNet):
-    """images [B, 3, H, W] -> (logits [B, classes],) of the frozen dense layer of stage `tuning`.
+    """images [B, 3, H, W] -> (logits [B, classes] of the frozen dense layer of stage `tuning`, descriptors [B, C]).
 
     The descriptor is the mean over regions of attention times maximum, as in extraction but for its L2. Nothing trains
     but the attention; start it with the weights of `backbone` and `descriptor_head` of a checkpoint of stage `tuning`.
@@ -85,17 +85,14 @@ class RegionalAttentionNet(BackboneNet):
         }
         return {DESCRIPTOR_TEXT: json.dumps(said)}
 
-    def describe(self, images: Tensor) -> Tensor:
-        """Descriptors [B, C] of no fixed length."""
+    def construct(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         maps = self.backbone(images)
         maps = self.descriptor_head.conv5(maps) if self.is_block4 else maps
         maps = ops.stop_gradient(maps).astype(mstype.float32)
         maxima, means = _of_regions(maps, self.levels, self.stride, images.shape[2], images.shape[3])
         weights = self.regional_attention(means, maps.mean((2, 3)))
-        return (ops.expand_dims(weights, 2) * maxima).mean(1)
-
-    def construct(self, images: Tensor) -> Tuple[Tensor]:
-        return (self.descriptor_head.dense(self.describe(images)),)
+        vectors = (ops.expand_dims(weights, 2) * maxima).mean(1)
+        return self.descriptor_head.dense(vectors), vectors
 
 
 def _of_regions(maps: Tensor, levels: int, stride: int, height: int, width: int) -> Tuple[Tensor, Tensor]:

@@ -22,20 +22,23 @@ def starting_weights(stage: str, model: ModelConfig) -> Dict[str, str]:
     """SHA-256 of the file that the weights start from, under the name of its key; empty for random weights.
 
     Raises:
-        UserError: stage attn without a checkpoint, or no such file.
+        UserError: stage attn or regional_attention without a checkpoint, or no such file.
     """
-    if stage == "attn" and not model.checkpoint_path:
-        raise UserError(
-            "stage attn needs the checkpoint that stage tuning wrote, or ImageNet weights (.h5): give `checkpoint_path`"
-        )
-    # A checkpoint holds a backbone already, and attn takes it from nowhere else.
+    if stage in ("attn", "regional_attention") and not model.checkpoint_path:
+        others = ", or ImageNet weights (.h5)" if stage == "attn" else ""
+        raise UserError(f"stage {stage} needs the checkpoint that stage tuning wrote{others}: give `checkpoint_path`")
+    # A checkpoint holds a backbone already, and these stages take it from nowhere else.
     name = "checkpoint_path" if model.checkpoint_path else "imagenet_checkpoint"
     path = getattr(model, name)
     return {f"{name}_sha256": sha256_of(require_file(path, name))} if path else {}
 
 
-_OF_TUNING = ("tuning_head", "frozen_statistics")
-_OF_BACKBONES = ("frozen_stages", "head_steps")  # of tuning too, and of stages that learn descriptors
+_STAGES_OF = {  # keys of TrainingConfig that not every stage has
+    "tuning_head": ("tuning", "regional_attention"),
+    "frozen_statistics": ("tuning",),
+    "frozen_stages": ("tuning", "global", "delg"),
+    "head_steps": ("tuning", "global", "delg"),
+}
 
 
 def _refuse_senseless(training: TrainingConfig, metric: MetricConfig) -> None:
@@ -43,14 +46,15 @@ def _refuse_senseless(training: TrainingConfig, metric: MetricConfig) -> None:
     if training.cache_features and (stage != "attn" or training.use_augmentation):
         needed = "`train_state` attn" if stage != "attn" else "`use_augmentation` false"
         raise UserError(f"`cache_features` keeps what a frozen backbone makes of whole photos: give {needed}")
-    refused = {"tuning": (), "attn": (*_OF_TUNING, *_OF_BACKBONES), "joint": (*_OF_TUNING, *_OF_BACKBONES)}
-    for name in refused.get(stage, _OF_TUNING):
-        if getattr(training, name) != getattr(TrainingConfig(), name):
-            of = "stage tuning alone" if name in _OF_TUNING else "stages tuning and global"
+    for name, stages in _STAGES_OF.items():
+        if stage not in stages and getattr(training, name) != getattr(TrainingConfig(), name):
+            of = "stage tuning alone" if len(stages) == 1 else f"stages {', '.join(stages)}"
             raise UserError(f"`{name}` is of {of}; leave it out, or give `train_state` tuning")
+    if stage == "delg" and metric.loss != "arcface":
+        raise UserError(f"stage delg learns by `loss` arcface, not {metric.loss}: leave it out")
     if stage in METRIC_STAGES and training.head_steps and metric.weight_decay:
         raise UserError("`head_steps` holds the backbone, which `weight_decay` moves: leave out one of them")
-    if stage in METRIC_STAGES and metric.loss not in CLASS_LOSSES:
+    if stage == "global" and metric.loss not in CLASS_LOSSES:
         _refuse_for_large_batches(training, metric)
 
 
@@ -105,14 +109,15 @@ def train(
         device = set_up_training_device(run.device_target, run.seed, training.amp_level)
         if device is None:
             return None
-        from .parts import delf_parts, global_parts
+        from .parts import delf_parts, delg_parts, global_parts
         from .trainer import Trainer
 
         if not device.is_first:
             logging.getLogger().setLevel(logging.WARNING)  # only the first rank reports
         with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
             if stage in METRIC_STAGES:
-                parts = global_parts(run, model, training, metric, descriptor, info, device)
+                make = global_parts if stage == "global" else delg_parts
+                parts = make(run, model, training, metric, descriptor, info, device)
             else:
                 parts = delf_parts(run, model, training, sources, info, device)
             return Trainer(parts.network, parts.step_cell, device, folder, parts.stream, parts.validation).run_steps()

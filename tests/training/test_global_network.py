@@ -90,7 +90,7 @@ def test_extraction_reads_the_attention_of_regions(tmp_path, head, nonlinearity)
     pytest.importorskip("onnxruntime")
     network = randomised(RegionalAttentionNet(MODEL, 3, TrainingConfig(tuning_head=head), 3, nonlinearity))
     save_weights(network, tmp_path / "net.ckpt")
-    expected = network.describe(images_of(PIXELS)).asnumpy()[0]
+    expected = network(images_of(PIXELS))[-1].asnumpy()[0]
     logits = network(images_of(PIXELS))[0].asnumpy()[0]
     dense = network.descriptor_head.dense
     np.testing.assert_allclose(logits, dense.weight.asnumpy() @ expected + dense.bias.asnumpy(), rtol=1e-4, atol=1e-5)
@@ -151,7 +151,7 @@ def test_extraction_takes_delgs_codes_where_the_attention_on_what_is_decoded_loo
         expected = codes[order] / np.linalg.norm(codes[order], axis=1, keepdims=True)
         np.testing.assert_allclose(found.local.descriptors, expected, atol=1e-5)
     vector = encoded(path, "both", **keys).global_descriptor.vector
-    np.testing.assert_allclose(vector, network.describe(images).asnumpy()[0], atol=1e-5)
+    np.testing.assert_allclose(vector, network(images)[-1].asnumpy()[0], atol=1e-5)
     folded = FoldedNet(weights, architecture)
     np.testing.assert_allclose(folded(images)[1].asnumpy().ravel(), scores, rtol=1e-4)
 
@@ -196,7 +196,7 @@ def test_delg_stops_its_gradients_where_the_reference_does():
 def test_delg_weighs_block3_by_the_attention_on_what_is_decoded():
     network = randomised(DelgNet(MODEL, 4))
     images = images_of(PIXELS)
-    cosines, logits, errors = (each.asnumpy() for each in network(images))
+    cosines, logits, errors, vectors = (each.asnumpy() for each in network(images))
     block3 = network.backbone(images)
     decoded = network.autoencoder(block3)[1]
     pooled = attended_mean(block3, network.attention(decoded)).asnumpy()
@@ -205,7 +205,7 @@ def test_delg_weighs_block3_by_the_attention_on_what_is_decoded():
     np.testing.assert_allclose(errors, [np.square(block3.asnumpy() - decoded.asnumpy()).mean()], rtol=1e-5)
     weights = network.class_head.dense.weight.asnumpy()
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
-    np.testing.assert_allclose(cosines, network.describe(images).asnumpy() @ weights.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cosines, vectors @ weights.T, rtol=1e-4, atol=1e-5)
 
 
 def test_classes_start_anew_and_the_rest_goes_on(tmp_path):

@@ -8,8 +8,10 @@ from src.commands.train import main as train
 from src.config import GlobalConfig, MetricConfig, ModelConfig, TrainingConfig
 from src.device import set_up_device
 from src.errors import UserError
+from src.model.networks import TuningNet
 from src.model.weights import save_weights
-from src.training.networks import AsTrained, build_global_network
+from src.training.class_losses import DelgLosses
+from src.training.networks import AsTrained, build_global_network, build_region_network
 from src.training.optimizers import metric_groups
 
 MODEL = ModelConfig(architecture="resnet18", kernel_init="he")
@@ -26,7 +28,13 @@ TRAINING = TrainingConfig(train_state="global")
         (["--loss=ap", "--rate_decay=0.5"], "--rate_decay has no effect with --schedule linear"),
         (["--balance_size=1"], "--balance_size has no effect without --class_balance"),
         (["--attention_loss_weight=2"], "--attention_loss_weight has no effect on --train_state global"),
-        (["--tuning_head=block3"], "`tuning_head` is of stage tuning alone"),
+        (["--tuning_head=block3"], "`tuning_head` is of stages tuning, regional_attention; leave it out"),
+        (["--train_state=delg", "--loss=ap"], "--loss has no effect on --train_state delg"),
+        (["--train_state=regional_attention", "--head=fc"], "--head has no effect on --train_state regional_attention"),
+        (
+            ["--train_state=regional_attention", "--frozen_stages=2"],
+            "`frozen_stages` is of stages tuning, global, delg",
+        ),
         (["--loss=ap", "--head_steps=3"], "`head_steps` lets the classes begin, and `loss` ap has none"),
         (["--head_steps=3", "--weight_decay=0.1"], "`head_steps` holds the backbone, which `weight_decay` moves"),
         (["--loss=contrastive", "--amp_level=O2"], "`loss` contrastive computes in float32: give `amp_level` O0"),
@@ -110,3 +118,54 @@ def test_each_style_gets_the_pixels_its_weights_were_trained_on(small_resnet):
     np.testing.assert_allclose(AsTrained(keras)(images).asnumpy(), [[-0.5] * 3])
     expected = [[(64 - 123.675) / 58.395, (64 - 116.28) / 57.12, (64 - 103.53) / 57.375]]
     np.testing.assert_allclose(AsTrained(torch)(images).asnumpy(), expected, rtol=1e-6)
+
+
+class Given(ms.nn.Cell):
+    """What DelgNet would give."""
+
+    def __init__(self, *outputs):
+        super().__init__()
+        self.outputs = tuple(ms.Tensor(np.float32(each)) for each in outputs)
+
+    def construct(self, _):
+        return self.outputs
+
+
+def test_losses_of_delg_are_added_by_their_weights():
+    set_up_device("CPU", 0)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    cosines, logits, errors = [[0.8, 0.3, -0.1], [0.8, 0.3, -0.1]], [[0, 1, 0], [2, 0, 0]], [0.5, 0.25]
+    losses = DelgLosses(
+        Given(cosines, logits, errors, [0]), TrainingConfig(attention_loss_weight=2.0), MetricConfig(margin=0.3)
+    )
+    labels = np.int32([0, 1])
+    total, figures = losses(ms.Tensor(np.zeros(1)), ms.Tensor(labels), ms.Tensor(np.float32(3)))
+    ms.set_context(mode=ms.GRAPH_MODE)
+    turned = [26.559807, 45.25 * np.cos(np.arccos(0.3) + 0.3)]  # B4 of the addendum, and its formula
+    raised = 45.25 * np.array(cosines)
+    raised[[0, 1], labels] = turned
+    entropies = [np.log(np.exp(row).sum(1)) - row[[0, 1], labels] for row in (raised, np.array(logits, float))]
+    expected = [entropies[0], entropies[1] + 10 * np.array(errors), [1, 0], [0, 0]]
+    np.testing.assert_allclose(figures.asnumpy(), expected, rtol=1e-4, atol=1e-6)
+    wanted = entropies[0].mean() + 2 * entropies[1].mean() + 10 * np.mean(errors)
+    assert float(total.asnumpy()) == pytest.approx(3 * wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("stage, head", [("delg", "class_head"), ("regional_attention", "descriptor_head")])
+def test_stages_beside_global_train_what_they_should(stage, head, small_resnet, tmp_path, monkeypatch):
+    set_up_device("CPU", 0)
+    monkeypatch.chdir(tmp_path)
+    training = TRAINING.replace(train_state=stage)
+    if stage == "delg":
+        network = build_global_network(MODEL, training, MetricConfig(gem_power="fixed"), GlobalConfig(head="fc"), 3)
+        assert "descriptor_head.pooling.p" not in trained(network) and "attention.conv1.weight" in trained(network)
+        network.set_train()
+        assert network.attention.bn1.training and not network.backbone.bn1.training
+    else:
+        save_weights(TuningNet(MODEL, 3), "tuned.ckpt")
+        model = MODEL.replace(checkpoint_path="tuned.ckpt")
+        network = build_region_network(model, training, GlobalConfig(), 3)
+        assert {name.split(".")[0] for name in trained(network)} == {"regional_attention"} and network.levels == 5
+        with pytest.raises(UserError, match="descriptor_head.dense.weight is 3 x 64, this network's is 4 x 64"):
+            build_region_network(model, training, GlobalConfig(), 4)
+    assert hasattr(network, head)

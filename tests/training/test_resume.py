@@ -73,25 +73,27 @@ def test_killed_run_goes_on_bit_for_bit(stage, tuned, shards, tmp_path):
     assert [line["step"] for line in lines(whole)] == [2, 4, 4, 6, 8, 8]
 
 
-LOSSES = {
-    "ap": ["--batch_size", 8, "--photos_a_class", 2, "--chunk_size", 4, "--initial_lr", 0.1],
-    "contrastive": ["--batch_size", 4, "--num_negatives", 2, "--chunk_size", 4, "--initial_lr", 0.01],
+LEARNERS = {
+    "global": ["--loss", "ap", "--batch_size", 8, "--photos_a_class", 2, "--chunk_size", 4, "--initial_lr", 0.1],
+    "global mined": ["--loss", "contrastive", "--num_negatives", 2, "--chunk_size", 4, "--initial_lr", 0.01],
+    "delg": ["--batch_size", 8, "--initial_lr", 0.01, "--gem_power", "fixed", "--head", "fc"],
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_descriptors_of_a_killed_run_are_those_of_a_whole_one(loss, shards, tmp_path):
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_descriptors_of_a_killed_run_are_those_of_a_whole_one(learner, shards, tmp_path):
     """Contrastive: an epoch has six steps, so that its tuples are first taken up from the state, then made."""
-    command = [*RECIPE, "--train_state", "global", "--loss", loss, *LOSSES[loss], "--traindata_path", shards]
+    stage = learner.split()[0]
+    command = [*RECIPE, "--train_state", stage, *LEARNERS[learner], "--traindata_path", shards]
     run("train.py", *command, "--save_ckpt", "whole", cwd=tmp_path)
     process = start(*command, "--save_ckpt", "killed", cwd=tmp_path)
-    wait_for((tmp_path / "killed/global_state.ckpt").exists, process)
+    wait_for((tmp_path / f"killed/{stage}_state.ckpt").exists, process)
     process.kill()
     process.wait()
     assert "going on after step" in run("train.py", *command, "--save_ckpt", "killed", cwd=tmp_path)
-    whole, killed = (contents(tmp_path / name / "global_state.ckpt") for name in ("whole", "killed"))
+    whole, killed = (contents(tmp_path / name / f"{stage}_state.ckpt") for name in ("whole", "killed"))
     assert whole == killed and any("moments" in name for name in whole)
-    lines = [json.loads(line) for line in (tmp_path / "killed/global_metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / f"killed/{stage}_metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "validation_map" in line] == [4, 8]
 
 
