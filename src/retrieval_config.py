@@ -54,6 +54,18 @@ class RetrievalConfig(Section):
     query_assignments: int = key(
         0, "the same of a query's; 0 = as the family does: 5 of jenicek, else 1", least=0, most=1024
     )
+    regions: str = key(
+        "none",
+        "parts of an index photo that asmk and vlad aggregate apart, beside the whole: squares of R-MAC's grid, or "
+        "boxes of a table",
+        choices=("none", "grid", "boxes"),
+    )
+    region_levels: int = key(2, "regions grid: scales of squares", above=0, most=20)
+    boxes_path: str = key("", "regions boxes: table (.csv) of photo, x1, y1, x2, y2, score; or of propose_boxes")
+    least_box_score: float = key(0.0, "regions boxes: boxes of a lower score are left out", least=0)
+    region_search: bool = key(
+        False, "asmk: each region is found by itself, and a photo's similarity is its best region's"
+    )
     asmk_family: str = key(
         "tf_delf", "whose ASMK, in numbers: TensorFlow DELF's or HOW's (github.com/jenicek/asmk)", choices=ASMK_FAMILIES
     )
@@ -67,12 +79,13 @@ class RetrievalConfig(Section):
     asmk_idf: bool = key(False, "asmk: a word weighs the logarithm of photos / photos that have it")
 
 
+REGION_KEYS = ("regions", "region_levels", "boxes_path", "least_box_score", "region_search")
 # Keys of some index, which a ranking has from it
-INDEX_KEYS = ("index_type", "codebook_path", "codebook_size", "index_assignments", "asmk_family")
+INDEX_KEYS = ("index_type", "codebook_path", "codebook_size", "index_assignments", *REGION_KEYS, "asmk_family")
 # Keys that a search by votes and RANSAC has no use for
 GLOBAL_KEYS = (
     "searcher", "rerank", "num_ranked", "qe_k", "qe_alpha", "dba_k", "dba_alpha", "diffusion_k", "diffusion_photos",
     "superglobal_photos", "superglobal_k", "superglobal_beta", "graph_k", "graph_beta", "codebook_path",
-    "codebook_size", "index_assignments", "query_assignments", "asmk_family", "asmk_alpha", "asmk_threshold",
-    "asmk_bits", "asmk_idf",
+    "codebook_size", "index_assignments", *REGION_KEYS, "query_assignments", "asmk_family", "asmk_alpha",
+    "asmk_threshold", "asmk_bits", "asmk_idf",
 )  # fmt: skip

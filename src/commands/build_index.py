@@ -3,10 +3,13 @@
 import argparse
 from typing import Optional, Sequence
 
+from ..retrieval_config import INDEX_KEYS, REGION_KEYS
 from .command_line import Command, refuse_options
 
-_KEYS = (
-    "searcher", "index_type", "codebook_path", "codebook_size", "index_assignments", "asmk_family", "seed", "overwrite",
+_KEYS = ("searcher", *INDEX_KEYS, "seed", "overwrite")
+_SHOWN = (
+    "features", "output", "add", "searcher", "index_type", "codebook_path", "codebook_size", "regions", "boxes_path",
+    "seed", "overwrite",
 )  # fmt: skip
 
 
@@ -22,7 +25,7 @@ COMMAND = Command(
     __doc__,
     "--features index_features.h5 --output index",
     keys=_KEYS,
-    shown=("features", "output", "add", *_KEYS),
+    shown=_SHOWN,
     add_arguments=_arguments,
 )
 
@@ -30,18 +33,23 @@ COMMAND = Command(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Build or add, and print the index's size."""
     config, arguments = COMMAND.parse(argv)
+    retrieval, run = config.retrieval, config.run
     if arguments.add:
-        refuse_options(argv, _KEYS, "has no effect with --add, which keeps the index and its training: leave it out")
+        why = "has no effect with --add, which keeps the index and its training: leave it out"
+        refuse_options(argv, [name for name in _KEYS if name != "boxes_path"], why)
     from ..retrieval.build import add_to_index, build_index
-    from ..retrieval.index_folder import describe_size
+    from ..retrieval.index_folder import describe_size, read_manifest
     from ..retrieval.rerank import idle_index_keys
 
     if arguments.add:
-        add_to_index(arguments.features, arguments.output)
+        if read_manifest(arguments.output).provenance.settings.get("regions") != "boxes":
+            refuse_options(argv, ("boxes_path",), "has no effect on this index, whose regions are not of boxes")
+        add_to_index(arguments.features, arguments.output, retrieval.boxes_path)
     else:
-        retrieval, run = config.retrieval, config.run
         idle = idle_index_keys(retrieval, retrieval.searcher)
-        refuse_options(argv, idle, f"has no effect with --searcher {retrieval.searcher}: leave it out")
-        how = retrieval.index_type, run.seed, run.overwrite, retrieval.searcher, retrieval
-        build_index(arguments.features, arguments.output, *how)
+        how = f"has no effect with --searcher {retrieval.searcher}"
+        refuse_options(argv, [name for name in idle if name not in REGION_KEYS], f"{how}: leave it out")
+        refuse_options(argv, idle, f"{how} and --regions {retrieval.regions}: leave it out")
+        settings = retrieval.index_type, run.seed, run.overwrite, retrieval.searcher, retrieval
+        build_index(arguments.features, arguments.output, *settings)
     print(f"{arguments.output}: {describe_size(arguments.output)}")

@@ -15,7 +15,7 @@ bits of a code       min(D, 8) for each byte             32 for each 32 dimensio
 In both a similarity is divided by the square root of the number of words of either photo.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -81,6 +81,25 @@ def sum_residuals(descriptors: np.ndarray, words: np.ndarray, assigned: np.ndarr
         return Words(np.zeros(0, np.int64), np.zeros((0, words.shape[1]), np.float32))
     residuals = descriptors[order // assigned.shape[1]] - words[assigned.ravel()[order]]
     return Words(numbers.astype(np.int64), np.add.reduceat(residuals, starts, axis=0))
+
+
+def join_regions(regions: Sequence[Words]) -> Words:
+    """The sums of a photo from those of its regions, by R-VLAD of Teichmann et al. (CVPR 2019), TensorFlow's DELF.
+
+    The sums of each region, all its words as one vector, are divided by their L2 norm; the mean over the regions is
+    what ``vlad``, ``asmk`` and ``asmk_star`` make their regional forms of.
+
+    Args:
+        regions: sums of residuals of each region; one without any counts in the mean.
+    """
+    numbers = np.concatenate([region.numbers for region in regions])
+    norms = [np.sqrt(max(float(np.square(region.vectors).sum()), _EPSILON)) for region in regions]
+    vectors = np.concatenate([region.vectors / norm for region, norm in zip(regions, norms)])
+    order = np.argsort(numbers, kind="stable")
+    words, starts = np.unique(numbers[order], return_index=True)
+    if not len(words):
+        return regions[0]
+    return Words(words, np.add.reduceat(vectors[order], starts, axis=0) / len(regions))
 
 
 def vlad(sums: Words, num_words: int) -> np.ndarray:

@@ -70,13 +70,15 @@ class AsmkSearcher:
         self._prepare()
         words = self.index.encode(query, assignments_of(self._settings, self.index.family), self._pool)
         similarities = self._compare(words)
+        if self.index.searches_regions:
+            similarities = np.maximum.reduceat(similarities, self.index.region_starts[:-1])
         order = self._by_ties[np.argsort(-similarities[self._by_ties], kind="stable")]  # a third of lexsort's time
         return order, similarities[order]
 
     def _compare(self, words: Words) -> np.ndarray:
-        """[N] float64, similarity of every photo."""
+        """[E] float64, similarity of every photo, or region."""
         weights, postings = self._weights[words.numbers], self.index.postings
-        compare, scores = self._comparison(words, weights), np.zeros(len(self.index), np.float32)
+        compare, scores = self._comparison(words, weights), np.zeros(len(self.index.word_counts), np.float32)
         all_photos, all_codes = np.asarray(postings.photos), np.asarray(postings.codes)
         bounds = zip(postings.starts[words.numbers].tolist(), postings.starts[words.numbers + 1].tolist())
         for place, (start, end) in enumerate(bounds):
@@ -99,8 +101,9 @@ class AsmkSearcher:
         return compare
 
     def _prepare(self) -> None:
-        """The order of ties, weights of the words and, from these, what each photo's similarity is divided by."""
-        if len(self._norms) == len(self.index):
+        """The order of ties, weights of the words and, from these, what each entry's similarity is divided by."""
+        count = len(self.index.word_counts)
+        if len(self._norms) == count:
             return
         self._ties, postings = tie_order(self.index.names, self._seed), self.index.postings
         self._by_ties = np.argsort(self._ties)
@@ -108,8 +111,7 @@ class AsmkSearcher:
             self._weights, self._norms = np.ones(len(self.index.codebook)), self.index.word_counts
             return
         counts = np.diff(postings.starts)
-        self._weights = idf(counts, len(self.index))
-        self._norms = np.zeros(len(self.index))
+        self._weights, self._norms = idf(counts, count), np.zeros(count)
         for word in np.flatnonzero(counts).tolist():
             self._norms[postings.of(word)[0]] += self._weights[word]
 
@@ -132,7 +134,7 @@ class VladSearcher:
 
     def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
         """Add photos behind the others."""
-        self.index.add(names, np.stack(encode_all(self.index, items)))
+        self.index.add(names, np.stack(encode_all(self.index, names, items)))
 
     def search(self, query: LocalFeatures, k: int) -> Candidates:
         """The ``k`` most similar photos; scores are inner products."""

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Type, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Type, Union
 
 from ..artifacts import PathLike, build_folder_for, is_made, require_file, restore_folder, sha256_of
 from ..config import RetrievalConfig
@@ -23,6 +23,7 @@ from .index import DescriptorIndex, load_index, save_index
 from .index_folder import MANIFEST_FILE, OWN_FILES, read_manifest, searcher_of
 from .index_types import choose_global_type, choose_index_type, make_index, make_product_index, training_rows
 from .interfaces import Searcher
+from .photo_regions import BOXES, PhotoRegions
 from .votes import VoteSearcher
 from .word_index import (
     WORD_SEARCHERS,
@@ -120,13 +121,13 @@ def build_index(
         overwrite: replace an index of other features or settings.
         searcher: a choice of the key: ``votes`` of local features, these by visual words (``asmk``, ``asmk_star``,
             ``vlad``), ``global`` descriptors, or ``auto``: votes, if there are local ones.
-        retrieval: codebook and aggregation of the words; None = the defaults.
+        retrieval: codebook, aggregation and regions of the words; None = the defaults.
 
     Returns:
         ``output``.
 
     Raises:
-        UserError: unusable features, ``index_type`` or codebook, or another index stands at ``output``.
+        UserError: unusable features, ``index_type``, codebook or boxes, or another index stands at ``output``.
     """
     output, retrieval = restore_folder(output), retrieval or RetrievalConfig()
     searcher, codebook = _choose_searcher(features, searcher), None
@@ -134,7 +135,8 @@ def build_index(
         codebook = load_codebook(retrieval.codebook_path)
     with _KINDS[searcher].photos(_as_list(features)) as photos:
         if searcher in WORD_SEARCHERS:
-            wanted = _provenance(photos, describe_words(photos, searcher, retrieval, seed, codebook))
+            settings = describe_words(photos, searcher, retrieval, seed, codebook)
+            wanted = _provenance(photos, settings, retrieval.boxes_path)
         else:
             wanted = describe_index(photos, index_type, seed)
         if is_made(output, wanted, lambda folder: _read_made(folder, overwrite), overwrite, folder=True):
@@ -142,19 +144,26 @@ def build_index(
         refuse_strangers(output, OWN_FILES.__contains__, "an index")
         with build_folder_for(output) as folder:
             index = new_index(photos, wanted, codebook)
+            _set_regions(index, photos, retrieval.boxes_path)
             index.sources = FeatureSources(output, FeatureSources.describe(photos.paths, output))
             fill_index(folder, index, photos)
     logger.info("%s: made", output)
     return output
 
 
-def add_to_index(features: FeaturePaths, output: PathLike) -> Path:
+def add_to_index(features: FeaturePaths, output: PathLike, boxes_path: PathLike = "") -> Path:
     """Add the photos of further feature files to an index; its own training and photo numbers stay.
 
     A kill leaves the index as it was. Files that were added before are passed over.
 
+    Args:
+        features: feature files.
+        output: index folder.
+        boxes_path: boxes of the photos that are added; used where those of the index have regions of boxes.
+
     Raises:
-        UserError: no index at ``output``, features of other settings, or a photo that the index has already.
+        UserError: no index at ``output``, features of other settings, unusable boxes, or a photo that the index has
+            already.
     """
     output = restore_folder(output)
     manifest = read_manifest(output)
@@ -177,8 +186,10 @@ def add_to_index(features: FeaturePaths, output: PathLike) -> Path:
                 raise UserError(f"{output}: has a photo {double} already; leave it out of {photos.paths[0]}")
             files = index.sources.files + FeatureSources.describe(photos.paths, output)
             index.sources = FeatureSources(output, files)
-            sources = {"features": known, "added": [*added, *checksums.values()]}
+            boxes = _boxes_of(old.settings, boxes_path, old.sources.get("boxes", []))
+            sources = {"features": known, "added": [*added, *checksums.values()], **boxes}
             index.provenance = dataclasses.replace(old, sources=sources)
+            _set_regions(index, photos, boxes_path)
             fill_index(folder, index, photos)
     logger.info("%s: %d photos added", output, len(photos.names))
     return output
@@ -192,12 +203,25 @@ def describe_index(photos: FeatureSet, index_type: str, seed: int) -> Provenance
     return _provenance(photos, {**own, "index_type": index_type, "seed": seed})
 
 
-def _provenance(photos: FeatureSet, settings: Mapping[str, Any]) -> Provenance:
+def _set_regions(index: Index, photos: FeatureSet, boxes_path: PathLike) -> None:
+    """The regions of photos that are about to be added to an index, where its settings ask for some."""
+    if "regions" in index.provenance.settings:
+        index.regions = PhotoRegions(index.provenance.settings, photos.names, boxes_path)
+
+
+def _boxes_of(settings: Mapping[str, Any], boxes_path: PathLike, known: Sequence[str] = ()) -> Dict[str, Any]:
+    """The source that a table of boxes is, beside ``known`` ones; none where the settings ask for none."""
+    if settings.get("regions") != BOXES:
+        return {}
+    return {"boxes": list(dict.fromkeys([*known, sha256_of(require_file(boxes_path, "boxes_path"))]))}
+
+
+def _provenance(photos: FeatureSet, settings: Mapping[str, Any], boxes_path: PathLike = "") -> Provenance:
     return Provenance(
         photos.provenance.weights,
         photos.provenance.encoder,
         {**shared_settings(photos.provenance), **settings},
-        {"features": [sha256_of(path) for path in photos.paths]},
+        {"features": [sha256_of(path) for path in photos.paths], **_boxes_of(settings, boxes_path)},
         photos.provenance.notes,
     )
 

@@ -20,6 +20,7 @@ FAISS_FILE, NAMES_FILE, SOURCES_FILE, MANIFEST_FILE = "index.faiss", "image_name
 STARTS_FILE, KEYPOINTS_FILE = "starts.npy", "keypoints.npy"  # of local features
 VECTORS_FILE = "vectors.npy"  # of global descriptors, where the faiss index shortens them
 CODEBOOK_FILE, WORD_COUNTS_FILE = "codebook.npz", "word_counts.npy"  # of VLAD and ASMK; of ASMK
+REGION_STARTS_FILE = "region_starts.npy"  # of ASMK, where regions are searched by themselves
 POSTING_FILES = ("word_starts.npy", "posting_photos.npy", "posting_codes.npy")  # of ASMK
 _COMMON = (FAISS_FILE, NAMES_FILE, SOURCES_FILE)
 _OF_ASMK = (CODEBOOK_FILE, WORD_COUNTS_FILE, *POSTING_FILES)
@@ -27,13 +28,15 @@ _OF_SEARCHER = {  # which files it has beside the common ones, always
     "votes": (STARTS_FILE, KEYPOINTS_FILE), "global": (), "vlad": (CODEBOOK_FILE,), "asmk": _OF_ASMK,
     "asmk_star": _OF_ASMK,
 }  # fmt: skip
-_IN_MEMORY = (FAISS_FILE, STARTS_FILE, CODEBOOK_FILE, WORD_COUNTS_FILE, POSTING_FILES[0])  # while searching
+_IN_MEMORY = (  # while searching
+    FAISS_FILE, STARTS_FILE, CODEBOOK_FILE, WORD_COUNTS_FILE, POSTING_FILES[0], REGION_STARTS_FILE,
+)  # fmt: skip
 _UNITS = {  # what is counted in an index of some searchers: one, several
     "vlad": ("vector", "vectors"), "asmk": ("word of a photo", "words of photos"),
     "asmk_star": ("word of a photo", "words of photos"),
 }  # fmt: skip
 OWN_FILES = (
-    *_COMMON, MANIFEST_FILE, STARTS_FILE, KEYPOINTS_FILE, VECTORS_FILE, *_OF_ASMK,
+    *_COMMON, MANIFEST_FILE, STARTS_FILE, KEYPOINTS_FILE, VECTORS_FILE, *_OF_ASMK, REGION_STARTS_FILE,
     "image_ids.npy",  # of an older format
 )  # fmt: skip
 INDEX_FOLDER = "index"  # of a photo index

@@ -16,11 +16,12 @@ _SEARCHED = {  # by another searcher -> keys of the search
     "asmk": ("query_assignments", "asmk_alpha", "asmk_threshold", "asmk_idf", "num_ranked"),
     "asmk_star": ("query_assignments", "asmk_alpha", "asmk_threshold", "asmk_bits", "asmk_idf", "num_ranked"),
 }
-_WORDS = ("codebook_path", "codebook_size", "index_assignments")
-_INDEXED = {  # by a searcher -> keys of its index
+_WORDS = ("codebook_path", "codebook_size", "index_assignments", "regions")
+_INDEXED = {  # by a searcher -> keys of its index, but for those of ``_OF_REGIONS``
     "votes": ("index_type",), "global": ("index_type",), "vlad": _WORDS, "asmk": (*_WORDS, "asmk_family"),
     "asmk_star": (*_WORDS, "asmk_family"),
 }  # fmt: skip
+_OF_REGIONS = {"none": (), "grid": ("region_levels",), "boxes": ("boxes_path", "least_box_score")}  # `regions` -> keys
 _OF_LOCAL = ("votes", "asmk", "asmk_star")  # searchers whose photos have no vectors to expand; RANSAC comes by itself
 _STEPS = {  # of vectors, ransac of all -> keys
     "ransac": (*_RANSAC, *_EXACT, "search_distance"),
@@ -82,6 +83,9 @@ def idle_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
 def idle_index_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
     """The keys of an index that have no effect on one of some kind; auto is votes or global descriptors."""
     used = ("index_type",) if searcher == "auto" else _INDEXED[searcher]
+    if "regions" in used:
+        used = (*used, *_OF_REGIONS[retrieval.regions])
+        used = used if searcher == "vlad" or retrieval.regions == "none" else (*used, "region_search")
     return [name for name in INDEX_KEYS if name not in used or (name == "codebook_size" and retrieval.codebook_path)]
 
 

@@ -16,7 +16,7 @@ from ..errors import UserError, reading
 from ..features.feature_set import FeatureSet
 from ..names import bare_name
 from ..records import LocalFeatures, Provenance
-from .aggregation import Words, asmk, asmk_star, sum_residuals, vlad
+from .aggregation import Words, asmk, asmk_star, vlad
 from .codebook import VLAD_WORDS, Codebook, choose_size, load_codebook, save_codebook, training_rows
 from .feature_sources import FeatureSources
 from .global_index import GlobalIndex
@@ -24,6 +24,7 @@ from .index_folder import (
     AGAIN,
     CODEBOOK_FILE,
     POSTING_FILES,
+    REGION_STARTS_FILE,
     WORD_COUNTS_FILE,
     read_faiss,
     read_names,
@@ -34,10 +35,15 @@ from .index_folder import (
 )
 from .index_types import make_product_index
 from .inverted_file import Postings, PostingWriter, gather, join, load_postings
+from .photo_regions import PhotoRegions, describe_regions, joined, members_of, searches_regions, sums_of_regions
 from .votes import search_pool
 
 WORD_SEARCHERS = ("asmk", "asmk_star", "vlad")
-WORD_SETTINGS = ("codebook_size", "codebook", "index_assignments", "asmk_family")  # of such an index, in its provenance
+# Of such an index, in its provenance
+WORD_SETTINGS = (
+    "codebook_size", "codebook", "index_assignments", "asmk_family", "regions", "region_levels", "least_box_score",
+    "region_search",
+)  # fmt: skip
 _MOST_NUMBERS = 2**18  # of a VLAD vector; 1 MB a photo
 
 logger = logging.getLogger(__name__)
@@ -47,13 +53,17 @@ logger = logging.getLogger(__name__)
 class AsmkIndex:
     """The words of N photos: for each word the photos that have it, with its sum of residuals there, or their signs.
 
+    With ``region_search`` each region of a photo stands in place of a photo, E in all; otherwise E is N.
+
     Attributes:
         codebook: its words; None before it is learnt.
         image_names: N file names relative to the photos' folder.
-        word_counts: [N] int32, words of each photo.
+        word_counts: [E] int32, words of each photo or region.
         postings: on disk (memory-mapped) once loaded; None before the codebook is known.
         provenance: weights and encoder of the features, their settings and those of the index, SHA-256 of the files.
         sources: the photos' feature files, for verification.
+        region_starts: [N + 1] int64; photo n owns the regions ``region_starts[n]`` to ``region_starts[n + 1]``.
+        regions: of the photos that are added.
     """
 
     codebook: Optional[Codebook] = None
@@ -62,6 +72,8 @@ class AsmkIndex:
     postings: Optional[Postings] = None
     provenance: Provenance = field(default_factory=lambda: Provenance(settings={"searcher": "asmk_star"}))
     sources: Optional[FeatureSources] = None
+    region_starts: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    regions: Optional[PhotoRegions] = None
     _writer: Optional[PostingWriter] = None
 
     def __len__(self) -> int:
@@ -88,6 +100,11 @@ class AsmkIndex:
         """Whether it is ASMK*: signs alone."""
         return self.provenance.settings["searcher"] == "asmk_star"
 
+    @property
+    def searches_regions(self) -> bool:
+        """Whether each region is an entry of its own."""
+        return searches_regions(self.provenance.settings)
+
     def features(self, photo: int) -> LocalFeatures:
         """A photo's local features, from the feature file; UserError when that is gone or another one."""
         if self.sources is None:
@@ -95,10 +112,13 @@ class AsmkIndex:
         return self.sources.read(self.image_names[photo])
 
     def encode(self, features: LocalFeatures, assignments: int, pool: Optional[ThreadPoolExecutor] = None) -> Words:
-        """The words of a photo, each descriptor counting in its ``assignments`` nearest ones."""
-        assigned = self.codebook.assign(features.descriptors, assignments, pool)
-        sums = sum_residuals(features.descriptors, self.codebook.words, assigned)
-        return (asmk_star if self.is_binary else asmk)(sums, self.family)
+        """The words of a query, each descriptor counting in its ``assignments`` nearest ones."""
+        return self._form(sums_of_regions(self.codebook, features, assignments, pool)[0])
+
+    def encode_photo(self, name: str, features: LocalFeatures, assignments: int) -> List[Words]:
+        """The words of a photo of the index, by its regions: one entry, or one for each region."""
+        sums = sums_of_regions(self.codebook, features, assignments, members=members_of(self, name, features))
+        return [self._form(each) for each in (sums if self.searches_regions else joined(sums))]
 
     def make_room(self, folder: Path, num_photos: int, num_features: int) -> None:
         """What is added from now on goes to the disk, to the files of an index folder."""
@@ -106,13 +126,16 @@ class AsmkIndex:
 
     def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
         """Add photos behind the others; the codebook is known."""
-        encoded = encode_all(self, items)
+        photos = encode_all(self, names, items)
+        encoded, first = [words for entries in photos for words in entries], len(self.word_counts)
         if self._writer is None:
-            new = gather(len(self), encoded, len(self.codebook))
+            new = gather(first, encoded, len(self.codebook))
             self.postings = join([self.postings or self._no_postings(), new])
         else:
-            for number, words in enumerate(encoded, len(self)):
+            for number, words in enumerate(encoded, first):
                 self._writer.add(number, words)
+        ends = first + np.cumsum([len(entries) for entries in photos], dtype=np.int64)
+        self.region_starts = np.concatenate([self.region_starts, ends])
         counts = np.array([len(words.numbers) for words in encoded], np.int32)
         self.word_counts = np.concatenate([self.word_counts, counts])
         self.image_names = [*self.image_names, *names]
@@ -123,6 +146,9 @@ class AsmkIndex:
         if self._writer is None:
             self.make_room(folder, 0, 0)
         self.postings, self._writer = self._writer.finish(), None
+
+    def _form(self, sums: Words) -> Words:
+        return (asmk_star if self.is_binary else asmk)(sums, self.family)
 
     def _no_postings(self) -> Postings:
         dimension = self.codebook.dimension
@@ -136,23 +162,29 @@ class VladIndex(GlobalIndex):
 
     Attributes:
         codebook: its words; None before it is learnt.
+        regions: of the photos that are added.
     """
 
     codebook: Optional[Codebook] = None
+    regions: Optional[PhotoRegions] = None
 
     def encode(
         self, features: LocalFeatures, assignments: int, pool: Optional[ThreadPoolExecutor] = None
     ) -> np.ndarray:
-        """[K * D] float32, the vector of a photo."""
-        assigned = self.codebook.assign(features.descriptors, assignments, pool)
-        return vlad(sum_residuals(features.descriptors, self.codebook.words, assigned), len(self.codebook))
+        """[K * D] float32, the vector of a query."""
+        return vlad(sums_of_regions(self.codebook, features, assignments, pool)[0], len(self.codebook))
+
+    def encode_photo(self, name: str, features: LocalFeatures, assignments: int) -> np.ndarray:
+        """[K * D] float32, the vector of a photo of the index, by its regions."""
+        sums = sums_of_regions(self.codebook, features, assignments, members=members_of(self, name, features))
+        return vlad(joined(sums)[0], len(self.codebook))
 
 
-def encode_all(index: Union[AsmkIndex, VladIndex], items: Sequence[LocalFeatures]) -> List[Any]:
-    """What ``encode`` gives of photos of the index, several at a time."""
+def encode_all(index: Union[AsmkIndex, VladIndex], names: Sequence[str], items: Sequence[LocalFeatures]) -> List[Any]:
+    """What ``encode_photo`` gives of photos of the index, several at a time."""
     assignments, _ = index.provenance.settings.get("index_assignments", 1), index.codebook.finder
     with search_pool(0) as pool:
-        return list(pool.map(lambda item: index.encode(item, assignments), items))
+        return list(pool.map(lambda name, item: index.encode_photo(name, item, assignments), names, items))
 
 
 def describe_words(
@@ -163,7 +195,7 @@ def describe_words(
     Args:
         photos: of the index.
         searcher: which.
-        retrieval: codebook and aggregation.
+        retrieval: codebook, aggregation and regions.
         seed: of a codebook that is learnt.
         codebook: one that is given; None = it is learnt from the photos.
 
@@ -180,6 +212,7 @@ def describe_words(
     else:
         _require_own(codebook, photos, retrieval.codebook_path)
         settings.update(codebook_size=len(codebook), codebook=codebook.identity)
+    settings.update(describe_regions(retrieval, searcher))
     if searcher != "vlad":
         return {**settings, "asmk_family": retrieval.asmk_family}
     if settings["codebook_size"] * photos.dimension > _MOST_NUMBERS:
@@ -208,8 +241,11 @@ def save_asmk_index(folder: Path, index: AsmkIndex) -> None:
     index.finish(folder)
     save_codebook(folder / CODEBOOK_FILE, index.codebook)
     np.save(folder / WORD_COUNTS_FILE, index.word_counts)
-    counts = len(index), len(index.postings.photos), index.codebook.dimension
-    seal_folder(folder, index, counts, (CODEBOOK_FILE, WORD_COUNTS_FILE, *POSTING_FILES))
+    written = [CODEBOOK_FILE, WORD_COUNTS_FILE, *POSTING_FILES]
+    if index.searches_regions:
+        np.save(folder / REGION_STARTS_FILE, index.region_starts)
+        written.append(REGION_STARTS_FILE)
+    seal_folder(folder, index, (len(index), len(index.postings.photos), index.codebook.dimension), written)
 
 
 def load_asmk_index(folder: PathLike, fix: str = AGAIN) -> AsmkIndex:
@@ -221,11 +257,15 @@ def load_asmk_index(folder: PathLike, fix: str = AGAIN) -> AsmkIndex:
         counts = np.load(folder / WORD_COUNTS_FILE, allow_pickle=False)
         postings = load_postings(folder)
         index = AsmkIndex(codebook, read_names(folder), counts, postings, manifest.provenance, read_sources(folder))
-    found = (len(index), len(counts), len(postings.photos), len(postings.codes), len(postings.starts) - 1)
-    words = len(codebook)
-    if found != (manifest.num_images, len(index), manifest.num_descriptors, int(postings.starts[-1]), words):
+        index.region_starts = np.arange(len(index) + 1)
+        if index.searches_regions:
+            index.region_starts = np.load(folder / REGION_STARTS_FILE, allow_pickle=False)
+    starts = index.region_starts
+    found = (len(index), len(counts), len(postings.photos), len(postings.codes), len(postings.starts) - 1, len(starts))
+    wanted = (manifest.num_images, int(starts[-1]), manifest.num_descriptors, int(postings.starts[-1]), len(codebook))
+    if found != (*wanted, len(index) + 1):
         raise UserError(f"{folder}: files of different indexes; {fix}")
-    logger.info("%s: %d photos, %s of %d words", folder, len(index), searcher_of(manifest), words)
+    logger.info("%s: %d photos, %s of %d words", folder, len(index), searcher_of(manifest), len(codebook))
     return index
 
 

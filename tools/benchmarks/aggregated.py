@@ -22,7 +22,7 @@ from unittest import mock
 from src.commands.command_line import Command, run_command
 from src.config import Config, RetrievalConfig
 from src.errors import UserError
-from src.retrieval_config import INDEX_KEYS
+from src.retrieval_config import INDEX_KEYS, REGION_KEYS
 
 SEARCHERS = ("votes", "asmk_star", "asmk", "vlad")
 TOP = 10
@@ -136,7 +136,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMAND = Command(
     __doc__, "--num_photos 100000 --searchers asmk_star votes --target 1000000",
     keys=(
-        "seed", *INDEX_KEYS, "query_assignments", "asmk_alpha", "asmk_threshold", "asmk_bits", "asmk_idf",
+        "seed", *(name for name in INDEX_KEYS if name not in REGION_KEYS), "query_assignments", "asmk_alpha",
+        "asmk_threshold", "asmk_bits", "asmk_idf",
         "num_neighbors", "search_distance", "nprobe", "search_threads",
     ),
     shown=(
