@@ -1,5 +1,6 @@
 """Two CPU ranks against one process that takes their batches apart, averages the gradients, clips and steps."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,14 +10,15 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
-from runs import ENVIRONMENT, run, tensors
+from runs import ENVIRONMENT, SMALL, run, tensors
 
 from src.artifacts import locked_folder
-from src.config import ModelConfig, TrainingConfig
+from src.config import GlobalConfig, MetricConfig, ModelConfig, TrainingConfig
 from src.data.reader import TrainingStream
 from src.data.summary import dataset_info
 from src.device import set_up_device
-from src.training.networks import build_network
+from src.training.class_losses import ClassLosses
+from src.training.networks import AsTrained, build_global_network, build_network
 from src.training.step import Losses
 
 pytestmark = pytest.mark.slow
@@ -29,15 +31,28 @@ RECIPE = ["--image_size", 65, "--batch_size", 4, "--max_iters", STEPS, "--initia
           *EVEN, "--report_steps", 5, "--save_ckpt", "run"]  # fmt: skip
 
 
-def reference_weights(shards):
+def losses_of(stage, training, num_classes):
+    """(cell of the losses, its part whose names the state has)."""
+    model = ModelConfig(**INITIAL)
+    if stage == "tuning":
+        network = build_network(model, training, num_classes)
+        return Losses(network, training), network
+    metric = MetricConfig(gem_power="fixed")
+    network = build_global_network(model, training, metric, GlobalConfig())
+    losses = ClassLosses(AsTrained(network), network.dimension, num_classes, metric)
+    return losses, losses
+
+
+def reference_weights(shards, stage):
     """Name -> trainable weights before and after STEPS steps: gradients from the network, all that follows in NumPy."""
     set_up_device("CPU", 0)
     training = TrainingConfig(image_size=65, batch_size=4, max_iters=STEPS)
     info = dataset_info(shards)
-    network = build_network(ModelConfig(**INITIAL), training, info.num_classes)
-    network.set_train()
-    trained = [(name, p) for name, p in network.parameters_and_names() if p.requires_grad]
-    gradient_of = ops.grad(Losses(network, training), None, [p for _, p in trained], has_aux=True)
+    losses, named = losses_of(stage, training, info.num_classes)
+    losses.set_train()
+    losses.network.set_train()
+    trained = [(name, p) for name, p in named.parameters_and_names() if p.requires_grad]
+    gradient_of = ops.grad(losses, None, [p for _, p in trained], has_aux=True)
     streams = [TrainingStream(training, info, rank=rank, ranks=RANKS).batches(STEPS) for rank in range(RANKS)]
     initial = [p.asnumpy().copy() for _, p in trained]
     velocity = [np.zeros(p.shape) for _, p in trained]
@@ -56,30 +71,46 @@ def reference_weights(shards):
     return {name: (before, p.asnumpy()) for before, (name, p) in zip(initial, trained)}
 
 
-@pytest.fixture(scope="module")
-def two_ranks(shards, tmp_path_factory):
-    """The folder of a run of stage tuning on two ranks, which keep their states."""
-    folder = tmp_path_factory.mktemp("two")
+def train_on_two(folder, shards, *options, env=ENVIRONMENT):
+    """Train in a folder on two ranks, which keep their states."""
     msrun = [str(Path(sys.executable).with_name("msrun")), "--worker_num=2", "--local_worker_num=2", "--join=True",
              "--log_dir=logs", "--master_port=8231"]  # fmt: skip
     program = str(Path(__file__).with_name("keep_rank_state.py"))
-    done = subprocess.run([*msrun, program, *map(str, RECIPE), "--traindata_path", str(shards)], cwd=folder,
-                          env=ENVIRONMENT, capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run([*msrun, program, *map(str, [*RECIPE, *options]), "--traindata_path", str(shards)],
+                          cwd=folder, env=env, capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, "".join(path.read_text() for path in (folder / "logs").glob("worker_*.log"))
     return folder
 
 
-def test_two_ranks_are_one_process_with_both_batches(shards, two_ranks):
-    ranks = [ms.load_checkpoint(str(two_ranks / f"rank{rank}.ckpt")) for rank in range(RANKS)]
-    expected = reference_weights(shards)
+@pytest.fixture(scope="module")
+def two_ranks(shards, tmp_path_factory):
+    """The folder of a run of stage tuning on two ranks."""
+    return train_on_two(tmp_path_factory.mktemp("two"), shards)
+
+
+def require_one_process(folder, shards, stage, prefix):
+    """The states of both ranks, whose weights must be those of one process with both batches."""
+    ranks = [ms.load_checkpoint(str(folder / f"rank{rank}.ckpt")) for rank in range(RANKS)]
     off, moved = [], []
-    for name, (initial, weights) in expected.items():
-        of_ranks = [state[f"losses.network.{name}"].asnumpy() for state in ranks]
+    for name, (initial, weights) in reference_weights(shards, stage).items():
+        of_ranks = [state[f"{prefix}{name}"].asnumpy() for state in ranks]
         assert of_ranks[0].tobytes() == of_ranks[1].tobytes(), name
         np.testing.assert_allclose(of_ranks[0], weights, rtol=0, atol=1e-5, err_msg=name)
         off.append(np.square(of_ranks[0] - weights).sum())
         moved.append(np.square(weights - initial).sum())
     assert np.sqrt(sum(moved)) > 2e-3 and np.sqrt(sum(off) / sum(moved)) < 0.05  # both went the same way
+    return ranks
+
+
+def test_two_ranks_learn_descriptors_as_one_process(shards, tmp_path, small_resnet):
+    folder = train_on_two(tmp_path, shards, "--train_state=global", "--gem_power=fixed", env=SMALL)
+    require_one_process(folder, shards, "global", "losses.")
+    lines = [json.loads(line) for line in (folder / "run/global_metrics.jsonl").read_text().splitlines()]
+    assert 0 < lines[-1]["validation_map"] < 1 and lines[-1]["validation_losses"]["descriptor"] > 0
+
+
+def test_two_ranks_are_one_process_with_both_batches(shards, two_ranks):
+    ranks = require_one_process(two_ranks, shards, "tuning", "losses.network.")
     statistics = [name for name in ranks[0] if "moving_" in name]
     own = [np.load(two_ranks / f"rank{rank}_own.npz") for rank in range(RANKS)]  # as they were before the mean
     assert len(statistics) > 30
@@ -118,7 +149,7 @@ def test_script_runs_both_ranks_and_shows_the_failing_one(shards, two_ranks, tmp
 
 @pytest.mark.parametrize(
     "arguments,said",
-    [([], "number of devices"), (["2"], "delg or regional_attention"), (["0", "attn"], "number of devices")],
+    [([], "number of devices"), (["2"], "regional_attention or how"), (["0", "attn"], "number of devices")],
 )
 def test_wrong_arguments_are_one_sentence(arguments, said, tmp_path):
     assert said in run("scripts/run_distribute_train.sh", *arguments, cwd=tmp_path, status=2)
