@@ -15,7 +15,7 @@ UNUSED_BY_STAGES = {
     "delg": ("loss",),
     "regional_attention": (
         "attention_loss_weight", "loss", "margin", "logit_scale", "class_balance", "balance_size", "gem_power",
-        "power_rate", "head_dim", "learn_statistics", "pooling", "gem_p", "descriptor_layer", "head",
+        "power_rate", "backbone_rate", "head_dim", "learn_statistics", "pooling", "gem_p", "descriptor_layer", "head",
     ),
 }  # fmt: skip
 # Keys of GlobalConfig that a network for training follows from
@@ -79,6 +79,7 @@ class MetricConfig(Section):
         "learned", "power of GeM: learned, fixed, or learned for each channel", choices=("learned", "fixed", "channel")
     )
     power_rate: float = key(10.0, "factor of the learning rate for the power of GeM", least=0)
+    backbone_rate: float = key(1.0, "factor of the learning rate for the backbone", least=0)
     head_dim: int = key(0, "numbers of the descriptor after `head`; 0 = as many as channels", least=0, most=65536)
     weight_decay: float = key(0.0, "added to the gradient per weight; not of biases, BatchNorm, GeM's power", least=0)
     schedule: str = key(

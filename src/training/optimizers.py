@@ -1,6 +1,6 @@
 """SGD with momentum, or Adam, whose groups of parameters have rates and weight decays of their own."""
 
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mindspore import Parameter, nn
 
@@ -43,12 +43,18 @@ def make_optimizer(
 
 
 def metric_groups(learner: nn.Cell, metric: MetricConfig) -> List[Group]:
-    """The power of GeM at its own rate; no weight decay of it, of biases and of BatchNorm (vectors all of them)."""
-    trained = [(name, each) for name, each in learner.parameters_and_names() if each.requires_grad]
-    powers = [each for name, each in trained if is_power(name)]
-    plain = [each for name, each in trained if not is_power(name) and each.ndim < 2]
-    weights = [each for name, each in trained if not is_power(name) and each.ndim >= 2]
-    return [Group(weights, 1.0, metric.weight_decay), Group(plain), Group(powers, metric.power_rate)]
+    """The power of GeM and the backbone at rates of their own; weight decay of weights alone.
+
+    It leaves out the power, biases and BatchNorm, which are vectors all of them.
+    """
+    groups: Dict[Tuple[float, float], List[Parameter]] = {}
+    for name, each in learner.parameters_and_names():
+        if not each.requires_grad:
+            continue
+        factor = metric.backbone_rate if "backbone" in name.split(".") else 1.0
+        kind = factor, metric.weight_decay if each.ndim >= 2 else 0.0
+        groups.setdefault((metric.power_rate, 0.0) if is_power(name) else kind, []).append(each)
+    return [Group(parameters, *kind) for kind, parameters in groups.items()]
 
 
 def is_power(name: str) -> bool:

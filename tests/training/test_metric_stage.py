@@ -84,6 +84,11 @@ def test_a_network_starts_as_its_weights_say(small_resnet, tmp_path, monkeypatch
     assert (len(powers.parameters), powers.factor, powers.weight_decay) == (1, 7, 0)
     assert all(each.ndim > 1 for each in weights.parameters) and weights.weight_decay == 0.5
     assert plain.weight_decay == 0 and all(each.ndim == 1 for each in plain.parameters)
+    slow, *others = metric_groups(AsTrained(learnt), MetricConfig(backbone_rate=0.1))
+    names = {id(each): name for name, each in AsTrained(learnt).parameters_and_names()}
+    assert slow.factor == 0.1 and all("backbone" in names[id(each)] for each in slow.parameters)
+    assert [each.factor for each in others] == [1, 10]
+    assert not any("backbone" in names[id(each)] for group in others for each in group.parameters)
 
 
 def test_weights_without_conv5_are_pooled_at_block3(small_resnet, tmp_path, monkeypatch):
