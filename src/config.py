@@ -49,7 +49,11 @@ class ModelConfig(Section):
         "what runs the network; auto takes the fastest installed",
         choices=("auto", "mindspore", "onnxruntime", "openvino"),
     )
-    precision: str = key("float32", "arithmetic of the network", choices=("float32", "bfloat16"))
+    precision: str = key(
+        "float32",
+        "arithmetic of the network; int8 is that of an ONNX file written for it",
+        choices=("float32", "bfloat16", "int8"),
+    )
     kernel_init: str = key("glorot", "initial convolution kernels", choices=("glorot", "he"))
     kernel_init_gain: float = key(
         1.0, "factor of the initial kernels; smaller ones turn faster under BatchNorm", above=0

@@ -10,7 +10,7 @@ import numpy as np
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError, install_command
 from ..model.checkpoint_file import require_weights
-from .identity import export_texts, is_export
+from .identity import export_texts, is_export, precision_of
 from .network import DELF_OUTPUTS, BatchedNetwork, Network
 from .onnx_graph import cached_onnx
 from .outputs import require_outputs
@@ -23,14 +23,14 @@ _READERS: Dict[str, Tuple[str, ...]] = {".onnx": ("openvino", "onnxruntime"), ".
 
 
 def resolve_engine(run: RunConfig, model: ModelConfig) -> ModelConfig:
-    """``model`` with the engine that "auto" stands for; logs which and why.
+    """``model`` with the engine that "auto" stands for, and an export's own precision; logs which and why.
 
     MindSpore on Ascend and GPU; on a CPU the fastest engine installed that does the precision and reads the file.
 
     Raises:
-        UserError: the engine is not installed, or cannot do the precision or read the file.
+        UserError: the engine is not installed, cannot do the precision or read the file, or the file has another one.
     """
-    device = _device(run, model)
+    model, device = _with_own_precision(model), _device(run, model)
     if model.engine != "auto":
         _require_able(run, model, model.engine)
         return model
@@ -46,6 +46,7 @@ def resolve_engine(run: RunConfig, model: ModelConfig) -> ModelConfig:
 
 def installed_engines(run: RunConfig, model: ModelConfig) -> List[str]:
     """The engines installed here that can run the checkpoint at the recipe's precision, fastest first."""
+    model = _with_own_precision(model)
     return [engine for engine in _able_engines(model, _device(run, model)) if _is_installed(engine, model)]
 
 
@@ -98,6 +99,21 @@ def load_batched_network(
     return openvino_network(content, path, model.precision, threads, outputs)
 
 
+def _with_own_precision(model: ModelConfig) -> ModelConfig:
+    """``model`` with the precision of the export that it names; UserError when the recipe asks for one it is not of."""
+    path = model.checkpoint_path
+    own = precision_of(path) if is_export(path) and Path(path).is_file() else "float32"
+    if own == model.precision or (own == "float32" and model.precision != "int8"):
+        return model
+    if model.precision == "float32":
+        return model.replace(precision=own)
+    if own == "float32":
+        fact = "`precision` int8 is that of a file of its own; make one by the command export_model"
+    else:
+        fact = f"its arithmetic is {own}; leave `precision` out"
+    raise UserError(f"{path}: {fact}")
+
+
 def _require_architecture(path: Path, model: ModelConfig) -> None:
     """UserError when an export is another network than the recipe's: its cells would be looked for in other places."""
     texts = export_texts(path)
@@ -145,6 +161,8 @@ def _able_engines(model: ModelConfig, device: str) -> List[str]:
 
 
 def _precisions(engine: str, device: str, model: ModelConfig) -> Tuple[str, ...]:
+    if model.precision == "int8":  # of the file, which MindSpore does not read
+        return ("int8",)
     if engine == "openvino" or (engine == "mindspore" and device != "CPU" and _suffix(model) not in _READERS):
         return ("float32", "bfloat16")
     return ("float32",)

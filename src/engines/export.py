@@ -14,7 +14,8 @@ from ..errors import UserError
 from ..model.architectures import architecture_of
 from ..records import Provenance
 from .choose import NAMES, installed_engines, load_batched_network, resolve_engine
-from .identity import WEIGHTS_TEXT, describe_export, export_texts, is_export, sealed, weights_identity
+from .identity import PRECISION_TEXT, WEIGHTS_TEXT, describe_export, export_texts, is_export, sealed, weights_identity
+from .int8 import Agreement, Inputs, agreement, quantised, require_agreement
 from .network import DELF_OUTPUTS, OUTPUTS, BatchedNetwork
 from .onnx_graph import build_onnx
 from .outputs import require_outputs
@@ -66,13 +67,7 @@ def export_model(
         UserError: unusable checkpoint, another export at ``output``, nothing that could run it, or a difference above
             ``TOLERANCE``, in which case nothing is written.
     """
-    if output.suffix.lower() != SUFFIX_OF_FORMAT[file_format]:
-        raise UserError(
-            f"`output` {output}: the name of the {file_format} file ends in {SUFFIX_OF_FORMAT[file_format]}"
-        )
-    if is_export(model.checkpoint_path):
-        raise UserError(f"{model.checkpoint_path}: an export already; give the checkpoint it was made from")
-    require_outputs(model, outputs)
+    _require_exportable(model, output, file_format, outputs)
     all_texts = {**describe_export(weights_identity(run, model), architecture_of(model), outputs), **texts}
     made = is_made(output, _provenance(all_texts), lambda path: _provenance(export_texts(path)), run.overwrite)
     from .mindspore_engine import trained_network
@@ -84,6 +79,58 @@ def export_model(
         _write(run, model, temporary, file_format, outputs)
         temporary.write_bytes(sealed(temporary.read_bytes(), all_texts))
         return _check(temporary, model, trained, outputs)
+
+
+def export_int8(
+    run: RunConfig,
+    model: ModelConfig,
+    output: Path,
+    calibration: Inputs,
+    checked: Inputs,
+    texts: Mapping[str, str] = MappingProxyType({}),
+    outputs: Sequence[str] = DELF_OUTPUTS,
+) -> List[Agreement]:
+    """Write ``output``, an ONNX file of 8-bit convolutions, and return how near it is to the network as trained.
+
+    Args:
+        run, model, output, texts, outputs: as of ``export_model``.
+        calibration: inputs whose activations give the ranges.
+        checked: other inputs, on which it is compared.
+
+    Raises:
+        UserError: as ``export_model``, nncf is missing, or the maps differ too much, in which case nothing is written.
+    """
+    _require_exportable(model, output, "ONNX", outputs)
+    own = {PRECISION_TEXT: "int8", "calibration": calibration.identity}
+    all_texts = {**describe_export(weights_identity(run, model), architecture_of(model), outputs), **texts, **own}
+    made = is_made(output, _provenance(all_texts), lambda path: _provenance(export_texts(path)), run.overwrite)
+    from .mindspore_engine import folded_weights, trained_network
+
+    trained = trained_network(run.replace(device_target="CPU"), model, outputs)
+
+    def check(path: Path) -> List[Agreement]:
+        network = next(iter(_reload(path, model, outputs).values()))
+        found = agreement(trained, network, checked, outputs)
+        require_agreement(found, model.checkpoint_path)
+        return found
+
+    if made:
+        return check(output)
+    content = quantised(build_onnx(folded_weights(run, model, outputs), architecture_of(model), outputs), calibration)
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(sealed(content, all_texts))
+        return check(temporary)
+
+
+def _require_exportable(model: ModelConfig, output: Path, file_format: str, outputs: Sequence[str]) -> None:
+    """UserError for another suffix than the format's, for an export, and for outputs that the checkpoint lacks."""
+    if output.suffix.lower() != SUFFIX_OF_FORMAT[file_format]:
+        raise UserError(
+            f"`output` {output}: the name of the {file_format} file ends in {SUFFIX_OF_FORMAT[file_format]}"
+        )
+    if is_export(model.checkpoint_path):
+        raise UserError(f"{model.checkpoint_path}: an export already; give the checkpoint it was made from")
+    require_outputs(model, outputs)
 
 
 def _provenance(texts: Dict[str, str]) -> Provenance:

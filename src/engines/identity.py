@@ -23,6 +23,7 @@ from .network import DELF_OUTPUTS
 
 EXPORT_SUFFIXES = (".onnx", ".mindir")
 WEIGHTS_TEXT = "checkpoint_sha256"
+PRECISION_TEXT = "precision"  # of the arithmetic, where it is not float32
 _CHECKSUM_TEXT = "sha256"
 _MESSAGES = message_classes(
     "export",
@@ -61,6 +62,11 @@ def weights_identity(run: RunConfig, model: ModelConfig) -> str:
 def is_export(path: PathLike) -> bool:
     """Whether the name is that of an exported network, and not of a checkpoint."""
     return Path(path).suffix.lower() in EXPORT_SUFFIXES
+
+
+def precision_of(path: PathLike) -> str:
+    """The arithmetic that an export was written for; float32 of checkpoints. UserError as of ``export_texts``."""
+    return export_texts(path).get(PRECISION_TEXT, "float32")
 
 
 def export_texts(path: PathLike) -> Dict[str, str]:

@@ -8,7 +8,11 @@ from ..artifacts import PathLike
 from ..errors import UserError, reading
 from .network import DELF_OUTPUTS, BatchedNetwork
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left to itself, OpenVINO takes bfloat16 where the processor has it
+_HINTS = {
+    "float32": "f32",
+    "bfloat16": "bf16",
+    "int8": "f32",
+}  # left to itself, OpenVINO takes bfloat16 where the processor has it
 
 
 def openvino_network(
@@ -19,7 +23,7 @@ def openvino_network(
     Args:
         content: of a file of the command export_model.
         path: its name, for messages.
-        precision: "float32" or "bfloat16".
+        precision: "float32", "bfloat16", or the file's own "int8".
         threads: of the network; 0 = one a core.
         outputs: what to give of what it has.
 
