@@ -51,8 +51,8 @@ class ModelConfig(Section):
     )
     precision: str = key(
         "float32",
-        "arithmetic of the network; int8 is that of an ONNX file written for it",
-        choices=("float32", "bfloat16", "int8"),
+        "arithmetic of the network; auto = what is measured to be fastest, int8 = of an ONNX file written for it",
+        choices=("float32", "bfloat16", "int8", "auto"),
     )
     kernel_init: str = key("glorot", "initial convolution kernels", choices=("glorot", "he"))
     kernel_init_gain: float = key(

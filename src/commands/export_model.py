@@ -72,8 +72,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 def _refuse_senseless(argv: Optional[Sequence[str]], precision: str, arguments: argparse.Namespace) -> None:
-    if precision == "bfloat16":
-        raise UserError("--precision bfloat16 needs no file of its own: give it to the command that runs the network")
+    if precision in ("bfloat16", "auto"):
+        raise UserError(f"--precision {precision} has no file of its own: give it to the command that runs the network")
     if precision != "int8":
         keys = ("calibration_images", "num_images", *_CALIBRATION_KEYS)
         refuse_options(argv, keys, "has no effect without --precision int8: leave it out")

@@ -10,27 +10,32 @@ import numpy as np
 from ..config import ModelConfig, RunConfig
 from ..errors import UserError, install_command
 from ..model.checkpoint_file import require_weights
+from .fastest import fastest
 from .identity import export_texts, is_export, precision_of
 from .network import DELF_OUTPUTS, BatchedNetwork, Network
-from .onnx_graph import cached_onnx
-from .outputs import require_outputs
+from .onnx_graph import cache_folder, cached_onnx
+from .outputs import available_outputs, require_outputs
 
 logger = logging.getLogger(__name__)
 
 NAMES = {"mindspore": "MindSpore", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+MEASURED = ("float32", "bfloat16")  # precisions of one and the same file
 CPU_ENGINES = ("openvino", "onnxruntime", "mindspore")  # fastest first
 _READERS: Dict[str, Tuple[str, ...]] = {".onnx": ("openvino", "onnxruntime"), ".mindir": ("mindspore",)}
 
 
 def resolve_engine(run: RunConfig, model: ModelConfig) -> ModelConfig:
-    """``model`` with the engine that "auto" stands for, and an export's own precision; logs which and why.
+    """``model`` with the engine and the precision that "auto" stands for, or an export's own; logs which and why.
 
-    MindSpore on Ascend and GPU; on a CPU the fastest engine installed that does the precision and reads the file.
+    MindSpore on Ascend and GPU; on a CPU the engine installed that is known as the fastest, does the precision and
+    reads the file. Precision "auto" measures what is installed, once, and is float32 where there is nothing to choose.
 
     Raises:
         UserError: the engine is not installed, cannot do the precision or read the file, or the file has another one.
     """
     model, device = _with_own_precision(model), _device(run, model)
+    if model.precision == "auto":
+        return _fastest(run, model, device)
     if model.engine != "auto":
         _require_able(run, model, model.engine)
         return model
@@ -42,6 +47,28 @@ def resolve_engine(run: RunConfig, model: ModelConfig) -> ModelConfig:
     faster = f"; {' and '.join(left)} would be faster: {install_command('engines')}" if left else ""
     logger.info("engine %s, %s, on %s%s", NAMES[engine], model.precision, device, faster)
     return model.replace(engine=engine)
+
+
+def _fastest(run: RunConfig, model: ModelConfig, device: str) -> ModelConfig:
+    """``model`` with what is fastest on this processor of the engines that are installed, at any precision."""
+    engines = CPU_ENGINES if model.engine == "auto" else (model.engine,)
+    found = {precision: installed_engines(run, model.replace(precision=precision)) for precision in MEASURED}
+    options = [(name, precision) for precision, names in found.items() for name in names if name in engines]
+    others = [option for option in options if option[0] != "mindspore"]  # never the fastest, and slow to begin
+    if device != "CPU" or len(others or options) < 2:
+        return resolve_engine(run, model.replace(precision="float32"))
+    given = available_outputs(model)
+    outputs = tuple(name for name in DELF_OUTPUTS if name in given) or given
+
+    def load(option: Tuple[str, str]) -> BatchedNetwork:
+        engine, precision = option
+        return load_batched_network(run, model.replace(engine=engine, precision=precision), outputs=outputs)
+
+    network = f"{model.architecture} {model.weights_style}"
+    (engine, precision), times = fastest(others, load, network, cache_folder())
+    measured = ", ".join(f"{NAMES[name]} {how} {each:.0f} ms" for (name, how), each in times.items())
+    logger.info("engine %s, %s: the fastest here (an image of 512 x 384: %s)", NAMES[engine], precision, measured)
+    return model.replace(engine=engine, precision=precision)
 
 
 def installed_engines(run: RunConfig, model: ModelConfig) -> List[str]:
@@ -105,7 +132,7 @@ def _with_own_precision(model: ModelConfig) -> ModelConfig:
     own = precision_of(path) if is_export(path) and Path(path).is_file() else "float32"
     if own == model.precision or (own == "float32" and model.precision != "int8"):
         return model
-    if model.precision == "float32":
+    if model.precision in ("float32", "auto"):
         return model.replace(precision=own)
     if own == "float32":
         fact = "`precision` int8 is that of a file of its own; make one by the command export_model"

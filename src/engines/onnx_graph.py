@@ -145,7 +145,7 @@ def cached_onnx(run: RunConfig, model: ModelConfig, outputs: Sequence[str] = DEL
     identity, architecture = weights_identity(run, model), architecture_of(model)
     texts = describe_export(identity, architecture, outputs)
     given = "" if tuple(outputs) == DELF_OUTPUTS else "-" + "-".join(outputs)
-    folder = _cache_folder()
+    folder = cache_folder()
     path = folder and folder / f"{identity}-{architecture.name}-{architecture.style.name}{given}-v{GRAPH_VERSION}.onnx"
     kept = path and _read_kept(path, texts)
     if kept is not None:
@@ -163,7 +163,7 @@ def cached_onnx(run: RunConfig, model: ModelConfig, outputs: Sequence[str] = DEL
     return content
 
 
-def _cache_folder() -> Optional[Path]:
+def cache_folder() -> Optional[Path]:
     """The user's; None for a user without a home."""
     given = os.environ.get("XDG_CACHE_HOME", "")  # to be ignored unless absolute, as its specification asks
     folder = given if os.path.isabs(given) else os.path.expanduser("~/.cache")

@@ -104,7 +104,7 @@ def test_int8_is_that_of_a_file(tmp_path):
         (["--precision", "int8"], "needs --calibration_images"),
         (["--precision", "int8", "--format", "MINDIR"], "is for --format ONNX"),
         (["--precision", "int8", "--calibration_images", "a", "--num_images", "2"], "--num_images is 0"),
-        (["--precision", "bfloat16"], "needs no file of its own"),
+        (["--precision", "bfloat16"], "has no file of its own"),
         (["--calibration_images", "a"], "--calibration_images has no effect without --precision int8"),
         (["--max_image_size", "97"], "--max_image_size has no effect without --precision int8"),
     ],
