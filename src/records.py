@@ -237,12 +237,14 @@ class Candidates:
         scores: [C] float64, falling.
         putative: gives the correspondences of a photo (A) and the query (B) that the search has found, unverified.
         verified: the matches of photos that a re-ranker looked at; ``inliers`` is None where they were too few.
+        through: the photos that the graph found through another one, and this.
     """
 
     photos: np.ndarray
     scores: np.ndarray
     putative: Callable[[int], Matches]
     verified: Mapping[int, Matches] = field(default_factory=dict)
+    through: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of photos."""

@@ -32,7 +32,8 @@ class RetrievalConfig(Section):
     rerank: str = key(
         "auto",
         "what re-ranks, in this order, separated by commas: of global descriptors and vlad aqe, alpha_qe, dba, "
-        "diffusion, superglobal; of all ransac, and graph behind it; none; auto = ransac for votes and asmk, else none",
+        "diffusion, superglobal; of all ransac, and behind it graph or, but for votes, fusion; none; auto = ransac for "
+        "votes and asmk, else none",
     )
     num_ranked: int = key(0, "best photos of each query that the ranking holds; 0 = all", least=0)
     qe_k: int = key(10, "photos that aqe and alpha_qe add to the query", above=0)
@@ -44,6 +45,8 @@ class RetrievalConfig(Section):
     superglobal_photos: int = key(400, "superglobal: best photos of each query that are ranked anew", above=0)
     superglobal_k: int = key(9, "superglobal: nearest of these photos that refine each of them", above=0)
     superglobal_beta: float = key(0.15, "superglobal: weight of a photo that refines another", least=0)
+    fusion_weight: float = key(1.0, "fusion: weight of the inliers beside the similarity", least=0)
+    fusion_inliers: int = key(70, "fusion: inliers that count in full; more count no more", above=0)
     graph_k: int = key(9, "graph: verified photos nearest to each that refine it", above=0)
     graph_beta: float = key(0.3, "graph: weight of a photo that refines another", least=0)
     codebook_path: str = key("", "visual words of asmk and vlad (.npz), of the command learn_codebook or another index")
@@ -85,7 +88,7 @@ INDEX_KEYS = ("index_type", "codebook_path", "codebook_size", "index_assignments
 # Keys that a search by votes and RANSAC has no use for
 GLOBAL_KEYS = (
     "searcher", "rerank", "num_ranked", "qe_k", "qe_alpha", "dba_k", "dba_alpha", "diffusion_k", "diffusion_photos",
-    "superglobal_photos", "superglobal_k", "superglobal_beta", "graph_k", "graph_beta", "codebook_path",
-    "codebook_size", "index_assignments", *REGION_KEYS, "query_assignments", "asmk_family", "asmk_alpha",
-    "asmk_threshold", "asmk_bits", "asmk_idf",
+    "superglobal_photos", "superglobal_k", "superglobal_beta", "fusion_weight", "fusion_inliers", "graph_k",
+    "graph_beta", "codebook_path", "codebook_size", "index_assignments", *REGION_KEYS, "query_assignments",
+    "asmk_family", "asmk_alpha", "asmk_threshold", "asmk_bits", "asmk_idf",
 )  # fmt: skip

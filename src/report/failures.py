@@ -11,7 +11,7 @@ from ..evaluation.protocols import query_box
 from ..images import load_photo
 from ..records import Provenance, Ranking
 from .photos import MISSING, UNREADABLE, find_photos
-from .results import Judgement, main_setting, meaning_of_scores
+from .results import Judgement, counts_inliers, main_setting, meaning_of_scores
 
 _INK, _SOFT, _FALSE, _TRUE, _BOX = "#1d2125", "#626b74", "#cc3538", "#178a48", "#ffb000"
 _ACROSS = 2  # queries side by side
@@ -57,7 +57,7 @@ def worst_queries(ranking: Ranking, judgement: Judgement, provenance: Provenance
     truth, evaluation = judgement
     setting = main_setting(evaluation)
     precisions = evaluation.metrics[setting].average_precisions
-    verified = "num_rerank" in provenance.settings  # scores hold inliers
+    verified = counts_inliers(provenance)
     failures = []
     for number in np.argsort(precisions, kind="stable"):
         if precisions[number] < 1 and len(failures) < count:  # NaN, of a query without positives, comes last
@@ -99,7 +99,7 @@ def _cells(placed: Optional[Placed], say: Any) -> Sequence[str]:
 def _writer(provenance: Provenance, ranking: Ranking) -> Any:
     """Says a score in words."""
     number = meaning_of_scores(provenance, ranking).format
-    if "num_rerank" not in provenance.settings:
+    if not counts_inliers(provenance):
         return lambda score: f"score {number % score}"
     return lambda score: f"{int(score)} inliers" if score >= 0 else "not verified"
 

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -17,11 +17,19 @@ from ..errors import UserError
 from ..evaluation.evaluate import extra_figures
 from ..evaluation.results import table_rows
 from ..records import Provenance, Ranking
-from ..retrieval.ranking_file import RankedMatches
-from .figures import curve_points, draw_pair, facts_of_matches, mean_curves
+from ..retrieval.ranking_file import PairMatches, RankedMatches
+from .figures import PairDrawing, curve_points, draw_pair, facts_of_matches, mean_curves
 from .pages import render_page
 from .photos import Thumbnail, find_photos, read_photos, style_rules
-from .results import Judgement, ShownQuery, judged_queries, main_setting, meaning_of_scores, plain_queries
+from .results import (
+    Judgement,
+    ShownQuery,
+    ShownResult,
+    judged_queries,
+    main_setting,
+    meaning_of_scores,
+    plain_queries,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +38,8 @@ _RESERVE = 200  # of them, for the line that says how large the thumbnails are
 _LAYOUT = 4  # raise it when the page changes: then a page of an older program is not taken for this one's
 _PROVENANCE = re.compile('<meta name="provenance" content="([^"]*)">')
 _SHOWN_LENGTH = 60  # characters of a setting; longer ones are checksums
+
+Place = Tuple[int, int]  # row of the ranking, number of the photo
 
 
 def write_report(
@@ -58,17 +68,20 @@ def write_report(
     """
     path, provenance = Path(path), provenance or Provenance()
     queries = judged_queries(ranking, judgement, num_results) if judgement else plain_queries(ranking, num_results)
+    through = _found_through(ranking, queries, matches)
     names = [name for query in queries for name in (query.image_name, *(result.name for result in query.results))]
+    names += [ranking.index_names[number] for number in through.values()]
     files = find_photos(images_path, list(dict.fromkeys(names)))
-    wanted = _provenance_of_page(provenance, queries, files, judgement, matches)
+    wanted = _provenance_of_page(provenance, queries, files, judgement, matches, through)
     if is_made(path, wanted, _read_provenance, overwrite):
         return path
     thumbnails, copies = read_photos(files)
     values = {
-        "queries": [_draw_query(query, thumbnails, matches) for query in queries],
+        "queries": [_draw_query(query, thumbnails, matches, ranking.index_names, through) for query in queries],
         "score": meaning_of_scores(provenance, ranking),
         "figures": _figures(ranking, judgement) if judgement else None,
         "with_lines": matches is not None,
+        "with_steps": bool(through),
         "curve_points": curve_points,
         "provenance": json.dumps(wanted.as_json(), sort_keys=True),
         "facts": _facts(judgement, provenance),
@@ -88,6 +101,7 @@ def _provenance_of_page(
     files: Mapping[str, Optional[Path]],
     judgement: Optional[Judgement],
     matches: Optional[RankedMatches],
+    through: Mapping[Place, int],
 ) -> Provenance:
     """All that the page's content depends on, but for the versions of programs."""
     sources = {
@@ -101,10 +115,25 @@ def _provenance_of_page(
         sources["judgement"] = digest({"judged": (truth.name, evaluation.protocol, means, evaluation.notes)})
     if matches is not None:
         shown = [matches.find(query.row, result.number) for query in queries for result in query.results]
-        sources["matches"] = digest(
-            {"shown": [(found.correspondences, found.points.tobytes().hex()) if found else None for found in shown]}
-        )
+        sources["matches"] = _digest_of(shown)
+    if through:
+        steps = [(matches.find(row, by), matches.steps.find(by, number)) for (row, number), by in through.items()]
+        sources["steps"] = _digest_of([found for pair in steps for found in pair])
     return Provenance(ranking.weights, ranking.encoder, {**ranking.settings, "layout": _LAYOUT}, sources)
+
+
+def _digest_of(shown: Sequence[Optional[PairMatches]]) -> str:
+    facts = [(found.correspondences, found.points.tobytes().hex()) if found else None for found in shown]
+    return digest({"shown": facts})
+
+
+def _found_through(
+    ranking: Ranking, queries: Sequence[ShownQuery], matches: Optional[RankedMatches]
+) -> Dict[Place, int]:
+    """By query and photo that the graph has found through another photo, the number of that one."""
+    places = [(query.row, result.number) for query in queries for result in query.results]
+    found = {place: matches.find_through(*place) for place in places} if matches is not None else {}
+    return {place: number for place, number in found.items() if number is not None}
 
 
 def _read_provenance(path: Path) -> Provenance:
@@ -145,16 +174,58 @@ def _figures(ranking: Ranking, judgement: Judgement) -> Dict[str, Any]:
     }
 
 
+class _Step(NamedTuple):
+    """One of the two steps by which the graph has found a photo: two photos, by name, and their drawing."""
+
+    left: str
+    left_photo: Thumbnail
+    right: str
+    right_photo: Thumbnail
+    drawing: PairDrawing
+
+
+class _Drawn(NamedTuple):
+    """A result with its photo and its drawing beside the query.
+
+    Attributes:
+        through: name of the photo through which the graph has found it, or ''.
+        steps: from the query to that photo, and from there to this one.
+    """
+
+    result: ShownResult
+    thumbnail: Thumbnail
+    pair: PairDrawing
+    through: str
+    steps: Sequence[_Step]
+
+
 def _draw_query(
-    query: ShownQuery, thumbnails: Mapping[str, Thumbnail], matches: Optional[RankedMatches]
+    query: ShownQuery,
+    thumbnails: Mapping[str, Thumbnail],
+    matches: Optional[RankedMatches],
+    index_names: Sequence[str],
+    through: Mapping[Place, int],
 ) -> Dict[str, Any]:
     """A query with its photo and box, and its results with their photos and pair drawings."""
     own = thumbnails[query.image_name]
+
+    def step(left: str, left_photo: Thumbnail, right: str, found: Optional[PairMatches]) -> _Step:
+        drawing = draw_pair(left_photo, thumbnails[right], found, facts_of_matches(found))
+        return _Step(left, left_photo, right, thumbnails[right], drawing)
+
     results = []
     for result in query.results:
         found = matches.find(query.row, result.number) if matches is not None else None
         facts = facts_of_matches(found) if matches is not None else ""
-        results.append((result, thumbnails[result.name], draw_pair(own, thumbnails[result.name], found, facts)))
+        pair = draw_pair(own, thumbnails[result.name], found, facts)
+        by, name, steps = through.get((query.row, result.number)), "", []
+        if by is not None:
+            name = index_names[by]
+            steps = [
+                step(f"query {query.image_name}", own, name, matches.find(query.row, by)),
+                step(name, thumbnails[name], result.name, matches.steps.find(by, result.number)),
+            ]
+        results.append(_Drawn(result, thumbnails[result.name], pair, name, steps))
     return {"query": query, "thumbnail": own, "box": _box_place(query, own), "results": results}
 
 

@@ -26,6 +26,8 @@ def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
     last = str(provenance.settings.get("rerank", "none")).split(",")[-1]
     if last == "graph":
         return ScoreMeaning("%.4f", "score (nearness in the graph of verified pairs)")
+    if last == "fusion":
+        return ScoreMeaning("%.4f", "score (similarity, and a share of 1 for inliers)")
     searcher = provenance.settings.get("searcher", "votes")
     if searcher != "votes" and last != "ransac":
         vectors = {"global": "cosine of the global descriptors", "vlad": "cosine of the VLAD vectors"}
@@ -35,6 +37,12 @@ def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
     words = "score (inliers, and a share of 1 for votes or similarity; below 0: not verified)" if verified else "score"
     counts = ranking.scores.size > 0 and bool(np.abs(ranking.scores[:, 0]).max() > _ONE)
     return ScoreMeaning("%.2f" if counts else "%.4f", words)
+
+
+def counts_inliers(provenance: Provenance) -> bool:
+    """Whether the whole part of a score is a number of inliers: RANSAC, which votes have by default, comes last."""
+    settings = provenance.settings
+    return "num_rerank" in settings and str(settings.get("rerank", "ransac")).split(",")[-1] == "ransac"
 
 
 class Judgement(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..artifacts import PathLike
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
-from ..records import LocalFeatures, Provenance
+from ..records import GlobalDescriptor, LocalFeatures, Provenance
 
 
 class FeatureSources:
@@ -45,15 +45,26 @@ class FeatureSources:
         Raises:
             UserError: a feature file is gone or another one, or lacks the photo.
         """
-        for file in self._opened():
-            if name in file:
-                return file.read(name)
-        raise UserError(f"{self._folder}: its feature files have no photo {name}; make the index again")
+        return self._file_of(name).read(name)
+
+    def read_global(self, name: str) -> GlobalDescriptor:
+        """Global descriptor of a photo; errors as of ``read``."""
+        return self._file_of(name).read_global(name)
+
+    def has_global(self) -> bool:
+        """Whether the files have global descriptors, as their first photos tell; errors as of ``read``."""
+        return all(file.has_global(file.names[0]) for file in self._opened() if file.names)
 
     @property
     def provenance(self) -> Provenance:
         """Of the first file; errors as of ``read``."""
         return self._opened()[0].provenance
+
+    def _file_of(self, name: str) -> FeatureFile:
+        for file in self._opened():
+            if name in file:
+                return file
+        raise UserError(f"{self._folder}: its feature files have no photo {name}; make the index again")
 
     def _opened(self) -> List[FeatureFile]:
         with self._lock:

@@ -11,8 +11,10 @@ from typing import Any, Callable, Dict, Optional, Protocol, Sequence
 import numpy as np
 
 from ..config import RetrievalConfig
+from ..features.encoder import Encoded
 from ..records import Candidates
 from .global_searcher import put_behind
+from .graph_pairs import KnownPairs, Neighbours
 from .ranking_file import PairMatches
 from .superglobal import NUM_EXPANDED, refined_by_nearest
 
@@ -91,6 +93,7 @@ class GraphSearch:
         k, beta: of ``refined_by_nearest``.
         cosines: where photos have global descriptors too, gives those of a query and M photos, [M + 1, M + 1]; the
             similarity of a pair is then the mean of both kinds.
+        known: pairs that were found before; those that are found come to it.
     """
 
     def __init__(
@@ -100,10 +103,11 @@ class GraphSearch:
         k: int,
         beta: float,
         cosines: Optional[Cosines] = None,
+        known: Optional[KnownPairs] = None,
     ) -> None:
         self.names, self.pair = search.names, search.pair
         self._search, self._query_of, self._k, self._beta, self._cosines = search, query_of, k, beta, cosines
-        self._known: Dict[int, Dict[int, int]] = {}
+        self._known: KnownPairs = {} if known is None else known
 
     def rank(self, query: Any) -> Candidates:
         """The verified photos in the order of ``graph_scores``; those with very many inliers stay before the others.
@@ -117,14 +121,28 @@ class GraphSearch:
             return candidates
         inliers = np.array([candidates.verified[photo].num_inliers for photo in photos.tolist()])
         near = pair_similarity(inliers, inliers_by_chance(inliers))
-        table = self._similarities(photos, near)
+        table = of_inliers = self._similarities(photos, near)
         if self._cosines:
             table = (table + np.maximum(0, self._cosines(query, photos))) / 2
         scores = np.round(graph_scores(table, self._k, self._beta), 6)
         scores = np.where(inliers >= MANY_INLIERS, _CERTAIN + near, scores)
         order = np.argsort(-scores, kind="stable")  # ties stay in the order they had
+        rose = np.argsort(order) < np.arange(count)
+        by = strongest_steps(of_inliers, (inliers < MANY_INLIERS) & (rose | (near == 0)))
+        through = {int(photos[place]): int(photos[step]) for place, step in by.items()}
         ranked, scores = put_behind((photos[order], scores[order]), (rest.photos, rest.scores))
-        return dataclasses.replace(candidates, photos=ranked, scores=scores)
+        return dataclasses.replace(candidates, photos=ranked, scores=scores, through=through)
+
+    def step(self, photo: int, other: int) -> PairMatches:
+        """The matches of two photos of the index, as points of both, by which one is found through the other."""
+        near, far = self._neighbours(photo), self._neighbours(other)
+        if far.similarity(photo) > near.similarity(other):
+            found = self.step(other, photo)
+            return dataclasses.replace(found, points=found.points[:, [2, 3, 0, 1]])
+        inliers = near.inliers(other)
+        candidates = Candidates(np.array([other]), np.zeros(1), lambda _: inliers, {other: inliers})
+        found = self._search.pair(self._query_of(photo), candidates, other)
+        return dataclasses.replace(found, correspondences=near.num_correspondences(other))
 
     def _similarities(self, photos: np.ndarray, near: np.ndarray) -> np.ndarray:
         """[M + 1, M + 1] of the query, to which the photos have the similarities ``near`` [M], and the photos."""
@@ -132,34 +150,57 @@ class GraphSearch:
         table[0, 1:] = table[1:, 0] = near
         places = {photo: place for place, photo in enumerate(photos.tolist(), 1)}
         for photo, place in places.items():
-            for other, similarity in self._neighbours(photo).items():
-                if other in places and other != photo:  # either may have found the other
+            found = self._neighbours(photo)
+            for other, similarity in zip(found.photos.tolist(), found.similarities.tolist()):
+                if other in places:  # either may have found the other
                     similarity = max(table[place, places[other]], similarity)
                     table[place, places[other]] = table[places[other], place] = similarity
         return table
 
-    def _neighbours(self, photo: int) -> Dict[int, float]:
-        """The verified neighbours of a photo with their similarities."""
+    def _neighbours(self, photo: int) -> Neighbours:
+        """The verified neighbours of a photo."""
         if photo not in self._known:
             found = self._search.rank(self._query_of(photo)).verified
             inliers = np.array([matches.num_inliers for matches in found.values()])
             near = pair_similarity(inliers, inliers_by_chance(inliers)).tolist()
-            self._known[photo] = {other: similarity for other, similarity in zip(found, near) if similarity}
+            others = {other: value for other, value in zip(found, near) if value and other != photo}
+            self._known[photo] = Neighbours.of(found, others)
         return self._known[photo]
+
+
+def strongest_steps(similarities: np.ndarray, wanted: np.ndarray) -> Dict[int, int]:
+    """By which photo the query reaches others in two steps, where that is nearer than the step from it to them.
+
+    Args:
+        similarities: as of ``graph_scores``.
+        wanted: [M] bool, photos to look at.
+
+    Returns:
+        For places 0 to M - 1 of photos p the place of the photo x of greatest similarity(query, x) similarity(x, p),
+        where this is above similarity(query, p).
+    """
+    direct = similarities[0, 1:]
+    products = direct[:, None] * similarities[1:, 1:]
+    np.fill_diagonal(products, 0)
+    best = products.argmax(axis=0)
+    nearer = wanted & (products.max(axis=0) > direct)
+    return {place: int(best[place]) for place in np.flatnonzero(nearer).tolist()}
+
+
+def cosines_of(vectors_of: Callable[[np.ndarray], np.ndarray]) -> Cosines:
+    """The cosines of a query's global descriptor and those of photos.
+
+    Args:
+        vectors_of: gives the global descriptors [M, D] of photos by their numbers [M].
+    """
+
+    def cosines(query: Encoded, photos: np.ndarray) -> np.ndarray:
+        vectors = np.vstack([query.global_descriptor.vector, vectors_of(photos)])
+        return vectors @ vectors.T
+
+    return cosines
 
 
 def without_graph(retrieval: RetrievalConfig) -> RetrievalConfig:
     """The same with the steps before the graph alone."""
     return retrieval.replace(rerank=re.sub(r",\s*graph\s*$", "", retrieval.rerank))
-
-
-def with_graph(
-    search: VerifyingSearch,
-    query_of: Callable[[int], Any],
-    retrieval: RetrievalConfig,
-    cosines: Optional[Cosines] = None,
-) -> VerifyingSearch:
-    """The search with the graph behind it, where ``rerank`` ends with it; arguments as of ``GraphSearch``."""
-    if without_graph(retrieval) == retrieval:
-        return search
-    return GraphSearch(search, query_of, retrieval.graph_k, retrieval.graph_beta, cosines)

@@ -21,6 +21,7 @@ STARTS_FILE, KEYPOINTS_FILE = "starts.npy", "keypoints.npy"  # of local features
 VECTORS_FILE = "vectors.npy"  # of global descriptors, where the faiss index shortens them
 CODEBOOK_FILE, WORD_COUNTS_FILE = "codebook.npz", "word_counts.npy"  # of VLAD and ASMK; of ASMK
 REGION_STARTS_FILE = "region_starts.npy"  # of ASMK, where regions are searched by themselves
+GRAPH_FILE = "graph.npz"  # pairs of photos that retrieval has found, where it has
 POSTING_FILES = ("word_starts.npy", "posting_photos.npy", "posting_codes.npy")  # of ASMK
 _COMMON = (FAISS_FILE, NAMES_FILE, SOURCES_FILE)
 _OF_ASMK = (CODEBOOK_FILE, WORD_COUNTS_FILE, *POSTING_FILES)
@@ -37,6 +38,7 @@ _UNITS = {  # what is counted in an index of some searchers: one, several
 }  # fmt: skip
 OWN_FILES = (
     *_COMMON, MANIFEST_FILE, STARTS_FILE, KEYPOINTS_FILE, VECTORS_FILE, *_OF_ASMK, REGION_STARTS_FILE,
+    GRAPH_FILE,
     "image_ids.npy",  # of an older format
 )  # fmt: skip
 INDEX_FOLDER = "index"  # of a photo index

@@ -16,7 +16,8 @@ from ..names import in_either_form
 from ..records import LocalFeatures, Matches, Photo
 from .index import DescriptorIndex, load_index
 from .photo_index import PhotoIndex
-from .search import open_search, search_settings
+from .rerank import search_settings
+from .vote_search import open_search
 
 logger = logging.getLogger(__name__)
 

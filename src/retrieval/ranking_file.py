@@ -3,11 +3,12 @@
 Other programs may write one too: ``query_names``, ``index_names``, ``ranks`` and ``scores`` are all that it must hold.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -63,6 +64,8 @@ class RankedMatches:
         verified: [P] bool, False where these were too few.
         starts: [P + 1] int64; pair p owns rows ``starts[p]`` to ``starts[p + 1]`` of ``points``.
         points: [M, 4] float32, see ``PairMatches``.
+        through: [P] int32, the photo through which the graph has found this one; -1 where it has not. None = nowhere.
+        steps: the matches of those two photos, which stand as ``queries`` and ``photos`` there.
 
     Raises:
         ValueError: shapes disagree, or a point is not finite.
@@ -74,6 +77,8 @@ class RankedMatches:
     verified: np.ndarray
     starts: np.ndarray
     points: np.ndarray
+    through: Optional[np.ndarray] = None
+    steps: Optional["RankedMatches"] = None
 
     def __post_init__(self) -> None:
         for name, kind in _MATCH_TYPES.items():
@@ -81,6 +86,10 @@ class RankedMatches:
         pairs, starts = len(self), self.starts
         if any(getattr(self, name).shape != (pairs,) for name in ("queries", "photos", "correspondences", "verified")):
             raise ValueError(f"queries, photos, correspondences and verified of the matches are not all [{pairs}]")
+        if self.through is not None:
+            object.__setattr__(self, "through", np.asarray(self.through, np.int32))
+            if self.through.shape != (pairs,):
+                raise ValueError(f"through of the matches is {self.through.shape}, not [{pairs}]")
         if self.points.ndim != 2 or self.points.shape[1] != 4:
             raise ValueError(f"points of the matches are {self.points.shape}, not [M, 4]")
         if not np.isfinite(self.points).all():
@@ -89,9 +98,20 @@ class RankedMatches:
             raise ValueError(f"starts of the matches do not divide {len(self.points)} points among {pairs} pairs")
 
     @classmethod
-    def from_pairs(cls, pairs: Iterable[Tuple[int, int, PairMatches]]) -> "RankedMatches":
-        """From (row of the ranking, photo number, matches) of each pair."""
-        pairs = list(pairs)
+    def from_pairs(
+        cls,
+        pairs: Iterable[Tuple[int, int, PairMatches]],
+        through: Sequence[int] = (),
+        steps: Iterable[Tuple[int, int, PairMatches]] = (),
+    ) -> "RankedMatches":
+        """From (row of the ranking, photo number, matches) of each pair; ``through`` and ``steps`` where there are any.
+
+        Args:
+            pairs: row of the ranking, photo number, and matches of each.
+            through: of each pair; see the attribute.
+            steps: two photo numbers, and their matches.
+        """
+        pairs, steps = list(pairs), list(steps)
         found = [matches for _, _, matches in pairs]
         return cls(
             queries=[query for query, _, _ in pairs],
@@ -100,6 +120,8 @@ class RankedMatches:
             verified=[matches.verified for matches in found],
             starts=np.cumsum([0, *(len(matches.points) for matches in found)]),
             points=np.concatenate([np.zeros((0, 4)), *(matches.points for matches in found)]),
+            through=through if steps else None,
+            steps=cls.from_pairs(steps) if steps else None,
         )
 
     def __len__(self) -> int:
@@ -113,6 +135,12 @@ class RankedMatches:
             return None
         points = self.points[self.starts[pair] : self.starts[pair + 1]]
         return PairMatches(points, int(self.correspondences[pair]), bool(self.verified[pair]))
+
+    def find_through(self, query_row: int, photo: int) -> Optional[int]:
+        """The number of the photo through which the graph has found a photo for a query; None where it has not."""
+        pair = self._places.get((int(query_row), int(photo)))
+        through = -1 if pair is None or self.through is None else int(self.through[pair])
+        return None if through < 0 else through
 
     @cached_property
     def _places(self) -> Dict[Tuple[int, int], int]:
@@ -154,6 +182,9 @@ def save_ranking(
         arrays["num_images"] = np.array(len(ranking.index_names))
     if matches is not None and len(matches):
         arrays.update({f"match_{name}": getattr(matches, name) for name in _MATCH_TYPES})
+        if matches.steps is not None:
+            arrays["match_through"] = matches.through
+            arrays.update({f"step_{name}": getattr(matches.steps, name) for name in _MATCH_TYPES})
     with atomic_stream(require_ranking_name(path)) as stream:
         np.savez(stream, **arrays)
     return Path(path)
@@ -191,7 +222,16 @@ def load_ranked_matches(path: PathLike) -> Optional[RankedMatches]:
         arrays = _read(path)
         if "match_queries" not in arrays:
             return None
-        return RankedMatches(**{name: arrays[f"match_{name}"] for name in _MATCH_TYPES})
+        through = arrays.get("match_through")
+        if through is None:
+            return _matches_in(arrays, "match")
+        if through.size and not -1 <= through.min() <= through.max() < len(arrays["index_names"]):
+            raise ValueError(f"match_through holds {through.min()} to {through.max()}, which are no photos")
+        return dataclasses.replace(_matches_in(arrays, "match"), through=through, steps=_matches_in(arrays, "step"))
+
+
+def _matches_in(arrays: Mapping[str, np.ndarray], prefix: str) -> RankedMatches:
+    return RankedMatches(**{name: arrays[f"{prefix}_{name}"] for name in _MATCH_TYPES})
 
 
 def _read(path: PathLike) -> Dict[str, np.ndarray]:

@@ -30,6 +30,7 @@ _STEPS = {  # of vectors, ransac of all -> keys
     "dba": ("dba_k", "dba_alpha"),
     "diffusion": ("diffusion_k", "diffusion_photos"),
     "superglobal": ("superglobal_photos", "superglobal_k", "superglobal_beta"),
+    "fusion": ("fusion_weight", "fusion_inliers"),
     "graph": ("graph_k", "graph_beta"),
 }
 _FREE = ("search_threads", "searcher", "rerank")  # a ranking does not depend on them, or has them itself
@@ -50,13 +51,16 @@ def steps_of(retrieval: RetrievalConfig, searcher: str) -> Tuple[str, ...]:
     if unknown is not None:
         known = f"auto, none, or one or several of {', '.join(_STEPS)}, separated by commas"
         raise UserError(f"`rerank`: {short(repr(unknown))} is no re-ranking; give {known}")
-    other = next((name for name in names if name not in ("ransac", "graph")), None)
+    behind = ("graph",) if searcher == "votes" else ("fusion", "graph")
+    other = next((name for name in names if name not in ("ransac", *behind)), None)
     if searcher in _OF_LOCAL and other:
-        fact = f"{other} is for an index of global descriptors; this one takes ransac, then graph, or none"
-        raise UserError(f"`rerank`: {fact}")
-    twice = next((name for name in ("ransac", "graph") if names.count(name) > 1), None)
+        takes = f"ransac, then {' or '.join(behind)}, or none"
+        raise UserError(f"`rerank`: {other} is for an index of global descriptors; this one takes {takes}")
+    twice = next((name for name in ("ransac", *behind) if names.count(name) > 1), None)
     if twice:
         raise UserError(f"`rerank`: {twice} stands there twice; leave one out")
+    if "fusion" in names and ("ransac", "fusion") not in zip(names, names[1:]):
+        raise UserError("`rerank`: fusion adds the inliers that ransac has counted; give ransac,fusion")
     if "graph" in names and names[-2:] != ["ransac", "graph"]:
         raise UserError("`rerank`: graph ranks what ransac has verified; give ransac,graph, at the end")
     return tuple(names)

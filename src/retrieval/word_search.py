@@ -8,7 +8,7 @@ import numpy as np
 from ..config import MatchingConfig, RetrievalConfig
 from ..features.encoder import Encoded
 from .asmk_searcher import AsmkSearcher, VladSearcher
-from .global_search import GlobalSearch, Ranked, open_global_search, verification
+from .global_search import GlobalSearch, Ranked, fusion, open_global_search, verification
 from .local_photos import LocalPhotos
 from .ransac import Ransac
 from .rerank import steps_of
@@ -20,7 +20,7 @@ from .word_index import AsmkIndex, VladIndex
 def open_word_search(
     index: Union[AsmkIndex, VladIndex], retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
 ) -> Iterator[GlobalSearch]:
-    """A search of one index for queries' local features: VLAD vectors with every step, ASMK with ransac or none."""
+    """A search of one index for queries' local features: VLAD vectors with every step, ASMK with ransac and fusion."""
     if isinstance(index, VladIndex):
         vlad = VladSearcher(index, retrieval, seed)
         with open_global_search(index, retrieval, matching, seed, lambda query: vlad.vector(query.local)) as search:
@@ -28,10 +28,13 @@ def open_word_search(
         return
     with search_pool(retrieval.search_threads) as pool:
         searcher, steps, local_photos = AsmkSearcher(index, retrieval, pool, seed), [], None
-        if steps_of(retrieval, index.provenance.settings["searcher"]):
+        names = steps_of(retrieval, index.provenance.settings["searcher"])
+        if names:
             local_photos = LocalPhotos(index)
             reranker = Ransac(local_photos, matching, seed, pool, retrieval.search_distance)
             steps.append(verification(reranker, retrieval.num_rerank))
+        if "fusion" in names:
+            steps.append(fusion(retrieval, searcher.ties))
 
         def begin(query: Encoded) -> Ranked:
             return Ranked(np.zeros(0), *searcher.find(query.local), query.local)

@@ -15,7 +15,7 @@ from src.evaluation.same_place import Pairs, Share, calibrate, isotonic, measure
 from src.matching.same_place import load_calibration
 from src.records import Provenance, Ranking
 from src.retrieval.ranking_file import load_ranking, save_ranking
-from src.retrieval.search import search_settings
+from src.retrieval.rerank import search_settings
 
 
 def pairs_of(*counts):

@@ -7,7 +7,7 @@ from src.config import Config
 from src.errors import UserError
 from src.matching.same_place import Calibration, conditions, find_calibration, holds_inliers, save_calibration
 from src.records import Provenance
-from src.retrieval.search import search_settings
+from src.retrieval.rerank import search_settings
 
 ENCODER = {"name": "delf", "architecture": "resnet50", "pca": "abc", "pca_dim": 40, "use_whitening": False}
 EXTRACTED = {"image_scales": [0.5, 1.0], "max_feature_num": 200, "score_threshold": None}

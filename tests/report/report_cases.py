@@ -50,3 +50,11 @@ def make_matches(count=30):
     shown = PairMatches(np.concatenate([ours, theirs], axis=1), count + 10, verified=True)
     few = PairMatches(np.zeros((0, 4)), 3, verified=False)
     return RankedMatches.from_pairs([(1, 1, shown), (1, 2, few)])
+
+
+def make_steps():
+    """Those of ``make_matches``; photo_c was found through photo_h: 12 inliers with the query, 9 with photo_c."""
+    first, generator = make_matches(), np.random.default_rng(2)
+    there, back = (PairMatches(generator.uniform(20, 180, (count, 4)), 20, verified=True) for count in (12, 9))
+    pairs = [(1, 1, first.find(1, 1)), (1, 2, first.find(1, 2)), (1, 7, there)]
+    return RankedMatches.from_pairs(pairs, [-1, 7, -1], [(7, 2, back)])

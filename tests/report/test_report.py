@@ -11,6 +11,7 @@ from report.report_cases import (
     make_judgement,
     make_matches,
     make_ranking,
+    make_steps,
     write_photos,
 )
 from runs import run
@@ -102,6 +103,25 @@ def test_opened_result_holds_its_inliers(tmp_path, images):
     assert "kept" not in without and "inlier" not in without[without.index("<body") :]
 
 
+def test_a_photo_found_through_another_is_shown_with_both_steps(tmp_path, images):
+    """photo_h itself is not among the results shown."""
+    path, through = tmp_path / "r.html", make_steps()
+    page = write_report(path, make_ranking(), images, make_judgement(), through, num_results=4).read_text("utf-8")
+    Nesting(page)
+    second, third, fourth = section(page, GOOD).split("<details")[2:5]
+    assert "through" not in second + fourth
+    assert f'score 10.5, found through {NAMES[7]}"' in third and f"found through {NAMES[7]}:</p>" in third
+    direct, there, back = third.split('class="pair"')[1:]
+    assert "too few to verify" in direct and "<path" not in direct
+    assert "12 inliers of 20 correspondences" in there and there.count("h0") == 24
+    assert 'aria-label="query photo_a"' in there and f'aria-label="{NAMES[7]}"' in there
+    assert "9 inliers of 20 correspondences" in back and back.count("h0") == 18
+    assert f'aria-label="{NAMES[7]}"' in back and f'aria-label="{NAMES[2]}"' in back
+    assert "both steps to it" in page and page.count("data:image/jpeg") == 7  # a to d, h, i, j
+    with pytest.raises(UserError, match=r"other settings \(.*steps"):
+        write_report(path, make_ranking(), images, make_judgement(), make_matches(), num_results=4)
+
+
 def test_gallery_without_ground_truth(tmp_path, images):
     page = write_report(tmp_path / "r.html", make_ranking(), images, num_results=3).read_text(encoding="utf-8")
     assert "Search results" in page and page.count('<details class="plain">') == 9
@@ -121,12 +141,14 @@ def test_scores_of_global_descriptors_are_similarities(tmp_path, images):
         ("plain", {"searcher": "global", "rerank": "none"}),
         ("expanded", {"searcher": "global", "rerank": "dba,alpha_qe"}),
         ("graph", {"num_rerank": 100, "rerank": "ransac,graph"}),
+        ("fusion", {"num_rerank": 100, "searcher": "global", "rerank": "ransac,fusion"}),
         ("foreign", {}),
     ):
         path = write_report(tmp_path / name, similar, images, make_judgement(), None, Provenance("", {}, settings))
         pages[name] = path.read_text(encoding="utf-8")
         assert "<span>1.0000</span>" in pages[name] and "<span>0.8909</span>" in pages[name]
-        assert not re.search('inlier|class="l0|not kept', pages[name][pages[name].index("<body") :])
+        body = pages[name][pages[name].index("<body") :].replace("a share of 1 for inliers", "")
+        assert not re.search('inlier|class="l0|not kept', body)
     words = "its place and its similarity (cosine of the global descriptors, 1 at most)"
     assert f"{words}. Open" in pages["plain"] and "its score (similarity after alpha_qe). Open" in pages["expanded"]
     assert "its score (nearness in the graph of verified pairs). Open" in pages["graph"]

@@ -12,6 +12,7 @@ from src.config import Config
 from src.errors import UserError
 from src.features.feature_file import FeatureFile
 from src.retrieval.global_index import load_global_index
+from src.retrieval.global_search import fused_scores
 from src.retrieval.index import load_index
 from src.retrieval.index_folder import read_manifest, tie_order
 from src.retrieval.index_types import choose_global_type, make_product_index
@@ -255,6 +256,40 @@ def test_a_global_shortlist_is_verified_by_local_features(tmp_path):
     query = np.array([1, 0]) + np.cos(np.radians(80)) ** 3 * np.array(at(80))  # the photo that was verified
     similarities = np.array([at(10), at(40), at(80)]) @ query / np.linalg.norm(query)
     np.testing.assert_allclose(scores[0], np.sort(similarities)[::-1], rtol=1e-5)
+
+
+def test_fused_scores_by_hand():
+    scores = fused_scores(np.array([0.9, 0.8, 0.2, -0.1]), np.array([0, 35, 70, 500]), 0.5, 70)
+    np.testing.assert_allclose(scores, [0.9, 1.05, 0.7, 0.4])
+
+
+def test_similarity_and_inliers_are_added_up(tmp_path):
+    """near and far show the query's 40 points, shares 20 of them, other none; 40 inliers count as 30 do."""
+    generator = np.random.default_rng(0)
+    points, rows = random_photo(generator, 40)
+    degrees = {"other.jpg": 20, "near.jpg": 40, "shares.jpg": 30, "far.jpg": 75, "last.jpg": 170}
+    local = {name: random_photo(generator, 40) for name in degrees}
+    local.update({"near.jpg": (points, rows), "far.jpg": (points, rows), "shares.jpg": (points[:20], rows[:20])})
+    write_global(tmp_path / "photos.h5", {name: at(angle) for name, angle in degrees.items()}, local)
+    write_global(tmp_path / "queries.h5", {"q": at(0)}, {"q": (points, rows)})
+    make(tmp_path, "--searcher=global")
+    options = ("--rerank=ransac,fusion", "--num_rerank=4", "--fusion_inliers=30")
+    names, scores, settings = rank(tmp_path, *options)
+    matches = load_ranked_matches(tmp_path / "r.npz")
+    chance = len(matches.find(0, 3).points)  # of other
+    cosines = np.cos(np.radians([40, 30, 75, 20]))
+    expected = cosines + np.array([30, 20, 30, chance]) / 30
+    assert chance < 8 and names[0] == ["near", "shares", "far", "other", "last"]
+    np.testing.assert_allclose(scores[0, :4], expected, atol=2e-6)
+    assert scores[0, 4] == pytest.approx(np.cos(np.radians(170)), abs=1e-6)
+    assert settings["fusion_weight"] == 1 and settings["rerank"] == "ransac,fusion"
+    _, scores, _ = rank(tmp_path, *options, "--fusion_weight=0", "--overwrite")
+    np.testing.assert_allclose(scores[0], np.cos(np.radians(sorted(degrees.values()))), atol=1e-6)
+    for steps in ("fusion", "fusion,ransac", "ransac,alpha_qe,fusion"):
+        with pytest.raises(UserError, match="fusion adds the inliers that ransac has counted; give ransac,fusion"):
+            rank(tmp_path, f"--rerank={steps}", "--overwrite")
+    with pytest.raises(UserError, match="fusion_weight has no effect"):
+        rank(tmp_path, "--rerank=ransac", "--fusion_weight=2", "--overwrite")
 
 
 def test_both_kinds_of_one_file_are_compared_with_files_of_one_kind(tmp_path):

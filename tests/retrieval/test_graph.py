@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from src.records import Candidates, Matches
-from src.retrieval.graph import MANY_INLIERS, GraphSearch, embed, graph_scores, inliers_by_chance, pair_similarity
+from src.retrieval.graph import (
+    MANY_INLIERS,
+    GraphSearch,
+    embed,
+    graph_scores,
+    inliers_by_chance,
+    pair_similarity,
+    strongest_steps,
+)
+from src.retrieval.ranking_file import PairMatches
 from src.retrieval.superglobal import refined_by_nearest
 
 
@@ -66,7 +75,9 @@ def test_refined_vectors_are_those_of_the_addendum():
 
 
 def matches(count):
-    return Matches(np.zeros((count, 2), np.int64), np.zeros(count, np.float32), np.ones(count, bool))
+    """Of rows 0, 1, 2 ... of the photo (A) and 100, 101, 102 ... of the query, and three that are no inliers."""
+    rows = np.arange(count + 3)
+    return Matches(np.stack([rows, rows + 100], axis=1), np.zeros(count + 3), rows < count)
 
 
 PAIRS = {(0, 3): 80, (1, 2): 6}  # of a collection of five photos; 3 shows the place of 0 from elsewhere
@@ -75,7 +86,12 @@ PAIRS = {(0, 3): 80, (1, 2): 6}  # of a collection of five photos; 3 shows the p
 class FakeSearch:
     """Five photos; four are verified. A query is a tuple of the photos' inliers, one of the index its number."""
 
-    names, pair = ["a", "b", "c", "d", "e"], None
+    names = ["a", "b", "c", "d", "e"]
+
+    def pair(self, query, candidates, photo):
+        """Points are the rows of the features."""
+        rows = np.repeat(np.arange(1000)[:, None], 2, axis=1)
+        return PairMatches.of(candidates.matches(photo), rows, rows)
 
     def __init__(self):
         self.asked = []
@@ -105,6 +121,24 @@ def test_a_photo_is_found_through_another_one(graph):
 def test_a_photo_of_many_inliers_stays_first(graph):
     found = graph.rank((40, 30, 6, 5, MANY_INLIERS))
     assert found.photos[0] == 4 and found.scores[0] > 3
+
+
+def test_through_which_photo_is_said_with_both_steps(graph):
+    found = graph.rank((40, 4, 4, 3, 0))
+    assert found.through == {3: 0}  # 1 and 2 match each other alone
+    there, back = graph.step(0, 3), graph.step(3, 0)  # 0 has found 3, and not the other way round
+    assert there.verified and there.correspondences == back.correspondences == 83
+    assert there.points[:2].tolist() == [[100, 100, 0, 0], [101, 101, 1, 1]] and len(there.points) == 80
+    assert back.points[:2].tolist() == [[0, 0, 100, 100], [1, 1, 101, 101]]
+    assert not graph.rank((40, 4, 4, 70, 0)).through  # 3 has enough of its own
+
+
+def test_the_strongest_two_steps():
+    """By hand, rows of query, 0, 1, 2: to 2 by 0 0.9 x 0.5, by 1 0.6 x 0.8; to 1 by 0 0.9 x 0.7 = 0.63 above 0.6."""
+    table = np.array([[1, 0.9, 0.6, 0.1], [0.9, 1, 0.7, 0.5], [0.6, 0.7, 1, 0.8], [0.1, 0.5, 0.8, 1]])
+    assert strongest_steps(table, np.ones(3, bool)) == {1: 0, 2: 1}
+    assert strongest_steps(table, np.array([True, False, True])) == {2: 1}
+    assert strongest_steps(np.eye(4), np.ones(3, bool)) == {}
 
 
 def test_nothing_to_rank():

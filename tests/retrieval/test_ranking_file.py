@@ -71,6 +71,30 @@ def test_matches_round_trip(tmp_path, ranking, matches):
     assert load_ranking(path)[0].ranks.tolist() == ranking.ranks.tolist()
 
 
+def test_through_which_photos_round_trip(tmp_path, ranking, matches):
+    """Photo 0 was found through 2, which has three points in common with it; other programs read the rest."""
+    pairs = [(0, 2, matches.find(0, 2)), (0, 0, matches.find(0, 0))]
+    step = PairMatches(np.arange(12.0).reshape(3, 4), 4, True)
+    path = save_ranking(
+        tmp_path / "ranks.npz", ranking, Provenance(), RankedMatches.from_pairs(pairs, [-1, 2], [(2, 0, step)])
+    )
+    with np.load(path) as arrays:
+        assert arrays["match_through"].tolist() == [-1, 2] and arrays["match_through"].dtype == np.int32
+        assert (arrays["step_queries"].tolist(), arrays["step_photos"].tolist()) == ([2], [0])
+        np.savez(tmp_path / "wrong.npz", **{**arrays, "match_through": [-1, 3]})
+        np.savez(tmp_path / "short.npz", **{**arrays, "match_through": [-1]})
+        np.savez(tmp_path / "less.npz", **{name: array for name, array in arrays.items() if name != "step_points"})
+    loaded = load_ranked_matches(path)
+    assert loaded.find_through(0, 0) == 2 and loaded.find_through(0, 2) is None and loaded.find_through(1, 0) is None
+    assert (
+        loaded.steps.find(2, 0).points.tolist() == step.points.tolist() and loaded.steps.find(2, 0).correspondences == 4
+    )
+    assert loaded.find(0, 2).points.tolist() == matches.find(0, 2).points.tolist()
+    for name, said in (("wrong", "which are no photos"), ("short", r"not \[2\]"), ("less", "no step_points in it")):
+        with pytest.raises(UserError, match=said):
+            load_ranked_matches(tmp_path / f"{name}.npz")
+
+
 def test_no_matches_are_not_written(tmp_path, ranking):
     none = RankedMatches.from_pairs([])
     assert len(none) == 0 and none.points.shape == (0, 4) and none.find(0, 0) is None

@@ -16,8 +16,11 @@ from src.errors import UserError
 from src.features.feature_file import FeatureFile
 from src.matching.same_place import holds_inliers
 from src.retrieval.build import build_index
+from src.retrieval.global_search import GlobalSearch
+from src.retrieval.index_search import SearchOfLocal
 from src.retrieval.ranking_file import load_ranked_matches, load_ranking
 
+BOTH = {"name": "delf and global", "pca_dim": 3, "pooling": "gem"}  # the encoder of a file of both kinds
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,7 +57,7 @@ def test_retrieval_finds_the_planted_photo(tmp_path, features, queries):
 
 def test_a_ranking_of_another_suffix_is_refused_before_the_search(tmp_path, features, queries, monkeypatch):
     build_index(features, tmp_path / "index")
-    monkeypatch.setattr("src.retrieval.search.open_search", None)
+    monkeypatch.setattr("src.retrieval.search.open_index_search", None)
     with pytest.raises(UserError, match=r"ends in \.npz"):
         retrieve([f"--index={tmp_path}/index", f"--query_features={queries}", f"--output={tmp_path}/ranks.txt"])
 
@@ -205,8 +208,74 @@ def test_a_photo_that_shares_nothing_with_the_query_is_found_through_another_one
     assert graph[0].scores[0, 2] > graph[0].scores[0, 3] and plain[0].scores[0, 2] < 5  # inliers by chance
     assert graph[1].settings["rerank"] == "ransac,graph" and graph[1].settings["graph_k"] == 9
     assert not holds_inliers(graph[1].settings)
-    kept = load_ranked_matches(chain / "graph.npz").find(0, 1)
-    assert kept.verified and len(kept.points) == 30  # of the query and b, whatever the order
+    matches = load_ranked_matches(chain / "graph.npz")
+    assert (
+        matches.find(0, 0).verified and len(matches.find(0, 0).points) == 30
+    )  # of the query and a, whatever the order
+    assert [matches.find_through(0, photo) for photo in range(4)] == [None, None, 1, None]
+    step = matches.steps.find(1, 2)  # points of b, where c has them moved by 7
+    np.testing.assert_allclose(step.points[:, 2:], step.points[:, :2] + 7, atol=1e-3)
+    assert len(step.points) == 30
+
+
+@pytest.mark.parametrize("kind", ["votes", "global"])
+def test_the_pairs_of_the_graph_are_found_once(chain, kind, monkeypatch):
+    """The second run searches the queries alone, and its ranking is the same byte for byte."""
+    local = {name: (photo.keypoints, photo.descriptors) for name, photo in read_all(chain / "features.h5")}
+    vectors = {name: np.eye(4)[number] for number, name in enumerate(local)}
+    write_global(chain / "both.h5", vectors, local)
+    build_index(chain / "both.h5", chain / "index", searcher=kind)
+    asked, first = [], chain / "index" / "graph.npz"
+    for each in (GlobalSearch, SearchOfLocal):
+        rank = each.rank
+        monkeypatch.setattr(each, "rank", lambda self, query, rank=rank: (asked.append(query), rank(self, query))[1])
+    options = [f"--index={chain}/index", f"--query_features={chain}/both.h5", "--rerank=ransac,graph"]
+    rankings = []
+    for name in ("first", "second"):
+        retrieve([*options, f"--output={chain}/{name}.npz"])
+        rankings.append((chain / f"{name}.npz").read_bytes())
+        assert len(asked) == (8 if name == "first" else 4)  # the index photos' searches and the queries'
+        asked.clear()
+    assert rankings[0] == rankings[1] and first.is_file()
+    retrieve([*options, f"--output={chain}/other.npz", "--num_rerank=3"])
+    assert len(asked) == 8  # made under other settings
+    first.unlink()
+    retrieve([*options, f"--output={chain}/anew.npz"])
+    assert (chain / "anew.npz").read_bytes() == rankings[0] and first.is_file()
+    build_index(chain / "both.h5", chain / "index", searcher=kind, seed=1, overwrite=True)  # it is no stranger there
+    assert not first.exists()
+
+
+def read_all(path):
+    with FeatureFile(path) as file:
+        return list(file)
+
+
+def test_a_graph_over_votes_counts_global_descriptors_where_both_have_them(chain, caplog):
+    """d has as good as the vector of a and of the query: it comes before b, which a matches."""
+    (query,) = [photo for name, photo in read_all(chain / "queries.h5") if name == "q"]
+    local = {name: (photo.keypoints, photo.descriptors) for name, photo in read_all(chain / "features.h5")}
+    angles = {"a.jpg": 5, "b.jpg": 89, "c.jpg": 90, "d.jpg": 1}
+    vectors = {name: [np.cos(np.radians(angle)), np.sin(np.radians(angle))] for name, angle in angles.items()}
+    write_global(chain / "both.h5", vectors, local, encoder=BOTH)
+    build_index(chain / "both.h5", chain / "index")
+    asked = {"q": (query.keypoints, query.descriptors)}
+    write_global(chain / "q.h5", {"q": [1.0, 0.0]}, asked, encoder=BOTH)
+    write_global(chain / "other.h5", {"q": [1.0, 0.0]}, asked, encoder={**BOTH, "pooling": "mac"})
+    write_features(chain / "local.h5", asked, encoder={"name": "delf", "pca_dim": 3})
+    options = [f"--index={chain}/index", "--rerank=ransac,graph"]
+    orders = {}
+    for name in ("q", "other", "local"):
+        retrieve([*options, f"--query_features={chain}/{name}.h5", f"--output={chain}/{name}.npz"])
+        ranking, provenance = load_ranking(chain / f"{name}.npz")
+        orders[name] = [ranking.index_names[photo] for photo in ranking.ranks[0]]
+        assert provenance.settings.get("graph_cosines", False) == (name == "q")
+        assert ("made otherwise than those of the index (pooling); the graph does without" in caplog.text) == (
+            name == "other"
+        )
+        caplog.clear()
+    assert orders["other"] == orders["local"] and orders["local"][:3] == ["a", "b", "c"]
+    assert orders["q"][:2] == ["a", "d"]
 
 
 def test_the_graph_of_global_descriptors_counts_both_kinds(chain):
@@ -232,6 +301,7 @@ def test_what_the_graph_needs_is_said(chain):
         ("graph", "ranks what ransac has verified; give ransac,graph"),
         ("graph,ransac", "ranks what ransac has verified"),
         ("ransac,graph,graph", "graph stands there twice"),
+        ("ransac,fusion", "fusion is for an index of global descriptors; this one takes ransac, then graph, or none"),
         ("ransac,aqe", "aqe is for an index of global descriptors; this one takes ransac, then graph, or none"),
     ):
         with pytest.raises(UserError, match=said):

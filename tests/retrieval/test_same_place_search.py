@@ -12,7 +12,7 @@ from src.config import Config
 from src.errors import UserError
 from src.matching.same_place import Calibration, conditions, save_calibration
 from src.retrieval.photo_search import PhotoSearch
-from src.retrieval.search import search_settings
+from src.retrieval.rerank import search_settings
 from tests.features.fake_network import load_fake_network
 
 

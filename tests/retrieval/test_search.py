@@ -14,7 +14,9 @@ from src.retrieval.baseline import random_ranking
 from src.retrieval.index import DescriptorIndex
 from src.retrieval.index_folder import tie_order
 from src.retrieval.ransac import Ransac
-from src.retrieval.search import IndexShard, Search, open_search, rank_queries, search_settings
+from src.retrieval.rerank import search_settings
+from src.retrieval.search import rank_queries
+from src.retrieval.vote_search import IndexShard, Search, open_search
 from src.retrieval.votes import VoteSearcher, cast_votes, default_nprobe, search_pool
 
 
@@ -220,10 +222,10 @@ def test_queries_without_a_vote_are_counted(planted, caplog):
     far = features_of(query.keypoints, -query.descriptors)
     ranking = rank_all(index_of(photos[11:]), [("q", query), ("blank", nothing), ("far", far)], search_distance=0.3)
     assert (ranking.scores[1:] == -1).all() and ranking.scores[0, 0] > 0
-    assert "2 of 3 queries have no vote" in caplog.text
+    assert "2 of 3 queries find nothing" in caplog.text
     caplog.clear()
     rank_all(index_of(photos), [("q", query)])
-    assert "no vote" not in caplog.text
+    assert "find nothing" not in caplog.text
 
 
 def test_no_queries_and_an_index_without_descriptors(planted):

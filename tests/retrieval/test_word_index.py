@@ -146,6 +146,16 @@ def test_ransac_comes_by_itself_after_asmk_alone():
     assert "codebook_size" in idle_keys(config.retrieval, "votes")
 
 
+def test_similarities_of_words_are_fused_with_inliers(place):
+    make(place, "asmk_star", "--codebook_size=4")
+    plain, _ = rank(place, "--rerank=none")
+    fused, settings = rank(place, "--rerank=ransac,fusion")
+    inliers = {name: max(0, int(score)) for name, score in rank(place)[0]["q"].items()}
+    for name, score in fused["q"].items():
+        assert score == pytest.approx(plain["q"][name] + min(inliers[name], 70) / 70, abs=1e-5)
+    assert settings["fusion_inliers"] == 70 and next(iter(fused["q"])) == "f"
+
+
 def test_vlad_takes_the_steps_of_vectors(place):
     make(place, "vlad", "--codebook_size=4")
     found, _ = rank(place, "--rerank=dba,alpha_qe,diffusion,superglobal,ransac", "--dba_k=1", "--qe_k=2")

@@ -76,7 +76,7 @@ def search(made: Any, folder: Path, searcher: str, config: Config) -> Searched:
     from src.records import Ranking
     from src.retrieval.asmk_searcher import assignments_of
     from src.retrieval.index import load_index
-    from src.retrieval.search import open_search
+    from src.retrieval.vote_search import open_search
     from src.retrieval.votes import search_pool
     from src.retrieval.word_index import load_asmk_index, load_vlad_index
     from src.retrieval.word_search import open_word_search

@@ -18,7 +18,7 @@ from src.retrieval.feature_sources import FeatureSources
 from src.retrieval.index import DescriptorIndex, load_index
 from src.retrieval.index_folder import FAISS_FILE, STARTS_FILE
 from src.retrieval.index_types import make_index
-from src.retrieval.search import open_search
+from src.retrieval.vote_search import open_search
 from src.retrieval.votes import default_nprobe, find_neighbours, search_pool, set_nprobe
 from tools.benchmarks.planted import PlantedSet
 

@@ -1,0 +1,171 @@
+"""An index of any kind, opened to be searched for what an encoder gives of a query, with all steps of ``rerank``."""
+
+import logging
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Callable, Iterator, NamedTuple, Sequence, Tuple, Union
+
+import numpy as np
+
+from ..artifacts import PathLike
+from ..config import MatchingConfig, RetrievalConfig
+from ..features.encoder import Encoded
+from ..features.feature_file import FeatureFile
+from ..features.kinds import GLOBAL, LOCAL, part_of
+from ..records import Candidates, GlobalDescriptor
+from .comparable import require_same_meaning
+from .global_index import GlobalIndex, load_global_index
+from .global_search import GlobalSearch, open_global_search
+from .graph import GraphSearch, cosines_of, without_graph
+from .graph_pairs import kept_pairs
+from .index import DescriptorIndex, load_index
+from .index_folder import GRAPH_FILE, Manifest, read_manifest, read_sources, searcher_of
+from .ranking_file import PairMatches
+from .rerank import search_settings, steps_of
+from .vote_search import Search, open_search
+from .word_index import AsmkIndex, load_asmk_index, load_vlad_index
+from .word_search import open_word_search
+
+_KEPT_VECTORS = 10_000  # of photos of a graph; 80 MB of 2048 numbers
+
+logger = logging.getLogger(__name__)
+
+Index = Union[DescriptorIndex, GlobalIndex, AsmkIndex]
+IndexSearch = Union["SearchOfLocal", GlobalSearch, GraphSearch]
+
+
+class SearchOfLocal:
+    """A search by votes, asked with what an encoder gives."""
+
+    def __init__(self, search: Search) -> None:
+        self.names, self._search = search.names, search
+
+    def rank(self, query: Encoded) -> Candidates:
+        """As ``Search.rank``."""
+        return self._search.rank(query.local)
+
+    def pair(self, query: Encoded, candidates: Candidates, photo: int) -> PairMatches:
+        """As ``Search.pair``."""
+        return self._search.pair(query.local, candidates, photo)
+
+
+@contextmanager
+def _open_votes(index: DescriptorIndex, *settings: Any) -> Iterator[SearchOfLocal]:
+    with open_search(index, *settings) as search:
+        yield SearchOfLocal(search)
+
+
+class _Kind(NamedTuple):
+    """How an index of some searcher is read and searched."""
+
+    load: Callable[[PathLike], Any]
+    open: Callable[..., Any]
+
+
+_KINDS = {
+    "votes": _Kind(load_index, _open_votes),
+    "global": _Kind(load_global_index, open_global_search),
+    "vlad": _Kind(load_vlad_index, open_word_search),
+    "asmk": _Kind(load_asmk_index, open_word_search),
+    "asmk_star": _Kind(load_asmk_index, open_word_search),
+}
+
+
+class Wanted(NamedTuple):
+    """Which features of queries and photos a search compares."""
+
+    local: bool
+    of_global: bool
+
+    def read(self, queries: FeatureFile) -> Iterator[Tuple[str, Encoded]]:
+        """The names and the features of queries."""
+        for name in queries.names:
+            local = queries.read(name) if self.local else None
+            if local is not None and not len(local):
+                logger.warning("query %s has no features", name)
+            yield name, Encoded(local, queries.read_global(name) if self.of_global else None)
+
+
+def wanted_features(folder: PathLike, manifest: Manifest, queries: FeatureFile, steps: Sequence[str]) -> Wanted:
+    """What a search of an index compares.
+
+    The graph of a search of local features compares global descriptors too, where the index's feature files and the
+    queries have some, made alike.
+
+    Args:
+        folder, manifest: of the index.
+        queries: its queries.
+        steps: of re-ranking.
+
+    Raises:
+        UserError: the local features that a search by global descriptors needs were made otherwise than the queries'.
+    """
+    verifies, sources = "ransac" in steps, read_sources(Path(folder))
+    if searcher_of(manifest) == "global":
+        if verifies:
+            require_same_meaning(queries, sources.provenance, LOCAL)
+        return Wanted(verifies, True)
+    if "graph" not in steps or not queries.names:
+        return Wanted(True, False)
+    if not (queries.has_global(queries.names[0]) and sources.has_global()):
+        return Wanted(True, False)
+    theirs, ours = (part_of(each, GLOBAL) for each in (queries.provenance, sources.provenance))
+    different = ", ".join(ours.differences(theirs, ("weights", "encoder")))
+    if different:
+        fact = f"global descriptors made otherwise than those of the index ({different})"
+        logger.warning("%s: %s; the graph does without them", queries.path, fact)
+    return Wanted(True, not different)
+
+
+@contextmanager
+def open_index_search(
+    folder: PathLike, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0, with_cosines: bool = False
+) -> Iterator[IndexSearch]:
+    """A search of an index of any kind; the pairs that a graph finds stay in the index folder for later runs.
+
+    Args:
+        folder: of the index.
+        retrieval, matching: settings of search and verification.
+        seed: of RANSAC and of the order of ties.
+        with_cosines: the graph compares the global descriptors of queries and photos too.
+
+    Raises:
+        UserError: as of ``require_whole``.
+    """
+    folder, manifest, before = Path(folder), read_manifest(folder), without_graph(retrieval)
+    searcher = searcher_of(manifest)
+    kind = _KINDS[searcher]
+    index = kind.load(folder)
+    with kind.open(index, before, matching, seed) as search:
+        if "graph" not in steps_of(retrieval, searcher):
+            yield search
+            return
+        settings = search_settings(before, matching, seed, searcher)
+        settings = {name: value for name, value in settings.items() if name not in ("keep_matches", "num_ranked")}
+        with kept_pairs(folder / GRAPH_FILE, {"index": manifest.sha256, "settings": settings}, len(index)) as known:
+            cosines = cosines_of(_vectors_of(index, searcher)) if with_cosines else None
+            query_of = _query_of(index, searcher)
+            yield GraphSearch(search, query_of, retrieval.graph_k, retrieval.graph_beta, cosines, known)
+
+
+def _query_of(index: Index, searcher: str) -> Callable[[int], Encoded]:
+    """Makes a query of a photo of the index."""
+
+    def of_both(photo: int) -> Encoded:
+        local = index.features(photo)
+        return Encoded(local, GlobalDescriptor(index.vectors[photo], local.image_size))
+
+    return of_both if searcher == "global" else lambda photo: Encoded(index.features(photo))
+
+
+def _vectors_of(index: Index, searcher: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Gives the global descriptors [M, D] of photos of the index; from its feature files where they are not in it."""
+    if searcher == "global":
+        return lambda photos: index.vectors[photos]
+
+    @lru_cache(_KEPT_VECTORS)
+    def read(photo: int) -> np.ndarray:
+        return index.sources.read_global(index.image_names[photo]).vector
+
+    return lambda photos: np.stack([read(photo) for photo in photos.tolist()])
