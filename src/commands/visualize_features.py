@@ -1,4 +1,4 @@
-"""Draw the keypoints and the attention of photos, one PNG each."""
+"""Draw the keypoints and the attention of photos, one PNG each; or how much each region counts."""
 
 import argparse
 import sys
@@ -19,14 +19,19 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", default="", help="feature file: its keypoints, instead of newly extracted ones")
     parser.add_argument("--output", default="features", help="folder for the pictures (default: %(default)s)")
     parser.add_argument("--num_images", type=int, default=0, help="only so many photos, drawn at random (default: all)")
-    parser.add_argument("--num_shown", type=int, default=200, help="keypoints drawn, strongest first (default: 200)")
+    parser.add_argument(
+        "--num_shown", type=int, help="strongest ones drawn (default: 200 keypoints, with --regions 5 regions)"
+    )
+    parser.add_argument(
+        "--regions", action="store_true", help="draw regions, of a checkpoint of train --train_state regional_attention"
+    )
 
 
 COMMAND = Command(
     __doc__, "--images_path photos --checkpoint_path net.ckpt --output pictures --num_images 20",
     keys=(*_EXTRACTION_KEYS, "seed"),
     shown=(
-        "images_path", "features", "output", "num_images", "num_shown", "checkpoint_path", "image_scales",
+        "images_path", "features", "output", "num_images", "num_shown", "regions", "checkpoint_path", "image_scales",
         "max_image_size", "max_feature_num",
     ),
     add_arguments=_arguments,
@@ -44,13 +49,21 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         refuse_options(argv, _EXTRACTION_KEYS, why)
     if arguments.features:
         refuse_options(argv, _SELECTION_KEYS, "has no effect together with --features: leave it out")
-    if arguments.num_images < 0 or arguments.num_shown < 0:
+    if arguments.regions:
+        unused = ("features", "image_scales", "use_square_images", *_SELECTION_KEYS)
+        refuse_options(argv, unused, "has no effect together with --regions: leave it out")
+    num_shown = (5 if arguments.regions else 200) if arguments.num_shown is None else arguments.num_shown
+    if arguments.num_images < 0 or num_shown < 0:
         raise UserError("--num_images and --num_shown are 0 or more")
     from ..artifacts import require_place
+    from ..features.region_picture import visualize_regions
     from ..features.visualize import visualize
 
     require_place(arguments.output, "output", folder=True)
-    counts = arguments.num_images, arguments.num_shown
-    sections = config.run, config.model, config.extraction
-    count = visualize(arguments.images_path, arguments.output, *sections, arguments.features, *counts)
+    counts = arguments.num_images, num_shown
+    places, sections = (arguments.images_path, arguments.output), (config.run, config.model, config.extraction)
+    if arguments.regions:
+        count = visualize_regions(*places, *sections, *counts)
+    else:
+        count = visualize(*places, *sections, arguments.features, *counts)
     print(f"{arguments.output}: {count} pictures")

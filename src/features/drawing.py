@@ -1,4 +1,4 @@
-"""Pictures of features: keypoints over the photo, where the attention lies, and a model's attention scores."""
+"""Pictures of features: keypoints or regions over the photo, where the attention lies, and a model's scores."""
 
 from typing import Any, List, Optional, Tuple
 
@@ -67,9 +67,65 @@ def draw_features(
     shown = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     _draw_keypoints(halves[0], shown, features, num_shown, colours, stride)
     if attention is not None:
-        _draw_attention(halves[1], shown, attention, features.image_size, colours)
+        heading = "attention, highest of all scales"
+        _draw_attention(halves[1], shown, attention, features.image_size, colours, heading)
+    _finish(figure, bar, colours, "attention score", path)
+
+
+def draw_regions(
+    image: np.ndarray,
+    image_size: Tuple[int, int],
+    boxes: np.ndarray,
+    weights: np.ndarray,
+    title: str,
+    path: PathLike,
+    num_shown: int = 5,
+) -> None:
+    """Write a PNG: the regions that count most, then over each pixel the mean weight of the regions that hold it.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        image_size: (width, height) of the photo.
+        boxes: [R, 4] (left, top, right, bottom) in pixels of the photo.
+        weights: [R], how much each region counts.
+        title: text above, such as the photo's name.
+        path: PNG to write.
+        num_shown: regions outlined at most; the heaviest lies on top.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.patches import Rectangle
+
+    size = shown_size(image)
+    figure, halves, bar = _lay_out(size, 2, title)
+    low, high = float(weights.min()), float(weights.max())
+    colours = ScalarMappable(Normalize(low, high if high > low else low + 1, clip=True), _COLOURS)
+    shown = cv2.resize(image, size, interpolation=cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_LINEAR)
+    heaviest = np.argsort(-weights, kind="stable")[:num_shown][::-1]
+    _show(halves[0], shown, image_size, f"{len(heaviest)} heaviest of {len(weights)} regions")
+    for (left, top, right, bottom), weight in zip(boxes[heaviest], weights[heaviest]):
+        place = (left - 0.5, top - 0.5), right - left, bottom - top
+        for line_width, edge in ((4.4, (0, 0, 0, 0.45)), (2.2, colours.to_rgba(weight))):
+            halves[0].add_patch(Rectangle(*place, fill=False, edgecolor=edge, linewidth=line_width))
+    covered = _covered(boxes, weights, image_size, size)
+    _draw_attention(halves[1], shown, covered, image_size, colours, "mean weight of the regions there")
+    _finish(figure, bar, colours, "weight of a region", path)
+
+
+def _covered(boxes: np.ndarray, weights: np.ndarray, image_size: Tuple[int, int], size: Tuple[int, int]) -> np.ndarray:
+    """Mean weight [h, w] of the boxes over each pixel of a photo shown at ``size``; the lowest where there is none."""
+    total, count = np.zeros(size[::-1]), np.zeros(size[::-1])
+    factor = np.tile(np.array(size) / np.array(image_size), 2)
+    for (left, top, right, bottom), weight in zip(np.rint(boxes * factor).astype(int), weights):
+        total[top:bottom, left:right] += weight
+        count[top:bottom, left:right] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), weights.min())
+
+
+def _finish(figure: Any, bar: Any, colours: Any, meaning: str, path: PathLike) -> None:
+    """Draw the colour bar, and write the picture."""
     figure.colorbar(colours, cax=bar).outline.set_visible(False)
-    bar.set_ylabel("attention score", color=_INK)
+    bar.set_ylabel(meaning, color=_INK)
     bar.tick_params(colors=_INK)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -139,12 +195,12 @@ def _draw_keypoints(
 
 
 def _draw_attention(
-    axes: Any, shown: np.ndarray, attention: np.ndarray, image_size: Tuple[int, int], colours: Any
+    axes: Any, shown: np.ndarray, attention: np.ndarray, image_size: Tuple[int, int], colours: Any, heading: str
 ) -> None:
     grey = np.repeat(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
-    _show(axes, grey, image_size, "attention, highest of all scales")
+    _show(axes, grey, image_size, heading)
     opacity = _FAINT + (_STRONG - _FAINT) * np.asarray(colours.norm(attention))
-    _show(axes, attention, image_size, axes.get_title(loc="left"), cmap=colours.cmap, norm=colours.norm, alpha=opacity)
+    _show(axes, attention, image_size, heading, cmap=colours.cmap, norm=colours.norm, alpha=opacity)
 
 
 def draw_scores(sample: ScoreSample, threshold: float, path: PathLike) -> None:

@@ -75,9 +75,18 @@ class Pooling:
         vectors = self._finished(self._pool(feature_map, boxes))
         if self.attention is None:
             return vectors.sum(axis=0)
-        means = pool_regions(feature_map, np.concatenate([whole_box(feature_map), boxes]), "spoc")
-        weights = self.attention(means[1:], means[0])
-        return (weights @ vectors / len(vectors)).astype(np.float32)
+        return (self._weights(feature_map, boxes) @ vectors / len(vectors)).astype(np.float32)
+
+    def region_weights(
+        self, feature_map: np.ndarray, image_size: Optional[Tuple[int, int]] = None
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """The regions [R, 4] in cells, and how much each counts [R], of a pooling with an attention.
+
+        Arguments and errors as of a call.
+        """
+        feature_map = self._checked(feature_map)
+        boxes = self._boxes(feature_map, image_size)
+        return boxes, self._weights(feature_map, boxes)
 
     def region_vectors(self, feature_map: np.ndarray, image_size: Optional[Tuple[int, int]] = None) -> np.ndarray:
         """Vectors [R, C] of the regions as the layer would get them: what a region-wise whitening is fitted on.
@@ -123,6 +132,10 @@ class Pooling:
 
     def _pool(self, feature_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         return pool_regions(feature_map, boxes, self.region_pooling, self.gem_p)
+
+    def _weights(self, feature_map: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        means = pool_regions(feature_map, np.concatenate([whole_box(feature_map), boxes]), "spoc")
+        return self.attention(means[1:], means[0])
 
     def _finished(self, vectors: np.ndarray) -> np.ndarray:
         """Region vectors as they are added up: L2, and layer and L2 where there is one; see ``region_vectors``."""

@@ -64,6 +64,11 @@ def _run(tool, *arguments, status=0):
             "--max_feature_num has no effect together with --features",
         ),
         ("visualize_features", ["--images_path", "none", "--pca_dim", "9"], "--pca_dim has no effect on"),
+        (
+            "visualize_features",
+            ["--images_path", "none", "--checkpoint_path", "b", "--regions", "--image_scales", "1"],
+            "--image_scales has no effect together with --regions",
+        ),
         ("visualize_features", ["--images_path", "none"], "give --checkpoint_path to extract"),
         ("visualize_features", ["--images_path", "none", "--features", "a.h5"], "none: no such folder"),
     ],
