@@ -7,9 +7,13 @@ import time
 from functools import partial
 
 import mindspore as ms
+import numpy as np
 import pytest
 import runs
 from runs import SMALL, tensors
+
+from src.config import Config
+from src.features.encoder import load_encoder
 
 pytestmark = pytest.mark.slow
 run, start = partial(runs.run, env=SMALL), partial(runs.start, env=SMALL)
@@ -81,7 +85,7 @@ LEARNERS = {
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_descriptors_of_a_killed_run_are_those_of_a_whole_one(learner, shards, tmp_path):
+def test_descriptors_of_a_killed_run_are_those_of_a_whole_one(learner, shards, tmp_path, small_resnet):
     """Contrastive: an epoch has six steps, so that its tuples are first taken up from the state, then made."""
     stage = learner.split()[0]
     command = [*RECIPE, "--train_state", stage, *LEARNERS[learner], "--traindata_path", shards]
@@ -95,6 +99,33 @@ def test_descriptors_of_a_killed_run_are_those_of_a_whole_one(learner, shards, t
     assert whole == killed and any("moments" in name for name in whole)
     lines = [json.loads(line) for line in (tmp_path / f"killed/{stage}_metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "validation_map" in line] == [4, 8]
+    if stage == "delg":  # extraction needs no key to read what was trained
+        local, of_global, both = (extracted(tmp_path / f"whole/checkpoint_delf_delg-3_{STEPS}.ckpt", kind) for kind in
+                                  ("local", "global", "both"))  # fmt: skip
+        np.testing.assert_array_equal(local.local.descriptors, both.local.descriptors)
+        np.testing.assert_allclose(of_global.global_descriptor.vector, both.global_descriptor.vector, atol=1e-6)
+        assert local.local.descriptors.shape[1] == 128 and of_global.global_descriptor.vector.shape == (64,)
+
+
+def test_the_attention_of_regions_alone_learns_and_is_extracted(tuned, shards, tmp_path, small_resnet):
+    start_of = tuned / f"checkpoint_delf_tuning-2_{STEPS}.ckpt"
+    run("train.py", *RECIPE, "--train_state", "regional_attention", "--checkpoint_path", start_of, "--rmac_levels", 2,
+        "--traindata_path", shards, "--save_ckpt", "run", cwd=tmp_path)  # fmt: skip
+    trained = tmp_path / f"run/checkpoint_delf_regional_attention-2_{STEPS}.ckpt"
+    before, after = contents(start_of), contents(trained)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "descriptor", *(f"regional_attention.{layer}.{kind}" for layer in ("hidden", "score") for kind in
+                             ("weight", "bias")),
+    }  # fmt: skip
+    assert extracted(trained, "global").global_descriptor.vector.shape == (64,)
+
+
+def extracted(checkpoint, kind):
+    """What extraction gives of a drawn photo."""
+    pytest.importorskip("onnxruntime")
+    config = Config(checkpoint_path=str(checkpoint), architecture="resnet18", device_target="CPU", engine="onnxruntime")
+    encoder = load_encoder(config.run, config.model, config.extraction, kind=kind, descriptor=config.descriptor)
+    return encoder.encode(np.random.default_rng(3).integers(0, 256, (96, 128, 3), np.uint8))
 
 
 def contents(path):
