@@ -8,7 +8,8 @@ from .section import Section, key
 TUPLE_LOSSES = ("contrastive", "triplet", "triplet_margin", "triplet_log_exp")
 CLASS_LOSSES = ("arcface", "softmax")
 METRIC_STAGES = ("global", "delg", "regional_attention")  # that learn global descriptors
-LOSSES = (*CLASS_LOSSES, *TUPLE_LOSSES, "ap")
+BATCH_LOSSES = ("ap", "n_pair")  # of several photos of each class of a batch
+LOSSES = (*CLASS_LOSSES, *TUPLE_LOSSES, *BATCH_LOSSES)
 # What stages that learn descriptors have no use for, beside what their loss has none for
 UNUSED_BY_STAGES = {
     "global": ("attention_loss_weight",),
@@ -24,7 +25,7 @@ DESCRIPTOR_KEYS = ("pooling", "gem_p", "rmac_levels", "descriptor_layer", "head"
 KEYS_OF_LOSSES = {
     "margin": ("arcface", "contrastive", "triplet", "triplet_margin"),
     "logit_scale": CLASS_LOSSES,
-    "chunk_size": (*TUPLE_LOSSES, "ap"),
+    "chunk_size": (*TUPLE_LOSSES, *BATCH_LOSSES),
     "photos_a_class": ("ap",),
     "class_balance": CLASS_LOSSES,
     "balance_size": CLASS_LOSSES,
@@ -78,8 +79,8 @@ class MetricConfig(Section):
     gem_power: str = key(
         "learned", "power of GeM: learned, fixed, or learned for each channel", choices=("learned", "fixed", "channel")
     )
-    power_rate: float = key(10.0, "factor of the learning rate for the power of GeM", least=0)
-    backbone_rate: float = key(1.0, "factor of the learning rate for the backbone", least=0)
+    power_rate: float = key(10.0, "factor of the learning rate for the power of GeM", above=0)
+    backbone_rate: float = key(1.0, "factor of the learning rate for the backbone", above=0)
     head_dim: int = key(0, "numbers of the descriptor after `head`; 0 = as many as channels", least=0, most=65536)
     weight_decay: float = key(0.0, "added to the gradient per weight; not of biases, BatchNorm, GeM's power", least=0)
     schedule: str = key(

@@ -19,7 +19,7 @@ from .global_pooling import l2, make_pooling_cell
 
 
 class VectorHead(nn.Cell):
-    """Descriptor of a map: block3 [B, C, h, w] -> [B, D], unit rows.
+    """Descriptor of a map: block3 [B, C, h, w] -> [B, D], unit rows, as extraction gives them.
 
     Args:
         architecture: of the backbone.
@@ -28,6 +28,7 @@ class VectorHead(nn.Cell):
         head: "none", "fc" (dirtorch's linear layer), or "whiten" (cirtorch's, whose input has unit length).
         head_dim: D of a head; 0 = the map's channels.
         layer: "block4" = through conv5, or "block3".
+        is_unit: False leaves the rows as long as they are, for a loss that is not of unit rows.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class VectorHead(nn.Cell):
         head: str = "none",
         head_dim: int = 0,
         layer: str = "block4",
+        is_unit: bool = True,
     ) -> None:
         super().__init__()
         is_block4 = layer == "block4"
@@ -48,6 +50,7 @@ class VectorHead(nn.Cell):
         self.conv5 = stage(5, architecture, model) if is_block4 else nn.Identity()
         self.pooling = make_pooling_cell(pooling, channels, gem_p, gem_power, rmac_levels)
         self.head = head
+        self.is_unit = is_unit
         self.dimension = (head_dim or channels) if head != "none" else channels
         if head != "none":
             dense = nn.Dense(channels, self.dimension, weight_init="xavier_uniform", bias_init="zeros")
@@ -65,7 +68,8 @@ class VectorHead(nn.Cell):
             vectors = self.fc(vectors)
         elif self.head == "whiten":
             vectors = self.whiten(l2(vectors))
-        return l2(vectors.astype(mstype.float32))
+        vectors = vectors.astype(mstype.float32)
+        return l2(vectors) if self.is_unit else vectors
 
 
 class GlobalNet(BackboneNet):

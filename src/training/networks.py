@@ -107,6 +107,7 @@ def _head_settings(path: str, model: ModelConfig, metric: MetricConfig, descript
         "head": head,
         "head_dim": metric.head_dim or dimension,
         "layer": ("block4" if has_block4 else "block3") if layer == "auto" else layer,
+        "is_unit": metric.loss != "n_pair",
     }
 
 
@@ -140,7 +141,7 @@ class AsTrained(nn.Cell):
 
 
 class Describing(nn.Cell):
-    """Images -> descriptors of unit length: the last of the outputs of ``learner``, whatever the length of those."""
+    """Images -> descriptors of unit length, of a learner whose only or last output they are, of any length."""
 
     def __init__(self, learner: AsTrained) -> None:
         super().__init__()
@@ -153,7 +154,8 @@ class Describing(nn.Cell):
         return self
 
     def construct(self, images: Tensor) -> Tensor:
-        return l2(self.learner(images)[-1])
+        found = self.learner(images)
+        return l2(found[-1] if isinstance(found, tuple) else found)
 
 
 def _use_float16(network: nn.Cell) -> None:

@@ -77,12 +77,14 @@ def global_parts(
             sampler = TupleSampler(source, training, metric, info, run.seed, run.num_workers, learner)
             kept = sampler.kept
         else:
-            sampler = ClassSampler(split.labels, training.batch_size, metric.photos_a_class, run.seed)
+            photos = metric.photos_a_class if metric.loss == "ap" else 2
+            sampler = ClassSampler(split.labels, training.batch_size, photos, run.seed)
         stream = LargeStream(training, info, run.seed, run.num_workers, metric.chunk_size, split, sampler)
         schedule = metric_schedule(training, metric, stream.steps_per_epoch)
         loss, groups = make_vector_loss(metric), metric_groups(learner, metric)
         step_cell = MultiStageStep(learner, training, loss, metric.chunk_size, schedule, groups, kept)
-    return Parts(network, step_cell, stream, _retrieval(learner, losses, stream, device))
+    describe = Describing(learner) if metric.loss == "n_pair" else learner
+    return Parts(network, step_cell, stream, _retrieval(describe, losses, stream, device))
 
 
 def delg_parts(

@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 from ..config import MetricConfig
 from ..data.class_samples import queries_with_positive
 from .average_precision import loss_sum
-from .metric_losses import contrastive, triplet, triplet_log_exp, triplet_margin
+from .metric_losses import contrastive, n_pair, triplet, triplet_log_exp, triplet_margin
 
 MARGINS = {"arcface": 0.1, "contrastive": 0.7, "triplet": 0.1, "triplet_margin": 1.0}  # DELG, cirtorch, torch
 _ROWS = 64  # queries whose average precision is computed at a time: 64 x bins x photos numbers
@@ -121,6 +121,31 @@ class TupleLoss:
         return np.array([float(value.asnumpy()), right]), gradient.asnumpy().reshape(vectors.shape)
 
 
+class _Pairs(nn.Cell):
+    """N-pair loss of vectors [2 P, D], two of a class beside each other, with labels [P] -> []."""
+
+    def construct(self, vectors: Tensor, labels: Tensor) -> Tensor:
+        pairs = ops.reshape(vectors, (-1, 2, vectors.shape[1]))
+        return n_pair(pairs[:, 0], pairs[:, 1], labels)
+
+
+class NPairLoss:
+    """N-pair loss of a batch of pairs; the other figure is the share of anchors whose own class answers most."""
+
+    def __init__(self) -> None:
+        self._gradient = _Gradient(_Pairs(), (0,))
+
+    def __call__(self, vectors: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """See ``VectorLoss``; the vectors are of any length, and the two of a pair stand beside each other."""
+        own = np.asarray(labels)[::2].astype(np.int32)
+        value, gradients = self._gradient(Tensor(vectors), Tensor(own))
+        right = (own[(vectors[::2] @ vectors[1::2].T).argmax(1)] == own).mean()
+        gradient = gradients[0] if isinstance(gradients, tuple) else gradients
+        return np.array([float(value.asnumpy()), right]), gradient.asnumpy()
+
+
 def make_vector_loss(metric: MetricConfig) -> VectorLoss:
-    """The loss that the recipe names: of average precision, or of tuples."""
+    """The loss that the recipe names: of average precision, of pairs, or of tuples."""
+    if metric.loss == "n_pair":
+        return NPairLoss()
     return AveragePrecisionLoss(metric) if metric.loss == "ap" else TupleLoss(metric)

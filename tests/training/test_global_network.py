@@ -22,6 +22,7 @@ from src.model.networks import attended_mean
 from src.model.weights import load_pretrained, save_weights
 from src.training.global_network import ClassHead, DelgNet, GlobalNet, reconstruction_errors
 from src.training.how_network import HowNet
+from src.training.networks import Describing
 from src.training.region_network import RegionalAttentionNet
 
 KEYS = {"architecture": "resnet18", "weights_style": "torchvision"}
@@ -95,6 +96,16 @@ def test_extraction_reads_the_attention_of_regions(tmp_path, head, nonlinearity)
     dense = network.descriptor_head.dense
     np.testing.assert_allclose(logits, dense.weight.asnumpy() @ expected + dense.bias.asnumpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(extracted(tmp_path / "net.ckpt"), expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_descriptors_of_any_length_are_those_of_unit_length_before_the_last_step():
+    network = randomised(GlobalNet(MODEL, head="fc"))
+    expected = network(images_of(PIXELS)).asnumpy()
+    network.descriptor_head.is_unit = False
+    found = network(images_of(PIXELS)).asnumpy()
+    assert abs(np.linalg.norm(found) - 1) > 0.1
+    np.testing.assert_allclose(found / np.linalg.norm(found), expected, atol=1e-6)
+    np.testing.assert_allclose(Describing(network)(images_of(PIXELS)).asnumpy(), expected, atol=1e-6)
 
 
 def test_a_recipe_wins_over_what_a_checkpoint_says(tmp_path):

@@ -82,6 +82,21 @@ def test_three_stages_give_the_gradient_of_one_graph(loss, chunk_size, right, mo
     assert not any(each.asnumpy().any() for each in step.backward.sums)
 
 
+def test_pairs_of_classes_are_anchors_and_positives():
+    """B2 of the addendum; 0.3 of a vector more changes the loss as its gradient says."""
+    anchors, positives = [[1, 0], [0, 2], [1, 1]], [[2, 0], [0, 1], [1, 0]]
+    vectors = np.float32(np.stack([anchors, positives], axis=1).reshape(6, 2))
+    labels = np.repeat([0, 1, 0], 2)
+    loss = make_vector_loss(MetricConfig(loss="n_pair"))
+    figures, gradient = loss(vectors, labels)
+    np.testing.assert_allclose(figures, [0.735032, 1], atol=1e-6)
+    for place in ((0, 0), (3, 1), (5, 0)):
+        step = np.zeros_like(vectors)
+        step[place] = 0.01
+        change = loss(vectors + step, labels)[0][0] - loss(vectors - step, labels)[0][0]
+        assert change / 0.02 == pytest.approx(gradient[place], abs=2e-4)
+
+
 def test_groups_decay_weights_alone_and_turn_the_power_at_its_own_rate():
     network = TinyNet()
     metric = MetricConfig(loss="ap", weight_decay=0.5, power_rate=20, schedule="exponential", rate_decay=0.25)
