@@ -20,7 +20,7 @@ from .feature_sources import FeatureSources
 from .global_index import GlobalIndex, load_global_index, save_global_index
 from .global_searcher import GlobalSearcher
 from .index import DescriptorIndex, load_index, save_index
-from .index_folder import MANIFEST_FILE, OWN_FILES, read_manifest, searcher_of
+from .index_folder import MANIFEST_FILE, is_own, read_manifest, searcher_of
 from .index_types import choose_global_type, choose_index_type, make_index, make_product_index, training_rows
 from .interfaces import Searcher
 from .photo_regions import BOXES, PhotoRegions
@@ -141,7 +141,7 @@ def build_index(
             wanted = describe_index(photos, index_type, seed)
         if is_made(output, wanted, lambda folder: _read_made(folder, overwrite), overwrite, folder=True):
             return output
-        refuse_strangers(output, OWN_FILES.__contains__, "an index")
+        refuse_strangers(output, is_own, "an index")
         with build_folder_for(output) as folder:
             index = new_index(photos, wanted, codebook)
             _set_regions(index, photos, retrieval.boxes_path)
@@ -177,7 +177,7 @@ def add_to_index(features: FeaturePaths, output: PathLike, boxes_path: PathLike 
     kind = _KINDS[searcher_of(manifest)]
     with kind.photos(list(checksums)) as photos:
         _require_fitting(photos, old, manifest.dimension, output)
-        refuse_strangers(output, OWN_FILES.__contains__, "an index")
+        refuse_strangers(output, is_own, "an index")
         with build_folder_for(output) as folder:
             index = kind.load(output)
             there = set(index.names)

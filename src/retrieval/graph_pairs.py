@@ -4,7 +4,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..arrays import read_arrays
 from ..artifacts import atomic_stream, digest
 from ..errors import UserError, reading
 from ..records import Matches
+from ..stop_signals import StopSignals, held_signals
 
 _FORMAT = 1  # raise it when other pairs, or other similarities, would be found
 _ARRAYS = ("photos", "starts", "neighbours", "similarities", "correspondences", "row_starts", "rows")
@@ -74,7 +75,7 @@ def _compact(rows: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def kept_pairs(path: Path, made_by: Mapping[str, Any], num_photos: int) -> Iterator[KnownPairs]:
-    """The known pairs of an index, which the block adds to; they are written when it ends, in whatever way.
+    """The known pairs of an index, which the block adds to; they are written when it ends, by a signal too.
 
     What another process has written meanwhile stays. A file that is damaged, or was made otherwise, is made anew; where
     none can be written, a warning says so.
@@ -90,11 +91,13 @@ def kept_pairs(path: Path, made_by: Mapping[str, Any], num_photos: int) -> Itera
     if count:
         logger.info("%s: pairs of %d photos are known", path, count)
     try:
-        yield known
+        with StopSignals("stopped; the pairs of photos that were found are kept with the index"):
+            yield known
     finally:
         if len(known) > count:
             try:
-                _save(path, identity, {**_load(path, identity, num_photos), **known})
+                with held_signals():
+                    _save(path, identity, {**_load(path, identity, num_photos), **known})
             except OSError as error:
                 logger.warning("%s: the pairs of the graph are not kept (%s)", path, error.strerror)
 
@@ -163,5 +166,5 @@ def _save(path: Path, identity: str, known: KnownPairs) -> None:
         )
 
 
-def _joined(found: List[Neighbours], name: str, dtype: Optional[type]) -> np.ndarray:
+def _joined(found: List[Neighbours], name: str, dtype: type) -> np.ndarray:
     return np.concatenate([np.zeros(0, dtype), *(getattr(each, name) for each in found)])

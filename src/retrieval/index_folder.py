@@ -48,6 +48,11 @@ AGAIN = "make it again with the command build_index and `overwrite`"
 _READ_FLAGS = getattr(faiss, "IO_FLAG_SKIP_PRECOMPUTE_TABLE", 0)
 
 
+def is_own(name: str) -> bool:
+    """Whether a file of an index folder belongs there; a killed run may leave half a file of pairs."""
+    return name in OWN_FILES or name.startswith(f".{Path(GRAPH_FILE).stem}.")
+
+
 def tie_order(names: Sequence[str], seed: int) -> np.ndarray:
     """[N] int64, place of each photo among those of equal scores: the one rule of ties, for every query.
 

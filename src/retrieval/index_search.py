@@ -12,9 +12,8 @@ from ..artifacts import PathLike
 from ..config import MatchingConfig, RetrievalConfig
 from ..features.encoder import Encoded
 from ..features.feature_file import FeatureFile
-from ..features.kinds import GLOBAL, LOCAL, part_of
+from ..features.kinds import GLOBAL, part_of
 from ..records import Candidates, GlobalDescriptor
-from .comparable import require_same_meaning
 from .global_index import GlobalIndex, load_global_index
 from .global_search import GlobalSearch, open_global_search
 from .graph import GraphSearch, cosines_of, without_graph
@@ -72,7 +71,7 @@ _KINDS = {
 }
 
 
-class Wanted(NamedTuple):
+class Compared(NamedTuple):
     """Which features of queries and photos a search compares."""
 
     local: bool
@@ -87,7 +86,7 @@ class Wanted(NamedTuple):
             yield name, Encoded(local, queries.read_global(name) if self.of_global else None)
 
 
-def wanted_features(folder: PathLike, manifest: Manifest, queries: FeatureFile, steps: Sequence[str]) -> Wanted:
+def compared_features(folder: PathLike, manifest: Manifest, queries: FeatureFile, steps: Sequence[str]) -> Compared:
     """What a search of an index compares.
 
     The graph of a search of local features compares global descriptors too, where the index's feature files and the
@@ -97,25 +96,18 @@ def wanted_features(folder: PathLike, manifest: Manifest, queries: FeatureFile, 
         folder, manifest: of the index.
         queries: its queries.
         steps: of re-ranking.
-
-    Raises:
-        UserError: the local features that a search by global descriptors needs were made otherwise than the queries'.
     """
-    verifies, sources = "ransac" in steps, read_sources(Path(folder))
     if searcher_of(manifest) == "global":
-        if verifies:
-            require_same_meaning(queries, sources.provenance, LOCAL)
-        return Wanted(verifies, True)
-    if "graph" not in steps or not queries.names:
-        return Wanted(True, False)
-    if not (queries.has_global(queries.names[0]) and sources.has_global()):
-        return Wanted(True, False)
+        return Compared("ransac" in steps, True)
+    sources = read_sources(Path(folder))
+    if "graph" not in steps or not (queries.names and queries.has_global(queries.names[0]) and sources.has_global()):
+        return Compared(True, False)
     theirs, ours = (part_of(each, GLOBAL) for each in (queries.provenance, sources.provenance))
     different = ", ".join(ours.differences(theirs, ("weights", "encoder")))
     if different:
         fact = f"global descriptors made otherwise than those of the index ({different})"
         logger.warning("%s: %s; the graph does without them", queries.path, fact)
-    return Wanted(True, not different)
+    return Compared(True, not different)
 
 
 @contextmanager

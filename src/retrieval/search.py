@@ -11,11 +11,12 @@ from tqdm import tqdm
 from ..artifacts import PathLike, is_made, sha256_of
 from ..config import MatchingConfig, RetrievalConfig
 from ..features.feature_file import FeatureFile
+from ..features.kinds import LOCAL
 from ..records import Candidates, Provenance, Ranking
-from .comparable import require_comparable
+from .comparable import require_comparable, require_same_meaning
 from .graph import VerifyingSearch
-from .index_folder import read_manifest, searcher_of
-from .index_search import open_index_search, wanted_features
+from .index_folder import read_manifest, read_sources, searcher_of
+from .index_search import compared_features, open_index_search
 from .ranking_file import PairMatches, RankedMatches, load_ranking, require_ranking_name, save_ranking
 from .rerank import search_settings, steps_of
 
@@ -109,13 +110,15 @@ def perform_retrieval(
     steps = steps_of(retrieval, searcher)
     with FeatureFile(query_features, "query_features") as queries:
         require_comparable(index, manifest, queries)
-        compared = wanted_features(index, manifest, queries, steps)
+        compared = compared_features(index, manifest, queries, steps)
         settings = search_settings(retrieval, matching, seed, searcher)
         if searcher != "global" and compared.of_global:
             settings["graph_cosines"] = True
         wanted = describe_ranking(settings, manifest.provenance, queries)
         if is_made(output, wanted, lambda path: load_ranking(path)[1], overwrite):
             return output
+        if searcher == "global" and compared.local:
+            require_same_meaning(queries, read_sources(Path(index)).provenance, LOCAL)
         kept = retrieval.keep_matches if "ransac" in steps else 0
         with open_index_search(index, retrieval, matching, seed, compared.of_global) as search:
             ranking, matches = rank_queries(search, compared.read(queries), kept, retrieval.num_ranked)

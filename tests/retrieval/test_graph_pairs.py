@@ -1,8 +1,11 @@
 """The known pairs of a graph, kept in the folder of the index: written, read back, made anew, and shared."""
 
+import signal
+
 import numpy as np
 import pytest
 
+from src.errors import Interrupted
 from src.records import Matches
 from src.retrieval.graph_pairs import Neighbours, kept_pairs
 
@@ -53,10 +56,10 @@ def test_round_trip_and_two_writers(tmp_path):
     assert path.stat().st_mtime_ns == made and [each.name for each in tmp_path.iterdir()] == ["graph.npz"]
 
 
-def test_what_was_found_before_an_error_stays(tmp_path):
-    with pytest.raises(KeyboardInterrupt), kept_pairs(tmp_path / "graph.npz", MADE_BY, 10) as known:
+def test_what_was_found_before_a_signal_stays(tmp_path):
+    with pytest.raises(Interrupted, match="are kept"), kept_pairs(tmp_path / "graph.npz", MADE_BY, 10) as known:
         known[4] = FIRST
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTERM)
     with kept_pairs(tmp_path / "graph.npz", MADE_BY, 10) as known:
         require_same(known, {4: FIRST})
 
