@@ -78,7 +78,7 @@ split_arguments() {
 # stage_options: takes `stage` and the checkpoint from `positional` and adds them to `options`.
 stage_options() {
     stage=${positional[0]:-}
-    [[ $stage =~ ^(tuning|attn|joint|global|delg|regional_attention)$ ]] || { show_usage "$0" >&2; fail "the stage is tuning, attn, joint, global, delg or regional_attention"; }
+    [[ $stage =~ ^(tuning|attn|joint|global|delg|regional_attention|how)$ ]] || { show_usage "$0" >&2; fail "the stage is tuning, attn, joint, global, delg, regional_attention or how"; }
     ((${#positional[@]} <= 2)) || fail "too many arguments: ${positional[*]:2}"
     options+=(--train_state "$stage")
     [[ -z "${positional[1]:-}" ]] || options+=(--checkpoint_path "${positional[1]}")

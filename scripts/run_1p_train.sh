@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train one stage on one device.
 #
-#   bash scripts/run_1p_train.sh tuning|joint|global|delg [CHECKPOINT] [--option value ...]
+#   bash scripts/run_1p_train.sh tuning|joint|global|delg|how [CHECKPOINT] [--option value ...]
 #   bash scripts/run_1p_train.sh attn|regional_attention CHECKPOINT [--option value ...]
 #
 # CHECKPOINT is where the stage starts: for attn, one that tuning wrote. The recipe is the published one

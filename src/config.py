@@ -71,7 +71,8 @@ class TrainingConfig(Section):
 
     train_state: str = key(
         "tuning",
-        "stage: backbone, attention, both at once; or global descriptors, alone, as DELG or by attention of regions",
+        "stage: backbone, attention, both at once; or global descriptors, alone, as DELG or by attention of regions; or "
+        "HOW",
         choices=STAGES,
     )
     traindata_path: str = key("", "first MindRecord shard of the training set (train.mindrecord000)")
@@ -94,7 +95,7 @@ class TrainingConfig(Section):
     )
     frozen_stages: int = key(
         0,
-        "stages tuning, global, delg: first stages of the backbone that stay as they are; 3 = conv1 to conv3",
+        "stages tuning, global, delg, how: first stages of the backbone that stay as they are; 3 = conv1 to conv3",
         least=0,
         most=4,
     )

@@ -7,20 +7,23 @@ from .section import Section, key
 
 TUPLE_LOSSES = ("contrastive", "triplet", "triplet_margin", "triplet_log_exp")
 CLASS_LOSSES = ("arcface", "softmax")
-METRIC_STAGES = ("global", "delg", "regional_attention")  # that learn global descriptors
+METRIC_STAGES = ("global", "delg", "regional_attention", "how")  # that learn global descriptors
 BATCH_LOSSES = ("ap", "n_pair")  # of several photos of each class of a batch
 LOSSES = (*CLASS_LOSSES, *TUPLE_LOSSES, *BATCH_LOSSES)
+# Keys of GlobalConfig that a network for training follows from
+DESCRIPTOR_KEYS = ("pooling", "gem_p", "rmac_levels", "descriptor_layer", "head")
+_HOW_KEYS = ("whitening_photos", "whitening_cells")
 # What stages that learn descriptors have no use for, beside what their loss has none for
 UNUSED_BY_STAGES = {
-    "global": ("attention_loss_weight",),
-    "delg": ("loss",),
+    "global": ("attention_loss_weight", *_HOW_KEYS),
+    "delg": ("loss", *_HOW_KEYS),
     "regional_attention": (
         "attention_loss_weight", "loss", "margin", "logit_scale", "class_balance", "balance_size", "gem_power",
         "power_rate", "backbone_rate", "head_dim", "learn_statistics", "pooling", "gem_p", "descriptor_layer", "head",
+        *_HOW_KEYS,
     ),
+    "how": ("attention_loss_weight", "loss", "gem_power", "power_rate", *DESCRIPTOR_KEYS),
 }  # fmt: skip
-# Keys of GlobalConfig that a network for training follows from
-DESCRIPTOR_KEYS = ("pooling", "gem_p", "rmac_levels", "descriptor_layer", "head")
 # Keys of MetricConfig that not every loss of stage global has a use for, with the losses that have one
 KEYS_OF_LOSSES = {
     "margin": ("arcface", "contrastive", "triplet", "triplet_margin"),
@@ -81,7 +84,9 @@ class MetricConfig(Section):
     )
     power_rate: float = key(10.0, "factor of the learning rate for the power of GeM", above=0)
     backbone_rate: float = key(1.0, "factor of the learning rate for the backbone", above=0)
-    head_dim: int = key(0, "numbers of the descriptor after `head`; 0 = as many as channels", least=0, most=65536)
+    head_dim: int = key(
+        0, "numbers of the descriptor after `head`; 0 = as many as channels, of stage how 128", least=0, most=65536
+    )
     weight_decay: float = key(0.0, "added to the gradient per weight; not of biases, BatchNorm, GeM's power", least=0)
     schedule: str = key(
         "linear", "the rate falls to 0 at the last step, by `rate_decay` each epoch, or never",
@@ -90,3 +95,10 @@ class MetricConfig(Section):
     rate_decay: float = key(0.99, "schedule exponential: factor of the rate after each epoch", above=0, most=1)
     warmup_steps: int = key(0, "first steps in which the rate grows to its full size", least=0)
     learn_statistics: bool = key(False, "BatchNorm learns its statistics from the batches; by default they are frozen")
+    whitening_photos: int = key(5000, "stage how: photos that its whitening is fitted on; 0 = all", least=0)
+    whitening_cells: int = key(1000, "stage how: cells of each of them, the strongest ones", above=0)
+
+
+def of_stage(stage: str, metric: MetricConfig) -> MetricConfig:
+    """The section as a stage takes it: how learns by the contrastive loss, whatever the default is."""
+    return metric.replace(loss="contrastive") if stage == "how" else metric

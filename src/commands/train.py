@@ -1,14 +1,15 @@
 """Train one stage of DELF: `tuning` (backbone and descriptor head), then `attn` (attention on the frozen backbone).
 
 Stage `joint` trains both at once. `global` learns global descriptors by a metric loss, `delg` together with local ones,
-`regional_attention` how much a region counts. A stopped or killed run goes on when the same command is given again.
+`regional_attention` how much a region counts, `how` HOW's local features. A stopped or killed run goes on when the same
+command is given again.
 """
 
 import argparse
 from typing import Optional, Sequence
 
 from ..config import METRIC_STAGES, MetricConfig, ModelConfig, RunConfig, TrainingConfig, keys_of
-from ..metric_config import DESCRIPTOR_KEYS, KEYS_OF_LOSSES, UNUSED_BY_STAGES
+from ..metric_config import DESCRIPTOR_KEYS, KEYS_OF_LOSSES, UNUSED_BY_STAGES, of_stage
 from .command_line import Command, refuse_options
 
 _METRIC_KEYS = (*keys_of(MetricConfig), *DESCRIPTOR_KEYS)
@@ -43,8 +44,9 @@ def _refuse_senseless(argv: Optional[Sequence[str]], training: TrainingConfig, m
         refuse_options(argv, _METRIC_KEYS, f"has no effect on --train_state {stage}: leave it out")
         return
     refuse_options(argv, UNUSED_BY_STAGES[stage], f"has no effect on --train_state {stage}: leave it out")
-    unused = [name for name, losses in KEYS_OF_LOSSES.items() if metric.loss not in losses]
-    refuse_options(argv, unused, f"has no effect with --loss {metric.loss}: leave it out")
+    loss = of_stage(stage, metric).loss
+    unused = [name for name, losses in KEYS_OF_LOSSES.items() if loss not in losses]
+    refuse_options(argv, unused, f"has no effect with --loss {loss}: leave it out")
     if metric.schedule != "exponential":
         refuse_options(argv, ("rate_decay",), f"has no effect with --schedule {metric.schedule}: leave it out")
     if metric.class_balance is None:

@@ -1,7 +1,7 @@
 """The two ways to fit a whitening: PCA, and pairs of descriptors that should be alike."""
 
 import logging
-from typing import Iterator, Optional, Tuple
+from typing import Iterable, Iterator, Optional, Tuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ _BLOCK = 4096  # rows in double precision at a time
 _LEAST_RATIO = 2  # of descriptors to the dimensions fitted on them
 _ROUNDING = 1e-12  # of the mean square: more than the variance that float32 alone gives to equal descriptors
 _FIRST_ALPHA = 1e-10  # as cirtorch's
+_FIX = "extract more photos, or keep fewer dimensions (`dim`)"
 
 
 def power_of(power: Optional[float] = None, shrinkage: Optional[float] = None) -> float:
@@ -52,23 +53,62 @@ def fit_pca(
     Raises:
         UserError: ``dim`` above C or half of N, or descriptors that vary in fewer directions; bad powers.
     """
-    power = power_of(power, shrinkage)
-    count, dimension = vectors.shape
-    most, fix = min(count // _LEAST_RATIO, dimension), "extract more photos, or keep fewer dimensions (`dim`)"
-    if dim > dimension:
-        raise UserError(f"`dim` is {dim}; these descriptors have {dimension} numbers")
-    if max(dim, 1) > most:
-        raise UserError(f"{count} descriptors are too few for a whitening of {max(dim, 1)} dimensions: {fix}")
+    power, (count, dimension) = power_of(power, shrinkage), vectors.shape
+    _require_enough(count, dimension, dim)
     mean = vectors.mean(axis=0, dtype=np.float64)
     if count < dimension:  # then this is cheaper than a C x C matrix
         _, singular, components = np.linalg.svd(vectors - mean, full_matrices=False)
         variances = singular**2 / (count - 1)
     else:
         variances, components = _eigen(_products(vectors, mean) / (count - 1))
-    scale = max(variances[0] * max(vectors.shape) * np.finfo(float).eps, _ROUNDING * (variances.sum() + mean @ mean))
-    rank = int((variances > scale).sum())
+    return _principal(mean, variances, components, count, dim, power, provenance)
+
+
+def fit_pca_of_blocks(blocks: Iterable[np.ndarray], dim: int, shrinkage: Optional[float] = None) -> Whitening:
+    """As ``fit_pca`` of all rows of some blocks [N, C], in the memory of one block and a C x C matrix.
+
+    Raises:
+        UserError: as of ``fit_pca``, or no block.
+    """
+    count, origin = 0, np.zeros(0)
+    for block in blocks:
+        rows = block.astype(np.float64)
+        if not count:  # sums run around the mean of the first block, for the digits
+            origin = rows.mean(axis=0)
+            total, products = np.zeros_like(origin), np.zeros((len(origin), len(origin)))
+        rows -= origin
+        count += len(rows)
+        total += rows.sum(axis=0)
+        products += rows.T @ rows
+    _require_enough(count, len(origin), dim)
+    shift = total / count
+    variances, components = _eigen((products - count * np.outer(shift, shift)) / (count - 1))
+    return _principal(origin + shift, variances, components, count, dim, power_of(None, shrinkage))
+
+
+def _require_enough(count: int, dimension: int, dim: int) -> None:
+    """UserError for fewer descriptors than ``dim`` components need, or of fewer numbers."""
+    if count and dim > dimension:
+        raise UserError(f"`dim` is {dim}; these descriptors have {dimension} numbers")
+    if max(dim, 1) > min(count // _LEAST_RATIO, dimension):
+        raise UserError(f"{count} descriptors are too few for a whitening of {max(dim, 1)} dimensions: {_FIX}")
+
+
+def _principal(
+    mean: np.ndarray,
+    variances: np.ndarray,
+    components: np.ndarray,
+    count: int,
+    dim: int,
+    power: float,
+    provenance: Optional[Provenance] = None,
+) -> Whitening:
+    """The whitening of falling variances; UserError where fewer than ``dim`` are above rounding."""
+    most = min(count // _LEAST_RATIO, len(mean))
+    largest = variances[0] * max(count, len(mean)) * np.finfo(float).eps
+    rank = int((variances > max(largest, _ROUNDING * (variances.sum() + mean @ mean))).sum())
     if max(dim, 1) > rank:
-        raise UserError(f"the descriptors vary in {rank} directions only, too few for {max(dim, 1)} dimensions: {fix}")
+        raise UserError(f"the descriptors vary in {rank} directions only, too few for {max(dim, 1)} dimensions: {_FIX}")
     kept = dim or min(most, rank)
     return Whitening(mean, _signed(components[:kept]), variances[:kept], power, "pca", provenance or Provenance())
 

@@ -1,7 +1,7 @@
 """HOW: local features that are learned through their weighted sum (Tolias, Jenicek & Chum, ECCV 2020)."""
 
 import json
-from typing import Dict, List, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 import numpy as np
 from mindspore import Tensor, ops
@@ -9,7 +9,7 @@ from mindspore import dtype as mstype
 
 from ..config import ModelConfig
 from ..features.heads import Linear
-from ..features.whitening_fit import fit_pca
+from ..features.whitening_fit import fit_pca_of_blocks
 from ..model.architectures import Convolution
 from ..model.networks import BackboneNet, convolution
 from ..model.own_head import DESCRIPTOR_TEXT
@@ -19,18 +19,11 @@ REDUCED_CHANNELS = 128
 
 
 def smoothed(maps: Tensor) -> Tensor:
-    """Mean of each cell's 3x3 neighbours in [B, C, h, w]; at a border of those there are."""
-    counts = _sum_of_three(_sum_of_three(ops.ones_like(maps[:1, :1]), 2), 3)
-    return _sum_of_three(_sum_of_three(maps, 2), 3) / counts
+    """Mean of each cell's 3x3 neighbours in [B, C, h, w]; at a border of those there are.
 
-
-def _sum_of_three(maps: Tensor, axis: int) -> Tensor:
-    """Each row (axis 2) or column (axis 3) and the two beside it; zeros beyond the border."""
-    if axis == 2:
-        padded = ops.pad(maps, (0, 0, 1, 1))
-        return padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
-    padded = ops.pad(maps, (1, 1))
-    return padded[:, :, :, :-2] + padded[:, :, :, 1:-1] + padded[:, :, :, 2:]
+    Not of padded slices: on a CPU, the last bits of their gradient change after a process's first call.
+    """
+    return ops.avg_pool2d(maps, 3, 1, 1, count_include_pad=False)
 
 
 def norms(maps: Tensor) -> Tensor:
@@ -54,15 +47,15 @@ def weighted_sum(features: Tuple[Tensor, ...], weights: Tuple[Tensor, ...]) -> T
     return l2(total)
 
 
-def fit_reduction(cells: np.ndarray, dim: int = REDUCED_CHANNELS) -> Linear:
-    """HOW's layer of whitening, PCA with shrinkage 1, fitted on smoothed cells [N, C].
+def fit_reduction(blocks: Iterable[np.ndarray], dim: int = REDUCED_CHANNELS) -> Linear:
+    """HOW's layer of whitening, PCA with shrinkage 1, fitted on blocks of smoothed cells [N, C].
 
     The reference takes the 1,000 cells of largest weight of each of 5,000 photos.
 
     Raises:
         UserError: too few cells, or cells that vary in too few directions.
     """
-    return fit_pca(cells, dim, shrinkage=1.0).linear()
+    return fit_pca_of_blocks(blocks, dim, shrinkage=1.0).linear()
 
 
 class HowNet(BackboneNet):
@@ -84,12 +77,18 @@ class HowNet(BackboneNet):
         self.scales = tuple(scales)
         layer = Convolution("reduction", self.architecture.block3_channels, dimension, 1)
         self.reduction = convolution(layer, bias=True)
+        self.reduction.weight.set_data(ops.zeros_like(self.reduction.weight))  # until it is fitted
         self.freeze([self.reduction])
 
     @property
     def texts(self) -> Dict[str, str]:
         """What a checkpoint says of the descriptor; ``save_weights`` stores it."""
         return {DESCRIPTOR_TEXT: json.dumps({"pooling": "how"})}
+
+    @property
+    def is_whitened(self) -> bool:
+        """Whether the whitening has its numbers, from ``set_reduction`` or a file."""
+        return bool(self.reduction.weight.asnumpy().any())
 
     def set_reduction(self, layer: Linear) -> None:
         """Give the whitening its numbers, those of ``fit_reduction``; call it before training."""

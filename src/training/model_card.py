@@ -85,7 +85,7 @@ def model_card(
 
 
 def _kind(stage: str) -> str:
-    return "Global descriptor" if stage in METRIC_STAGES else "DELF"
+    return "HOW" if stage == "how" else "Global descriptor" if stage in METRIC_STAGES else "DELF"
 
 
 def _changed(recipe: Mapping[str, Any]) -> Dict[str, Any]:

@@ -84,7 +84,7 @@ def global_parts(
         loss, groups = make_vector_loss(metric), metric_groups(learner, metric)
         step_cell = MultiStageStep(learner, training, loss, metric.chunk_size, schedule, groups, kept)
     describe = Describing(learner) if metric.loss == "n_pair" else learner
-    return Parts(network, step_cell, stream, _retrieval(describe, losses, stream, device))
+    return Parts(network, step_cell, stream, retrieval_validation(describe, losses, stream, device))
 
 
 def delg_parts(
@@ -109,7 +109,7 @@ def delg_parts(
     stream = _class_stream(run, training, metric, split, info, device)
     schedule = metric_schedule(training, metric, stream.steps_per_epoch)
     step_cell = TrainStep(learner, training, device.ranks, losses, schedule, metric_groups(losses, metric))
-    return Parts(network, step_cell, stream, _retrieval(Describing(learner), losses, stream, device))
+    return Parts(network, step_cell, stream, retrieval_validation(Describing(learner), losses, stream, device))
 
 
 def _class_stream(
@@ -126,10 +126,10 @@ def _class_stream(
     return BalancedStream(metric, split.labels, *arguments)
 
 
-def _retrieval(
+def retrieval_validation(
     network: nn.Cell, losses: Optional[nn.Cell], stream: TrainingStream, device: Device
 ) -> Optional[RetrievalValidation]:
-    """None where no validation is wanted, or no class has two of the photos."""
+    """Validation by the descriptors of ``network``; None where none is wanted, or no class has two of the photos."""
     info = stream.info
     if not stream.training.eval_photos or not info.num_validation:
         return None

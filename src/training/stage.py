@@ -12,7 +12,7 @@ from ..config import METRIC_STAGES, GlobalConfig, MetricConfig, ModelConfig, Run
 from ..data.summary import dataset_info
 from ..device import leads_ranks, ranks_started, set_up_training_device
 from ..errors import UserError
-from ..metric_config import CLASS_LOSSES, DESCRIPTOR_KEYS
+from ..metric_config import CLASS_LOSSES, DESCRIPTOR_KEYS, of_stage
 from .run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def starting_weights(stage: str, model: ModelConfig) -> Dict[str, str]:
 _STAGES_OF = {  # keys of TrainingConfig that not every stage has
     "tuning_head": ("tuning", "regional_attention"),
     "frozen_statistics": ("tuning",),
-    "frozen_stages": ("tuning", "global", "delg"),
+    "frozen_stages": ("tuning", "global", "delg", "how"),
     "head_steps": ("tuning", "global", "delg"),
 }
 
@@ -52,19 +52,22 @@ def _refuse_senseless(training: TrainingConfig, metric: MetricConfig) -> None:
             raise UserError(f"`{name}` is of {of}; leave it out, or give `train_state` tuning")
     if stage == "delg" and metric.loss != "arcface":
         raise UserError(f"stage delg learns by `loss` arcface, not {metric.loss}: leave it out")
+    if stage == "how" and metric.loss not in (MetricConfig().loss, "contrastive"):
+        raise UserError(f"stage how learns by `loss` contrastive, not {metric.loss}: leave it out")
     if stage in METRIC_STAGES and training.head_steps and metric.weight_decay:
         raise UserError("`head_steps` holds the backbone, which `weight_decay` moves: leave out one of them")
-    if stage == "global" and metric.loss not in CLASS_LOSSES:
-        _refuse_for_large_batches(training, metric)
+    used = of_stage(stage, metric)
+    if stage in ("global", "how") and used.loss not in CLASS_LOSSES:
+        _refuse_for_large_batches(training, used)
 
 
 def _refuse_for_large_batches(training: TrainingConfig, metric: MetricConfig) -> None:
     """What the two passes of ``MultiStageStep`` do not do."""
-    others = " or ".join(CLASS_LOSSES)
+    others = "" if training.train_state == "how" else f", or give `loss` {' or '.join(CLASS_LOSSES)}"
     if ranks_started() > 1:
-        raise UserError(f"`loss` {metric.loss} learns on one device; start one process, or give `loss` {others}")
+        raise UserError(f"`loss` {metric.loss} learns on one device; start one process{others}")
     if training.amp_level != "O0":
-        raise UserError(f"`loss` {metric.loss} computes in float32: give `amp_level` O0, or `loss` {others}")
+        raise UserError(f"`loss` {metric.loss} computes in float32: give `amp_level` O0{others}")
     if metric.learn_statistics:
         raise UserError(f"`loss` {metric.loss} needs frozen statistics: leave out `learn_statistics`")
     if training.head_steps:
@@ -94,6 +97,7 @@ def train(
     """
     stage = training.train_state
     _refuse_senseless(training, metric)
+    metric = of_stage(stage, metric)
     info = dataset_info(training.traindata_path)
     sources, more = {"dataset": info.fingerprint, **starting_weights(stage, model)}, {}
     if stage in METRIC_STAGES:
@@ -109,6 +113,7 @@ def train(
         device = set_up_training_device(run.device_target, run.seed, training.amp_level)
         if device is None:
             return None
+        from .how_parts import how_parts
         from .parts import delf_parts, delg_parts, global_parts
         from .trainer import Trainer
 
@@ -116,7 +121,7 @@ def train(
             logging.getLogger().setLevel(logging.WARNING)  # only the first rank reports
         with logging_redirect_tqdm():  # log lines go above the progress bar, not into it
             if stage in METRIC_STAGES:
-                make = global_parts if stage == "global" else delg_parts
+                make = {"global": global_parts, "how": how_parts}.get(stage, delg_parts)
                 parts = make(run, model, training, metric, descriptor, info, device)
             else:
                 parts = delf_parts(run, model, training, sources, info, device)

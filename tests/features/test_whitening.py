@@ -11,7 +11,7 @@ from src.errors import UserError
 from src.features.heads import unit
 from src.features.pooling import make_pooling
 from src.features.whitening import Whitening, fitting_whitening, load_whitening, save_whitening
-from src.features.whitening_fit import fit_learned, fit_pca, power_of
+from src.features.whitening_fit import fit_learned, fit_pca, fit_pca_of_blocks, power_of
 from src.records import Provenance
 
 CROSS = np.array([(2, 0), (0, 1), (-2, 0), (0, -1)], np.float32)
@@ -109,6 +109,9 @@ def test_learned_equals_its_twin():
 def test_fits_in_blocks_equal_fits_at_once(monkeypatch):
     data, pairs = vectors(50), np.random.default_rng(1).integers(0, 50, (30, 2))
     whole = fit_pca(data, 3), fit_learned(data, pairs)
+    streamed = fit_pca_of_blocks(np.split(data, [1, 2, 30]), 3, shrinkage=1.0)
+    np.testing.assert_allclose(streamed.projection, whole[0].projection, rtol=1e-4)
+    np.testing.assert_allclose(streamed.mean, whole[0].mean, rtol=1e-5, atol=1e-7)
     monkeypatch.setattr("src.features.whitening_fit._BLOCK", 7)
     for one, other in zip(whole, (fit_pca(data, 3), fit_learned(data, pairs))):
         np.testing.assert_allclose(one.projection, other.projection, rtol=1e-4)
@@ -286,6 +289,7 @@ def test_a_whitening_of_other_weights_is_refused(tmp_path, caplog):
     [
         (lambda: fit_pca(vectors(9), 5), "9 descriptors are too few for a whitening of 5 dimensions"),
         (lambda: fit_pca(vectors(1)), "1 descriptors are too few"),
+        (lambda: fit_pca_of_blocks([], 2), "0 descriptors are too few"),
         (lambda: fit_pca(vectors(20), 6), "`dim` is 6; these descriptors have 5 numbers"),
         (lambda: fit_pca(np.ones((20, 5))), "vary in 0 directions only"),
         (lambda: fit_pca(np.repeat(vectors(3), 9, axis=0), 3), "vary in 2 directions only"),

@@ -9,6 +9,7 @@ from src.engines.identity import describe_export, sealed, weights_identity
 from src.engines.mindspore_engine import folded_weights
 from src.engines.onnx_graph import build_onnx
 from src.features.encoder import load_encoder
+from src.features.heads import Linear
 from src.features.local_layer import local_outputs, local_texts
 from src.model.architectures import architecture_of
 from src.model.weights import save_weights
@@ -46,7 +47,10 @@ def test_smoothing_leaves_out_what_is_beyond_the_border(shape):
 def test_descriptors_equal_the_slow_twin(small_resnet):
     network = HowNet(ModelConfig(architecture="resnet18", weights_style="torchvision"), 4, (1.0, 0.5))
     network.set_train(False)
-    images = np.random.default_rng(1).normal(size=(2, 3, 64, 96)).astype(np.float32)
+    generator = np.random.default_rng(1)
+    assert not network.is_whitened
+    network.set_reduction(Linear(generator.normal(size=(4, 32)), generator.normal(size=4)))
+    images = generator.normal(size=(2, 3, 64, 96)).astype(np.float32)
     half = images.reshape(2, 3, 32, 2, 48, 2).mean((3, 5))  # bilinear, corners not aligned
     weight, bias = (each.asnumpy() for each in (network.reduction.weight, network.reduction.bias))
     total, largest = np.zeros((2, 4)), np.zeros(2)
@@ -65,7 +69,7 @@ def test_the_whitening_is_fitted_and_stays(small_resnet):
     network = HowNet(ModelConfig(architecture="resnet18"), 4)
     generator = np.random.default_rng(2)
     cells = (generator.normal(size=(200, 32)) @ generator.normal(size=(32, 32)) + 3).astype(np.float32)
-    layer = fit_reduction(cells, 4)
+    layer = fit_reduction(np.split(cells, [7, 100]), 4)
     network.set_reduction(layer)
     reduced = network.reduction(tensor(cells.T[None, :, None])).asnumpy()[0, :, 0].T
     np.testing.assert_allclose(reduced.mean(0), 0, atol=1e-4)
@@ -80,7 +84,7 @@ def test_extraction_reads_a_checkpoint_and_its_export(small_resnet, tmp_path):
     network = HowNet(config.model, 4)
     network.set_train(False)
     generator = np.random.default_rng(4)
-    network.reduction.bias.set_data(tensor(generator.normal(size=4)))
+    network.set_reduction(Linear(generator.normal(size=(4, 32)), generator.normal(size=4)))
     save_weights(network, path)
     photo = generator.integers(0, 256, (64, 96, 3), dtype=np.uint8)
     architecture = architecture_of(config.model)

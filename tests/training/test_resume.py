@@ -80,6 +80,7 @@ def test_killed_run_goes_on_bit_for_bit(stage, tuned, shards, tmp_path):
 LEARNERS = {
     "global": ["--loss", "ap", "--batch_size", 8, "--photos_a_class", 2, "--chunk_size", 4, "--initial_lr", 0.1],
     "global mined": ["--loss", "contrastive", "--num_negatives", 2, "--chunk_size", 4, "--initial_lr", 0.01],
+    "how": ["--num_negatives", 2, "--chunk_size", 4, "--initial_lr", 0.01, "--head_dim", 4, "--whitening_photos", 12],
     "delg": ["--batch_size", 8, "--initial_lr", 0.01, "--gem_power", "fixed", "--head", "fc"],
 }
 
