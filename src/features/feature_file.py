@@ -16,15 +16,22 @@ import numpy as np
 
 from ..artifacts import PathLike, digest, require_file
 from ..errors import UserError, reading
-from ..hdf5 import DATASET, GROUP, member_of, open_hdf5, plain_dataset, read_attribute, read_numbers
-from ..names import require_inside
+from ..hdf5 import open_hdf5, plain_dataset, read_attribute, read_numbers
 from ..records import GlobalDescriptor, LocalFeatures, Provenance
+from .binary_codes import PACKED, Rotation, require_packed, unpack
+from .feature_groups import (
+    GLOBAL_DESCRIPTOR,
+    KEYPOINTS,
+    MOST_DIMENSIONS,
+    PARTS,
+    descriptors_of,
+    group_names,
+    has_part,
+    size_of,
+)
 
 FORMAT_VERSION = 3
 FOREIGN = "hloc"  # encoder of features whose file does not say what they were made with
-_LOCAL, _GLOBAL = "keypoints", "global_descriptor"  # a group with one of these data sets is a photo
-_PARTS = (_LOCAL, "descriptors", "scores", "scales", _GLOBAL, "image_size")
-_MOST_DIMENSIONS = 2**16  # of a descriptor
 _UNIT_TOLERANCE = 1e-3  # of a descriptor's norm; float16 rounds by less
 
 logger = logging.getLogger(__name__)
@@ -73,43 +80,9 @@ def write_group(
         group["scales"] = local.scales
         attributes["resize_factor"] = local.resize_factor
     if global_descriptor is not None:
-        group[_GLOBAL] = global_descriptor.vector
+        group[GLOBAL_DESCRIPTOR] = global_descriptor.vector
     group["image_size"] = np.array(described.image_size, np.int64)
     group.attrs.update(attributes)
-
-
-def group_names(file: h5py.File) -> List[str]:
-    """Sorted names of the photos. What is neither a photo nor a folder of some is no photo lost without a word.
-
-    Raises:
-        UserError: a name that leaves the folder it is put into.
-        ValueError: a link, a group of no photos or at two places, a data set that belongs to no photo.
-    """
-    names: List[str] = []
-    waiting = [("", h5py.Group(h5py.h5g.open(file.id, b"/")))]
-    seen = {member_of(file, ".")[1]}  # else a group within itself would go on for ever
-    while waiting:
-        name, group = waiting.pop()
-        is_photo = bool(name) and DATASET in (member_of(group, _LOCAL)[0], member_of(group, _GLOBAL)[0])
-        if is_photo:
-            names.append(require_inside(name, file.filename))
-        inside = [key for key in group if not (is_photo and key in _PARTS)]
-        if name and not is_photo and not inside:
-            raise ValueError(f"nothing in the group {name}")
-        for key in inside:
-            if isinstance(key, bytes):
-                raise ValueError(f"the name {key!r} in {name or 'it'} is not UTF-8")
-            kind, place = member_of(group, key)
-            if is_photo and kind == DATASET:  # another program's
-                continue
-            if kind != GROUP:
-                raise ValueError(f"{name or 'it'} holds {key}, but no data set keypoints: no photo")
-            if is_photo or place in seen:
-                raise ValueError(f"the group {key} in {name or 'it'} lies in a photo or at two places")
-            seen.add(place)
-            child = h5py.Group(h5py.h5g.open(group.id, key.encode()))
-            waiting.append((f"{name}/{key}" if name else key, child))
-    return sorted(names)
 
 
 def is_off_unit(features: LocalFeatures) -> bool:
@@ -127,6 +100,7 @@ class FeatureFile:
     Attributes:
         provenance: what it was made with.
         names: sorted names of the photos.
+        rotation: of the codes that its descriptors are; None where they are numbers.
 
     Raises:
         UserError: no such file, no feature file, a damaged one, or one that another program writes.
@@ -138,6 +112,8 @@ class FeatureFile:
         try:
             with reading(self.path, "extract the photos again"):
                 self.provenance, self.names = self._read_head()
+                binary = self.provenance.encoder.get("binary")
+                self.rotation = Rotation.read(self._file, binary["rotation"]) if binary else None
         except BaseException:
             self.close()
             raise
@@ -191,22 +167,30 @@ class FeatureFile:
     def shape(self, name: str) -> Tuple[int, int]:
         """(number of local features, descriptor dimension) of a photo, without reading them."""
         with self._reading(name):
-            dimension, count = _descriptors_of(self._group(name, _LOCAL)).shape
+            group = self._group(name, self._local)
+            if self.rotation is not None:
+                shape = plain_dataset(group, PACKED).shape
+                require_packed(shape, self.rotation)
+                return shape[0], self.rotation.dimension
+            dimension, count = descriptors_of(group).shape
             return count, dimension
 
     def read(self, name: str) -> LocalFeatures:
         """Local features of a photo; UserError when the file has no such photo or its group has none, or damaged."""
         with self._reading(name):
-            group = self._group(name, _LOCAL)
-            descriptors = _descriptors_of(group)[()].T
+            group = self._group(name, self._local)
+            if self.rotation is not None:
+                factor = read_attribute(group, "resize_factor", 1.0)
+                return unpack(read_numbers(group, PACKED), self.rotation, size_of(group), factor)
+            descriptors = descriptors_of(group)[()].T
             every = np.ones(len(descriptors), np.float32)
-            needs_scores = not self._is_foreign or _has(group, "scores")
+            needs_scores = not self._is_foreign or has_part(group, "scores")
             features = LocalFeatures(
-                keypoints=read_numbers(group, _LOCAL),
-                scales=read_numbers(group, "scales") if _has(group, "scales") else every,
+                keypoints=read_numbers(group, KEYPOINTS),
+                scales=read_numbers(group, "scales") if has_part(group, "scales") else every,
                 scores=read_numbers(group, "scores") if needs_scores else every,
                 descriptors=descriptors,
-                image_size=tuple(read_numbers(group, "image_size")),
+                image_size=size_of(group),
                 resize_factor=read_attribute(group, "resize_factor", 1.0),
             )
         return self._best_first(features) if self._is_foreign else features
@@ -214,8 +198,8 @@ class FeatureFile:
     def read_global(self, name: str) -> GlobalDescriptor:
         """Global descriptor of a photo; errors as of ``read``."""
         with self._reading(name):
-            group = self._group(name, _GLOBAL)
-            return GlobalDescriptor(read_numbers(group, _GLOBAL), tuple(read_numbers(group, "image_size")))
+            group = self._group(name, GLOBAL_DESCRIPTOR)
+            return GlobalDescriptor(read_numbers(group, GLOBAL_DESCRIPTOR), size_of(group))
 
     def global_descriptors(self, names: Sequence[str]) -> np.ndarray:
         """Global descriptors [N, D] float32 of some photos; UserError as of ``read``, or when their lengths differ."""
@@ -228,32 +212,39 @@ class FeatureFile:
     def has_local(self, name: str) -> bool:
         """Whether a photo of the file has local features."""
         with self._reading(name):
-            return _has(self._group(name), _LOCAL)
+            return has_part(self._group(name), self._local)
 
     def has_global(self, name: str) -> bool:
         """Whether a photo of the file has a global descriptor."""
         with self._reading(name):
-            return _has(self._group(name), _GLOBAL)
+            return has_part(self._group(name), GLOBAL_DESCRIPTOR)
 
     def global_dimension(self, name: str) -> int:
         """Length of a photo's global descriptor, without reading it."""
         with self._reading(name):
-            shape = plain_dataset(self._group(name, _GLOBAL), _GLOBAL).shape
-            if len(shape) != 1 or shape[0] > _MOST_DIMENSIONS:
-                raise ValueError(f"{_GLOBAL} is {shape}, not [D]")
+            shape = plain_dataset(self._group(name, GLOBAL_DESCRIPTOR), GLOBAL_DESCRIPTOR).shape
+            if len(shape) != 1 or shape[0] > MOST_DIMENSIONS:
+                raise ValueError(f"{GLOBAL_DESCRIPTOR} is {shape}, not [D]")
             return shape[0]
 
     def copy(self, name: str, target: h5py.File, new_name: str = "") -> None:
         """Add a photo to another file as it is stored here, by another name if one is given; errors as of ``read``."""
         with self._reading(name):
             group = self._group(name)
-            for part, read in ((_LOCAL, self.read), (_GLOBAL, self.read_global)):
-                if _has(group, part):
+            for part, read in ((self._local, self.read), (GLOBAL_DESCRIPTOR, self.read_global)):
+                if has_part(group, part):
                     read(name)  # what is damaged is told now, not when the other file is read
             made = target.create_group(new_name or name)
-            for part in (part for part in _PARTS if _has(group, part)):
+            for part in (part for part in PARTS if has_part(group, part)):
                 made[part] = read_numbers(group, part)
             made.attrs.update({key: read_attribute(group, key) for key in group.attrs})
+        if self.rotation is not None and "code_bits" not in target.attrs:
+            self.rotation.write(target)
+
+    @property
+    def _local(self) -> str:
+        """The data set by which a photo has local features."""
+        return KEYPOINTS if self.rotation is None else PACKED
 
     def _best_first(self, features: LocalFeatures) -> LocalFeatures:
         """Features of another program, which may have any order and any norm, in this project's order."""
@@ -274,22 +265,10 @@ class FeatureFile:
         if name not in self._known:
             raise UserError(f"{self.path}: no photo {name!r} among its {len(self)}; extract the features of that photo")
         group = self._file[name]
-        if part and not _has(group, part):
-            lacks = "local features" if part == _LOCAL else "global descriptor"
+        if part and not has_part(group, part):
+            lacks = "global descriptor" if part == GLOBAL_DESCRIPTOR else "local features"
             raise UserError(f"{self.path}: {name} has no {lacks} in it; extract them")
         return group
-
-
-def _descriptors_of(group: h5py.Group) -> h5py.Dataset:
-    """The descriptors [D, N] of a photo, unread; errors as of ``plain_dataset``."""
-    found = plain_dataset(group, "descriptors")
-    if found.ndim != 2 or found.shape[0] > _MOST_DIMENSIONS:
-        raise ValueError(f"descriptors are {found.shape}, not [D, N]")
-    return found
-
-
-def _has(group: h5py.Group, part: str) -> bool:
-    return member_of(group, part)[0] is not None
 
 
 def provenance_of(path: PathLike) -> Provenance:

@@ -23,7 +23,8 @@ from ..artifacts import PathLike, atomic_write_json, clear_folder, is_made, lock
 from ..errors import UserError, reading
 from ..records import LocalFeatures, Photo, Provenance
 from ..stop_signals import held_signals
-from .feature_file import group_names, provenance_of, write_group, write_provenance
+from .feature_file import provenance_of, write_group, write_provenance
+from .feature_groups import group_names
 from .hdf5_output import Hdf5Output
 from .photo_state import current_names
 

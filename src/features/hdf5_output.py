@@ -12,15 +12,19 @@ from ..output_file import OutputFile
 class Hdf5Output:
     """An HDF5 file being written; a context manager that closes it.
 
+    Args:
+        path: the file.
+        compact: in a newer layout, of HDF5 1.10, that takes less room for many small groups.
+
     Attributes:
         file: what to write to; call ``check`` now and then.
         check: raises OSError when something could not be written, such as for a full disk.
     """
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, compact: bool = False) -> None:
         self._stream = OutputFile(path)
         self.check = self._stream.check
-        self.file = h5py.File(self._stream, "w")
+        self.file = h5py.File(self._stream, "w", libver="latest" if compact else None)
 
     def abandon(self) -> None:
         """Close the file without a look at what became of it."""

@@ -16,7 +16,9 @@ _SHARED = (
     "architecture", "weights_style", "precision", "engine", "use_square_images", "max_image_size", "min_image_size",
     "resize_factor", "half",
 )  # fmt: skip
-_LOCAL = ("pca", "pca_dim", "use_whitening", "image_scales", "max_feature_num", "score_threshold", "iou_threshold")
+_LOCAL = (
+    "pca", "pca_dim", "use_whitening", "image_scales", "max_feature_num", "score_threshold", "iou_threshold", "binary",
+)  # fmt: skip
 
 
 def joined(local: Provenance, of_global: Provenance) -> Provenance:

@@ -14,7 +14,7 @@ from ..errors import UserError, reading
 from ..hdf5 import open_hdf5, read_attribute
 from ..photo_file import refuse_pipe
 from ..records import Photo, Provenance
-from .feature_file import group_names
+from .feature_groups import group_names
 
 SOURCE = "source"  # attribute of a photo's group
 _TOLD_APART = 2**24  # bytes at the beginning of a file
