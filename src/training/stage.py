@@ -72,6 +72,8 @@ def _refuse_for_large_batches(training: TrainingConfig, metric: MetricConfig) ->
         raise UserError(f"`loss` {metric.loss} needs frozen statistics: leave out `learn_statistics`")
     if training.head_steps:
         raise UserError(f"`head_steps` lets the classes begin, and `loss` {metric.loss} has none: leave it out")
+    if metric.loss == "n_pair" and training.batch_size % 2:
+        raise UserError(f"`loss` n_pair takes pairs of photos: `batch_size` is {training.batch_size}, give an even one")
 
 
 def train(

@@ -25,6 +25,7 @@ TRAINING = TrainingConfig(train_state="global")
         (["--train_state=attn", "--head=fc"], "--head has no effect on --train_state attn"),
         (["--loss=arcface", "--chunk_size=4"], "--chunk_size has no effect with --loss arcface"),
         (["--loss=ap", "--margin=1"], "--margin has no effect with --loss ap"),
+        (["--loss=n_pair", "--batch_size=7"], "`loss` n_pair takes pairs of photos: `batch_size` is 7"),
         (["--loss=n_pair", "--photos_a_class=4"], "--photos_a_class has no effect with --loss n_pair"),
         (["--loss=ap", "--rate_decay=0.5"], "--rate_decay has no effect with --schedule linear"),
         (["--balance_size=1"], "--balance_size has no effect without --class_balance"),
