@@ -32,8 +32,8 @@ class RetrievalConfig(Section):
     rerank: str = key(
         "auto",
         "what re-ranks, in this order, separated by commas: of global descriptors and vlad aqe, alpha_qe, dba, "
-        "diffusion, superglobal; of all ransac, and behind it graph or, but for votes, fusion; none; auto = ransac for "
-        "votes and asmk, else none",
+        "diffusion, superglobal; of all ransac, and behind it graph or, but for votes, fusion; or learned, last; "
+        "none; auto = ransac for votes and asmk, else none",
     )
     num_ranked: int = key(0, "best photos of each query that the ranking holds; 0 = all", least=0)
     qe_k: int = key(10, "photos that aqe and alpha_qe add to the query", above=0)
@@ -49,6 +49,7 @@ class RetrievalConfig(Section):
     fusion_inliers: int = key(70, "fusion: inliers that count in full; more count no more", above=0)
     graph_k: int = key(9, "graph: verified photos nearest to each that refine it", above=0)
     graph_beta: float = key(0.3, "graph: weight of a photo that refines another", least=0)
+    matcher_path: str = key("", "learned: matcher (.npz) of the command train_matcher")
     codebook_path: str = key("", "visual words of asmk and vlad (.npz), of the command learn_codebook or another index")
     codebook_size: int = key(
         0, "visual words learnt from the index photos; 0 = chosen by their descriptors, 64 at most for vlad", least=0
@@ -89,6 +90,6 @@ INDEX_KEYS = ("index_type", "codebook_path", "codebook_size", "index_assignments
 GLOBAL_KEYS = (
     "searcher", "rerank", "num_ranked", "qe_k", "qe_alpha", "dba_k", "dba_alpha", "diffusion_k", "diffusion_photos",
     "superglobal_photos", "superglobal_k", "superglobal_beta", "fusion_weight", "fusion_inliers", "graph_k",
-    "graph_beta", "codebook_path", "codebook_size", "index_assignments", *REGION_KEYS, "query_assignments",
-    "asmk_family", "asmk_alpha", "asmk_threshold", "asmk_bits", "asmk_idf",
+    "graph_beta", "matcher_path", "codebook_path", "codebook_size", "index_assignments", *REGION_KEYS,
+    "query_assignments", "asmk_family", "asmk_alpha", "asmk_threshold", "asmk_bits", "asmk_idf",
 )  # fmt: skip

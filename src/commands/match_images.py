@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _LIST = "list_images.txt"
 # with --features no network is run; the seed is RANSAC's too
+_OF_VERIFICATION = (*keys_of(MatchingConfig), "show_outliers", "same_place")
 _EXTRACTION_KEYS = (*(name for name in NETWORK_KEYS if name != "seed"), *keys_of(ExtractionConfig, but=("half",)))
 
 
@@ -45,6 +46,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="calibration made by calibrate_same_place from a ranking by --correspondences exact, for the answer yes, "
         "perhaps or no (default: same_place_exact.json beside the checkpoint)",
+    )
+    parser.add_argument(
+        "--matcher_path", default="", help="matcher (.npz) of train_matcher: its soft votes instead of verified matches"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--devices", default="0", help="device ids, of which the first is used (default: %(default)s)")
@@ -135,11 +139,29 @@ def _find_calibration(config: Config, arguments: argparse.Namespace, made: Any) 
     return calibration
 
 
+def _match_learned(
+    arguments: argparse.Namespace, names: Sequence[Path], images: Any, features: Any, made: Any, title: str
+) -> None:
+    """Compare by --matcher_path, and print."""
+    from ..matching.match import match_photos_learned
+    from ..matching.matcher_file import fitting_matcher
+
+    matcher = fitting_matcher(arguments.matcher_path, made)
+    votes, matches = match_photos_learned(images, features, matcher, arguments.output_image, title)
+    if not arguments.json:
+        print(f"{votes:.1f} soft votes, {len(matches)} pairs")
+        return
+    result = {"image_a": str(names[0]), "image_b": str(names[1]), "soft_votes": round(votes, 4), "pairs": len(matches)}
+    print(json.dumps({**result, "output_image": arguments.output_image}))
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse, take features, match and print."""
     argv = list(sys.argv[1:] if argv is None else argv)
     config, arguments = COMMAND.parse(argv)
     names = _choose_photos(arguments)
+    if arguments.matcher_path:
+        refuse_options(argv, _OF_VERIFICATION, "has no effect together with --matcher_path: leave it out")
     if arguments.features:
         refuse_options(argv, (*_EXTRACTION_KEYS, "devices"), "has no effect together with --features: leave it out")
     elif not config.model.checkpoint_path:
@@ -155,8 +177,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     features, made = (
         _read_features(arguments.features, names) if arguments.features else _extract_features(config, paths, device_id)
     )
-    calibration = _find_calibration(config, arguments, made)
     title = " - ".join(name.name for name in names)
+    if arguments.matcher_path:
+        _match_learned(arguments, names, images, features, made, title)
+        return
+    calibration = _find_calibration(config, arguments, made)
     how = {**config.matching.values(), "seed": config.run.seed}
     matches = match_photos(images, features, arguments.output_image, title, arguments.show_outliers, **how)
     verdict = calibration and calibration.judge(matches.num_inliers)

@@ -1,6 +1,6 @@
 """The picture of a match: two photos side by side, a line for each inlier, the counts above, outliers on request."""
 
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -29,6 +29,8 @@ def draw_matches(
     matches: Matches,
     title: str = "",
     show_outliers: bool = False,
+    strengths: Optional[np.ndarray] = None,
+    counts: str = "",
 ) -> np.ndarray:
     """Draw the inliers of verified matches.
 
@@ -39,6 +41,8 @@ def draw_matches(
         matches: correspondences after ``verify``.
         title: text before the counts, such as the photos' names.
         show_outliers: draw the other correspondences too, as thin grey lines under the inliers.
+        strengths: [M] of the inliers, 0 to 1, for their colours from blue to red; None = all colours differ.
+        counts: in the title, in place of how many correspondences and inliers there are.
 
     Returns:
         uint8 RGB picture: title bar, then A on the left and B on the right at one height.
@@ -58,9 +62,10 @@ def draw_matches(
     )
     if show_outliers:
         _draw_lines(canvas, *(points[~inliers] for points in ends), lambda _: _OUTLIER, _OUTLIER_OPACITY)
-    _draw_lines(canvas, *(points[inliers] for points in ends), _colour, _LINE_OPACITY)
-    _draw_dots(canvas, *(points[inliers] for points in ends))
-    counts = f"{len(matches)} correspondences, {inliers.sum()} inliers"
+    colour = _colour if strengths is None else _colours_of(strengths)
+    _draw_lines(canvas, *(points[inliers] for points in ends), colour, _LINE_OPACITY)
+    _draw_dots(canvas, *(points[inliers] for points in ends), colour)
+    counts = counts or f"{len(matches)} correspondences, {inliers.sum()} inliers"
     _write_title(canvas, f"{title}   |   {counts}" if title else counts)
     return canvas
 
@@ -92,12 +97,12 @@ def _draw_lines(
     cv2.addWeighted(overlay, opacity, canvas, 1 - opacity, 0, canvas)
 
 
-def _draw_dots(canvas: np.ndarray, points_a: np.ndarray, points_b: np.ndarray) -> None:
+def _draw_dots(canvas: np.ndarray, points_a: np.ndarray, points_b: np.ndarray, colour: Callable[[int], Colour]) -> None:
     """A ringed dot at both ends of each pair, in the colour of its line."""
     for number, ends in enumerate(zip(points_a.tolist(), points_b.tolist())):
         for point in ends:
             cv2.circle(canvas, point, 4 << _SUBPIXEL_BITS, (255, 255, 255), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-            cv2.circle(canvas, point, 3 << _SUBPIXEL_BITS, _colour(number), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.circle(canvas, point, 3 << _SUBPIXEL_BITS, colour(number), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _colour(number: int) -> Colour:
@@ -106,6 +111,13 @@ def _colour(number: int) -> Colour:
     value = 255 if number % 2 else 215
     pixel = np.uint8([[[int(hue * 255), 220, value]]])
     return tuple(int(channel) for channel in cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB_FULL)[0, 0])
+
+
+def _colours_of(strengths: np.ndarray) -> Callable[[int], Colour]:
+    """Blue for 0, over green, to red for 1."""
+    values = np.rint(np.clip(strengths, 0, 1) * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(values.reshape(-1, 1), cv2.COLORMAP_TURBO)[:, 0, ::-1] if len(values) else values
+    return lambda number: tuple(colours[number].tolist())
 
 
 def _write_title(canvas: np.ndarray, text: str) -> None:

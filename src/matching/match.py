@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..records import LocalFeatures, Matches
 from .correspondences import match_descriptors
 from .drawing import draw_matches
+from .matcher import LEAST_PROBABILITY, Matcher, drawn_pairs
 from .verification import verify
 
 
@@ -64,6 +65,34 @@ def match_photos(
     matches = match_features(*features, **how)
     _write_picture(output_image, draw_matches(*images, *features, matches, title, show_outliers))
     return matches
+
+
+def match_photos_learned(
+    images: Tuple[np.ndarray, np.ndarray],
+    features: Tuple[LocalFeatures, LocalFeatures],
+    matcher: Matcher,
+    output_image: PathLike,
+    title: str = "",
+) -> Tuple[float, Matches]:
+    """Compare two photos by a learned matcher, and write the picture of the descriptors that are partners.
+
+    Args:
+        images, features, output_image, title: as of ``match_photos``.
+        matcher: trained on such features.
+
+    Returns:
+        The soft votes, and the pairs above ``matcher.LEAST_PROBABILITY``.
+
+    Raises:
+        UserError: the picture has no known format.
+    """
+    probabilities = matcher.probabilities(*(matcher.project(photo.descriptors) for photo in features))
+    votes, (matches, strengths) = matcher.soft_votes(probabilities), drawn_pairs(probabilities)
+    shares = (strengths - LEAST_PROBABILITY) / (1 - LEAST_PROBABILITY)
+    counts = f"{votes:.1f} soft votes, {len(matches)} pairs"
+    picture = draw_matches(*images, *features, matches, title, strengths=shares, counts=counts)
+    _write_picture(output_image, picture)
+    return votes, matches
 
 
 def _write_picture(path: PathLike, picture: np.ndarray) -> None:

@@ -29,6 +29,8 @@ def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
     if last == "fusion":
         return ScoreMeaning("%.4f", "score (similarity, and a share of 1 for inliers)")
     searcher = provenance.settings.get("searcher", "votes")
+    if last == "learned":
+        return ScoreMeaning("%.3f", "score (soft votes of the matcher; below 0: not compared)")
     if searcher != "votes" and last != "ransac":
         vectors = {"global": "cosine of the global descriptors", "vlad": "cosine of the VLAD vectors"}
         words = f"similarity ({vectors.get(searcher, 'ASMK of the words of both photos')}, 1 at most)"

@@ -13,6 +13,8 @@ from ..records import Candidates, LocalFeatures, Matches
 from .expansion import expand
 from .global_index import GlobalIndex
 from .global_searcher import DECIMALS, GlobalSearcher, no_matches, put_behind
+from .interfaces import Reranker
+from .learned import open_learned
 from .local_photos import LocalPhotos
 from .ranking_file import PairMatches
 from .ransac import Ransac
@@ -137,7 +139,7 @@ def open_global_search(
     while names[:1] == ["dba"]:
         searcher = searcher.augmented(retrieval.dba_k, retrieval.dba_alpha)
         names.pop(0)
-    first, local_photos = searcher, LocalPhotos(index) if "ransac" in names else None
+    first, local_photos = searcher, LocalPhotos(index) if {"ransac", "learned"} & set(names) else None
     with search_pool(retrieval.search_threads) as pool:
         for name in names:
             if name == "dba":
@@ -146,6 +148,9 @@ def open_global_search(
             elif name == "ransac":
                 reranker = Ransac(local_photos, matching, seed, pool, retrieval.search_distance)
                 steps.append(verification(reranker, retrieval.num_rerank))
+            elif name == "learned":
+                learned = open_learned(index, local_photos, retrieval, pool)
+                steps.append(verification(learned, retrieval.num_rerank))
             elif name == "fusion":
                 steps.append(fusion(retrieval, searcher.ties))
             else:
@@ -206,12 +211,15 @@ def _superglobal(searcher: GlobalSearcher, retrieval: RetrievalConfig) -> Step:
     return step
 
 
-def verification(reranker: Ransac, num_rerank: int) -> Step:
-    """RANSAC on the first photos: a verified one has the score inliers + s, another s - 1, with s in [0, 1)."""
+def verification(reranker: Reranker, num_rerank: int) -> Step:
+    """Local features of the first photos: a verified one has the score inliers + s, another s - 1, with s in [0, 1).
+
+    ``Learned`` gives its own scores, all of them 0 or higher.
+    """
 
     def step(state: Ranked) -> Ranked:
         if state.local is None:
-            raise UserError("`rerank` ransac: a query has no local features; extract it with `features` both")
+            raise UserError("`rerank`: a query has no local features to compare; extract it with `features` both")
         low, high = (float(state.scores[place]) if len(state.scores) else 0.0 for place in (-1, 0))
         scores = (state.scores - low) / (high - low + 1) - 1
         limit = num_rerank or len(scores)

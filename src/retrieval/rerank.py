@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, List, Tuple
 
+from ..artifacts import require_file, sha256_of
 from ..config import MatchingConfig, RetrievalConfig, keys_of
 from ..errors import UserError
 from ..retrieval_config import INDEX_KEYS
@@ -32,6 +33,7 @@ _STEPS = {  # of vectors, ransac of all -> keys
     "superglobal": ("superglobal_photos", "superglobal_k", "superglobal_beta"),
     "fusion": ("fusion_weight", "fusion_inliers"),
     "graph": ("graph_k", "graph_beta"),
+    "learned": ("num_rerank", "matcher_path"),
 }
 _FREE = ("search_threads", "searcher", "rerank")  # a ranking does not depend on them, or has them itself
 
@@ -52,17 +54,19 @@ def steps_of(retrieval: RetrievalConfig, searcher: str) -> Tuple[str, ...]:
         known = f"auto, none, or one or several of {', '.join(_STEPS)}, separated by commas"
         raise UserError(f"`rerank`: {short(repr(unknown))} is no re-ranking; give {known}")
     behind = ("graph",) if searcher == "votes" else ("fusion", "graph")
-    other = next((name for name in names if name not in ("ransac", *behind)), None)
+    other = next((name for name in names if name not in ("ransac", "learned", *behind)), None)
     if searcher in _OF_LOCAL and other:
-        takes = f"ransac, then {' or '.join(behind)}, or none"
+        takes = f"ransac, then {' or '.join(behind)}, or none, or learned"
         raise UserError(f"`rerank`: {other} is for an index of global descriptors; this one takes {takes}")
-    twice = next((name for name in ("ransac", *behind) if names.count(name) > 1), None)
+    twice = next((name for name in ("ransac", "learned", *behind) if names.count(name) > 1), None)
     if twice:
         raise UserError(f"`rerank`: {twice} stands there twice; leave one out")
     if "fusion" in names and ("ransac", "fusion") not in zip(names, names[1:]):
         raise UserError("`rerank`: fusion adds the inliers that ransac has counted; give ransac,fusion")
     if "graph" in names and names[-2:] != ["ransac", "graph"]:
         raise UserError("`rerank`: graph ranks what ransac has verified; give ransac,graph, at the end")
+    if "learned" in names and (names[-1] != "learned" or "ransac" in names):
+        raise UserError("`rerank`: learned ranks what the search has found, in place of ransac; give it last")
     return tuple(names)
 
 
@@ -71,8 +75,8 @@ def used_keys(retrieval: RetrievalConfig, searcher: str) -> List[str]:
     steps = steps_of(retrieval, searcher)
     if searcher != "votes":
         return list(dict.fromkeys((*_SEARCHED[searcher], *(key for step in steps for key in _STEPS[step]))))
-    if not steps:
-        return list(_VOTES)
+    if not steps or "learned" in steps:
+        return [*_VOTES, *(key for step in steps for key in _STEPS[step])]
     graph = _STEPS["graph"] if "graph" in steps else ()
     return [*_VOTES, *_RANSAC, "correspondences", *(_EXACT if retrieval.correspondences == "exact" else ()), *graph]
 
@@ -99,6 +103,8 @@ def search_settings(
     """What a ranking depends on, besides index and queries."""
     values = {**retrieval.values(), **matching.values()}
     settings: Dict[str, Any] = {name: values[name] for name in used_keys(retrieval, searcher)}
+    if "matcher_path" in settings:
+        settings["matcher_sha256"] = sha256_of(require_file(settings.pop("matcher_path"), "matcher_path"))
     if not settings["num_ranked"]:
         del settings["num_ranked"]
     steps = ",".join(steps_of(retrieval, searcher)) or "none"

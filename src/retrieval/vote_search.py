@@ -11,6 +11,7 @@ from ..records import Candidates, LocalFeatures, Matches
 from .index import DescriptorIndex
 from .index_folder import tie_order
 from .interfaces import Executor, Reranker, Searcher, Shard
+from .learned import open_learned
 from .ranking_file import PairMatches
 from .ransac import Ransac
 from .rerank import steps_of
@@ -117,9 +118,13 @@ def open_search(
     index: DescriptorIndex, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
 ) -> Iterator[Search]:
     """A search of one index by votes, and RANSAC where ``rerank`` does not say otherwise."""
-    verifies = "ransac" in steps_of(retrieval, "votes")
+    steps = steps_of(retrieval, "votes")
     exact_distance = retrieval.search_distance if retrieval.correspondences == "exact" else None
     with search_pool(retrieval.search_threads) as pool, ThreadPoolExecutor(1) as executor:
-        reranker = Ransac(index, matching, seed, pool, exact_distance) if verifies else _AsTheyAre()
+        reranker: Reranker = _AsTheyAre()
+        if "ransac" in steps:
+            reranker = Ransac(index, matching, seed, pool, exact_distance)
+        elif "learned" in steps:
+            reranker = open_learned(index, index, retrieval, pool)
         shard = IndexShard(index, VoteSearcher(index, retrieval, pool, seed), reranker)
         yield Search([shard], executor, retrieval.num_rerank, seed)
