@@ -6,6 +6,8 @@ import pytest
 from runs import run
 
 from src.config import ModelConfig, RunConfig
+from src.engines import export_texts
+from src.engines.identity import sealed
 from src.records import LocalFeatures
 from tools.benchmarks.extraction_processes import draw_photo, drift
 
@@ -40,8 +42,14 @@ def test_the_command_compares_the_engines_installed(onnx_file, tmp_path):
     for engine in ("onnxruntime", "openvino"):
         pytest.importorskip(engine)
     cv2.imwrite(str(tmp_path / "a.png"), draw_photo(96, 64))
+    short = tmp_path / "int8.onnx"  # known by its text alone
+    short.write_bytes(sealed(onnx_file.read_bytes(), {**export_texts(onnx_file), "precision": "int8"}))
+    fake = tmp_path / "python"  # in place of PyTorch's: a line for each of its own
+    fake.write_text("#!/bin/sh\necho ready; while read line; do echo 70.0; done\n")
+    fake.chmod(0o755)
     output = run("tools/benchmarks/run.py", "extract", "--checkpoint_path", onnx_file, "--image", "a.png", "--turns", 1,
-                 cwd=tmp_path)  # fmt: skip
+                 "--int8", short, "--pytorch", "--pytorch_python", fake, cwd=tmp_path)  # fmt: skip
     assert "a photo of 96 x 64 pixels at 7 scales" in output
     assert "ONNX Runtime float32" in output and "OpenVINO float32" in output
     assert "100.0% of ONNX Runtime float32's keypoints" in output and "peak memory" in output
+    assert "OpenVINO int8 is " in output and "PyTorch, eager            70 ms, the network alone" in output

@@ -1,9 +1,10 @@
 """`run.py extract`: the engines of extraction side by side."""
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -16,6 +17,7 @@ HELP = """Time the extraction of one photo of 1024 x 768 in every engine install
 Prints milliseconds, photos a second and peak memory, and how far the features are from those of the first line."""
 
 
+PYTORCH = "PyTorch, eager"
 UNFOLDED = "MindSpore, unfolded"  # its BatchNorm apart, as trained and as the model zoo extracts
 
 
@@ -40,6 +42,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also the model zoo's way: all levels padded to 2048 x 2048, one batch for the unfolded network (8 GB)",
     )
+    parser.add_argument("--int8", default="", metavar="FILE", help="also this 8-bit export of the checkpoint")
+    parser.add_argument("--pytorch", action="store_true", help="also the network alone in eager PyTorch")
+    parser.add_argument(
+        "--pytorch_python", default=sys.executable, metavar="PATH",
+        help="Python of an environment that has PyTorch (default: this one)",
+    )  # fmt: skip
 
 
 EXTRACT = Command(
@@ -49,9 +57,12 @@ EXTRACT = Command(
         *(name for name in NETWORK_KEYS if name not in ("engine", "precision")),
         *keys_of(ExtractionConfig, but=("half",)),
     ),
-    shown=("image", "turns", "model_zoo", "checkpoint_path", "pca_path", "image_scales", "max_image_size"),
+    shown=(
+        "image", "turns", "model_zoo", "int8", "pytorch", "checkpoint_path", "pca_path", "image_scales",
+        "max_image_size",
+    ),
     add_arguments=_add_arguments,
-)
+)  # fmt: skip
 
 
 def benchmark_extraction(argv: List[str]) -> None:
@@ -61,7 +72,7 @@ def benchmark_extraction(argv: List[str]) -> None:
         raise UserError(f"--turns is {arguments.turns}; it must be 1 or more")
     from src.images import load_image
     from tools.benchmarks.extraction_processes import draw_photo
-    from tools.benchmarks.training_steps import time_in_turns
+    from tools.benchmarks.training_steps import pytorch_yardstick, time_in_turns
 
     photo = load_image(arguments.image) if arguments.image else draw_photo()
     print(
@@ -69,16 +80,30 @@ def benchmark_extraction(argv: List[str]) -> None:
         flush=True,
     )
     with ExitStack() as processes:
-        engines = _start_engines(config, photo, processes)
-        times = time_in_turns({engine.name: engine.time for engine in engines}, arguments.turns)
+        engines = _start_engines(config, photo, processes, arguments.int8)
+        runners = {engine.name: engine.time for engine in engines}
+        if arguments.pytorch:
+            command = _pytorch_command(arguments.pytorch_python, photo, config.extraction.image_scales)
+            runners[PYTORCH] = processes.enter_context(pytorch_yardstick(command))
+        times = time_in_turns(runners, arguments.turns)
     for engine in engines:
         _print_engine(engine, engines, times, arguments.turns)
+    if arguments.pytorch:
+        print(f"  {PYTORCH:21} {np.median(times[PYTORCH]):6.0f} ms, the network alone")
+        for engine in engines:
+            ratio = np.median(times[PYTORCH] / times[engine.name])
+            print(f"  {'':21} {engine.name} is {ratio:.2f} times as fast")
     if arguments.model_zoo:
         _compare_with_zoo(config, photo, {name: float(np.median(found)) for name, found in times.items()})
 
 
-def _start_engines(config: Config, photo: np.ndarray, processes: ExitStack) -> List[Engine]:
-    """A process for each engine and precision that can run the checkpoint here, MindSpore first."""
+def _pytorch_command(python: str, photo: np.ndarray, scales: Sequence[float]) -> List[str]:
+    sizes = [f"{round(photo.shape[1] * scale)}x{round(photo.shape[0] * scale)}" for scale in scales]
+    return [python, str(Path(__file__).with_name("pytorch.py")), "--stage=extract", f"--sizes={','.join(sizes)}"]
+
+
+def _start_engines(config: Config, photo: np.ndarray, processes: ExitStack, int8: str) -> List[Engine]:
+    """A process for each engine and precision that can run the checkpoint here, MindSpore first, ``int8`` last."""
     from src.engines.choose import NAMES, installed_engines, resolve_engine
     from tools.benchmarks.extraction_processes import extraction_process
 
@@ -98,6 +123,10 @@ def _start_engines(config: Config, photo: np.ndarray, processes: ExitStack) -> L
             start(f"{NAMES[name]} {precision}", own)
             if (name, precision) == ("mindspore", "float32") and Path(config.model.checkpoint_path).suffix != ".mindir":
                 start(UNFOLDED, own, "trained")
+    if int8:
+        own = config.replace(checkpoint_path=int8)
+        model = resolve_engine(own.run, own.model)
+        start(f"{NAMES[model.engine]} {model.precision}", own.replace(engine=model.engine))
     if not engines:
         raise UserError(f"{config.model.checkpoint_path}: no engine installed here runs it")
     return engines

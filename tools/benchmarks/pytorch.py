@@ -1,8 +1,8 @@
-"""Time a training step in eager PyTorch: the yardstick of `tools/benchmarks/run.py train --pytorch`.
+"""Time eager PyTorch: the yardstick of `tools/benchmarks/run.py train --pytorch`, and of `run.py extract --pytorch`.
 
 PyTorch is no dependency of this project: run this with the Python of an environment that has it and need have nothing
-else. It prints "ready" once warm; then, for each line on its standard input, it makes one step and prints how many
-milliseconds that took.
+else. It prints "ready" once warm; then, for each line on its standard input, it makes one step, or passes the levels of
+one photo through the network, and prints how many milliseconds that took.
 """
 
 import argparse
@@ -95,15 +95,37 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], None]:
     return step
 
 
+def make_extraction(sizes: List[Tuple[int, int]]) -> Callable[[], None]:
+    """The network of extraction on random images of ``sizes``, (width, height), one after the other."""
+    import torch
+    from torch.nn.functional import normalize
+
+    torch.manual_seed(0)
+    backbone, _, head = build_parts(1, sizes[0][0])
+    backbone.eval()
+    head.eval()
+    images = [torch.randn(1, 3, height, width) for width, height in sizes]
+
+    def extract() -> None:
+        with torch.inference_mode():
+            for image in images:
+                block3 = backbone(image)
+                _ = head.attention(block3), normalize(block3, dim=1)
+
+    return extract
+
+
 def main(argv: Optional[List[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=["tuning", "attn"], default="tuning", help="default: %(default)s")
+    parser.add_argument("--stage", choices=["tuning", "attn", "extract"], default="tuning", help="default: %(default)s")
     parser.add_argument("--batch_size", type=int, default=32, help="photos a step (default: %(default)s)")
     parser.add_argument("--image_size", type=int, default=321, help="side of a photo, pixels (default: %(default)s)")
     parser.add_argument("--num_classes", type=int, default=64, help="classes of the head (default: %(default)s)")
+    parser.add_argument("--sizes", default="1024x768", help="extract: of the levels (default: %(default)s)")
     arguments = parser.parse_args(argv)
+    sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes.split(",")]
     try:
-        step = make_step(arguments)
+        step = make_extraction(sizes) if arguments.stage == "extract" else make_step(arguments)
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error}")
     for _ in range(2):
