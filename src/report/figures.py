@@ -8,6 +8,7 @@ from ..evaluation.evaluate import Evaluation
 from ..evaluation.metrics import positive_ranks
 from ..records import Ranking
 from ..retrieval.ranking_file import PairMatches
+from ..retrieval.ransac import MIN_CORRESPONDENCES
 from .photos import Thumbnail
 
 LEVELS = np.linspace(0, 1, 101)  # recall
@@ -87,7 +88,8 @@ def facts_of_matches(matches: Optional[PairMatches]) -> str:
     if matches is None:
         return "its matches were not kept"
     if not matches.verified:
-        return f"correspondences: {matches.correspondences}, too few to verify"
+        why = "too few to verify" if matches.correspondences < MIN_CORRESPONDENCES else "not verified"
+        return f"correspondences: {matches.correspondences}, {why}"
     facts = f"{len(matches.points)} inliers of {matches.correspondences} correspondences"
     return f"{facts}, {MAX_LINES} drawn" if len(matches.points) > MAX_LINES else facts
 

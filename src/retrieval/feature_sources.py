@@ -5,10 +5,12 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+import numpy as np
+
 from ..artifacts import PathLike
 from ..errors import UserError
 from ..features.feature_file import FeatureFile
-from ..records import GlobalDescriptor, LocalFeatures, Provenance
+from ..records import LocalFeatures, Provenance
 
 
 class FeatureSources:
@@ -47,9 +49,9 @@ class FeatureSources:
         """
         return self._file_of(name).read(name)
 
-    def read_global(self, name: str) -> GlobalDescriptor:
-        """Global descriptor of a photo; errors as of ``read``."""
-        return self._file_of(name).read_global(name)
+    def read_globals(self, names: Sequence[str]) -> np.ndarray:
+        """Global descriptors [N, D] float32 of photos; errors as of ``read``."""
+        return np.stack([self._file_of(name).read_global(name).vector for name in names])
 
     def has_global(self) -> bool:
         """Whether the files have global descriptors, as their first photos tell; errors as of ``read``."""

@@ -13,7 +13,7 @@ import numpy as np
 from ..config import RetrievalConfig
 from ..features.encoder import Encoded
 from ..records import Candidates
-from .global_searcher import put_behind
+from .global_searcher import DECIMALS, put_behind
 from .graph_pairs import KnownPairs, Neighbours
 from .ranking_file import PairMatches
 from .superglobal import NUM_EXPANDED, refined_by_nearest
@@ -93,6 +93,8 @@ class GraphSearch:
         k, beta: of ``refined_by_nearest``.
         cosines: where photos have global descriptors too, gives those of a query and M photos, [M + 1, M + 1]; the
             similarity of a pair is then the mean of both kinds.
+        alike: where the search does not look at these, gives the cosines [N] of a query and all photos: of those that
+            were verified and those that are alike the best, by the sum of both similarities, are ranked.
         known: pairs that were found before; those that are found come to it.
     """
 
@@ -103,31 +105,38 @@ class GraphSearch:
         k: int,
         beta: float,
         cosines: Optional[Cosines] = None,
+        alike: Optional[Callable[[Any], np.ndarray]] = None,
         known: Optional[KnownPairs] = None,
     ) -> None:
         self.names, self.pair = search.names, search.pair
-        self._search, self._query_of, self._k, self._beta, self._cosines = search, query_of, k, beta, cosines
+        self._search, self._query_of, self._k, self._beta = search, query_of, k, beta
+        self._cosines, self._alike = cosines, alike
         self._known: KnownPairs = {} if known is None else known
 
     def rank(self, query: Any) -> Candidates:
         """The verified photos in the order of ``graph_scores``; those with very many inliers stay before the others.
 
-        Scores become those of the graph, which hold no number of inliers. Photos that were not verified follow.
+        Scores become those of the graph, which hold no number of inliers. The other photos follow.
         """
         candidates = self._search.rank(query)
-        count = sum(photo in candidates.verified for photo in candidates.photos.tolist())
-        photos, rest = candidates.photos[:count], candidates.part(slice(count, None))
-        if not count:
+        verified = [photo for photo in candidates.photos.tolist() if photo in candidates.verified]
+        if not verified:
             return candidates
-        inliers = np.array([candidates.verified[photo].num_inliers for photo in photos.tolist()])
-        near = pair_similarity(inliers, inliers_by_chance(inliers))
+        photos, counts = np.array(verified), [candidates.verified[photo].num_inliers for photo in verified]
+        inliers, chance = np.zeros(len(self.names), np.int64), inliers_by_chance(np.array(counts))
+        inliers[photos] = counts
+        if self._alike:
+            photos = self._best(candidates, pair_similarity(inliers, chance) + np.maximum(0, self._alike(query)))
+        rest = candidates.part(~np.isin(candidates.photos, photos))
+        inliers = inliers[photos]
+        near = pair_similarity(inliers, chance)
         table = of_inliers = self._similarities(photos, near)
         if self._cosines:
             table = (table + np.maximum(0, self._cosines(query, photos))) / 2
-        scores = np.round(graph_scores(table, self._k, self._beta), 6)
+        scores = np.round(graph_scores(table, self._k, self._beta), DECIMALS)
         scores = np.where(inliers >= MANY_INLIERS, _CERTAIN + near, scores)
         order = np.argsort(-scores, kind="stable")  # ties stay in the order they had
-        rose = np.argsort(order) < np.arange(count)
+        rose = np.argsort(order) < np.arange(len(photos))
         by = strongest_steps(of_inliers, (inliers < MANY_INLIERS) & (rose | (near == 0)))
         through = {int(photos[place]): int(photos[step]) for place, step in by.items()}
         ranked, scores = put_behind((photos[order], scores[order]), (rest.photos, rest.scores))
@@ -143,6 +152,12 @@ class GraphSearch:
         candidates = Candidates(np.array([other]), np.zeros(1), lambda _: inliers, {other: inliers})
         found = self._search.pair(self._query_of(photo), candidates, other)
         return dataclasses.replace(found, correspondences=near.num_correspondences(other))
+
+    def _best(self, candidates: Candidates, similarities: np.ndarray) -> np.ndarray:
+        """As many photos as were verified, by similarities [N], ties in the order of the candidates."""
+        places = np.full(len(self.names), len(candidates))
+        places[candidates.photos] = np.arange(len(candidates))
+        return np.lexsort((places, -np.round(similarities, DECIMALS)))[: len(candidates.verified)]
 
     def _similarities(self, photos: np.ndarray, near: np.ndarray) -> np.ndarray:
         """[M + 1, M + 1] of the query, to which the photos have the similarities ``near`` [M], and the photos."""
@@ -187,16 +202,12 @@ def strongest_steps(similarities: np.ndarray, wanted: np.ndarray) -> Dict[int, i
     return {place: int(best[place]) for place in np.flatnonzero(nearer).tolist()}
 
 
-def cosines_of(vectors_of: Callable[[np.ndarray], np.ndarray]) -> Cosines:
-    """The cosines of a query's global descriptor and those of photos.
-
-    Args:
-        vectors_of: gives the global descriptors [M, D] of photos by their numbers [M].
-    """
+def cosines_of(vectors: np.ndarray) -> Cosines:
+    """The cosines of a query's global descriptor and those of photos, out of all the vectors [N, D]."""
 
     def cosines(query: Encoded, photos: np.ndarray) -> np.ndarray:
-        vectors = np.vstack([query.global_descriptor.vector, vectors_of(photos)])
-        return vectors @ vectors.T
+        chosen = np.vstack([query.global_descriptor.vector, vectors[photos]])
+        return chosen @ chosen.T
 
     return cosines
 

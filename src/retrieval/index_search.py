@@ -2,11 +2,8 @@
 
 import logging
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple, Sequence, Tuple, Union
-
-import numpy as np
 
 from ..artifacts import PathLike
 from ..config import MatchingConfig, RetrievalConfig
@@ -25,8 +22,6 @@ from .rerank import search_settings, steps_of
 from .vote_search import Search, open_search
 from .word_index import AsmkIndex, load_asmk_index, load_vlad_index
 from .word_search import open_word_search
-
-_KEPT_VECTORS = 10_000  # of photos of a graph; 80 MB of 2048 numbers
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +93,7 @@ def compared_features(folder: PathLike, manifest: Manifest, queries: FeatureFile
         steps: of re-ranking.
     """
     if searcher_of(manifest) == "global":
-        return Compared("ransac" in steps, True)
+        return Compared("ransac" in steps or "learned" in steps, True)
     sources = read_sources(Path(folder))
     if "graph" not in steps or not (queries.names and queries.has_global(queries.names[0]) and sources.has_global()):
         return Compared(True, False)
@@ -136,9 +131,15 @@ def open_index_search(
         settings = search_settings(before, matching, seed, searcher)
         settings = {name: value for name, value in settings.items() if name not in ("keep_matches", "num_ranked")}
         with kept_pairs(folder / GRAPH_FILE, {"index": manifest.sha256, "settings": settings}, len(index)) as known:
-            cosines = cosines_of(_vectors_of(index, searcher)) if with_cosines else None
-            query_of = _query_of(index, searcher)
-            yield GraphSearch(search, query_of, retrieval.graph_k, retrieval.graph_beta, cosines, known)
+            query_of, settings = _query_of(index, searcher), (retrieval.graph_k, retrieval.graph_beta)
+            if not with_cosines:
+                yield GraphSearch(search, query_of, *settings, known=known)
+            elif searcher == "global":
+                yield GraphSearch(search, query_of, *settings, cosines_of(index.vectors), known=known)
+            else:
+                vectors = index.sources.read_globals(index.image_names)
+                alike = lambda query: vectors @ query.global_descriptor.vector  # noqa: E731
+                yield GraphSearch(search, query_of, *settings, cosines_of(vectors), alike, known)
 
 
 def _query_of(index: Index, searcher: str) -> Callable[[int], Encoded]:
@@ -149,15 +150,3 @@ def _query_of(index: Index, searcher: str) -> Callable[[int], Encoded]:
         return Encoded(local, GlobalDescriptor(index.vectors[photo], local.image_size))
 
     return of_both if searcher == "global" else lambda photo: Encoded(index.features(photo))
-
-
-def _vectors_of(index: Index, searcher: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Gives the global descriptors [M, D] of photos of the index; from its feature files where they are not in it."""
-    if searcher == "global":
-        return lambda photos: index.vectors[photos]
-
-    @lru_cache(_KEPT_VECTORS)
-    def read(photo: int) -> np.ndarray:
-        return index.sources.read_global(index.image_names[photo]).vector
-
-    return lambda photos: np.stack([read(photo) for photo in photos.tolist()])

@@ -51,6 +51,7 @@ def test_at_most_so_many_lines(count):
 def test_nothing_to_draw():
     assert facts_of_matches(None) == "its matches were not kept"
     assert facts_of_matches(PairMatches(np.zeros((0, 4)), 3, False)) == "correspondences: 3, too few to verify"
+    assert facts_of_matches(PairMatches(np.zeros((0, 4)), 4, False)) == "correspondences: 4, not verified"
     unseen = Thumbnail("", (4, 3), "no such photo")
     pair = PairMatches(np.ones((5, 4)), 5, True)
     assert not draw_pair(QUERY, PHOTO, None, "").paths

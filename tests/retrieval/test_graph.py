@@ -123,6 +123,14 @@ def test_a_photo_of_many_inliers_stays_first(graph):
     assert found.photos[0] == 4 and found.scores[0] > 3
 
 
+def test_a_photo_that_looks_alike_takes_the_place_of_a_verified_one():
+    """Chance gives 3.9, so 3 has no similarity by inliers; 4 was not verified, and has the cosine 0.9."""
+    made = GraphSearch(FakeSearch(), int, 9, 0.15, lambda query, photos: np.eye(5), lambda query: np.eye(5)[4] * 0.9)
+    found = made.rank((40, 4, 4, 3, 0))
+    assert sorted(found.photos[:4].tolist()) == [0, 1, 2, 4] and found.photos[4] == 3
+    assert (np.diff(found.scores) <= 0).all()
+
+
 def test_through_which_photo_is_said_with_both_steps(graph):
     found = graph.rank((40, 4, 4, 3, 0))
     assert found.through == {3: 0}  # 1 and 2 match each other alone
