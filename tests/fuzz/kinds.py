@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from tests.features.made_up import make_file, serialise_datum
+from tests.features.made_up import PROVENANCE, make_features, make_file, serialise_datum
 from tests.fuzz.mutations import mutate, mutate_hdf5, mutate_zip
 
 INDEX = ["a_1", "a_2", "b_1", "sub/b_2"]
@@ -130,6 +130,37 @@ def _index_features(path: Path, output: Path) -> None:
     run("build_index", "--features", path, "--output", output / "index", "--overwrite")
     run("merge_features", "--features", path, "--output", output / "merged.h5", "--overwrite")
     run("convert_features", "--features", path, "--output", output / "delf", "--overwrite")
+
+
+def _codes(folder: Path) -> Path:
+    from src.features.feature_file import write_group, write_provenance
+
+    with h5py.File(folder / "features.h5", "w") as file:
+        write_provenance(file, PROVENANCE)
+        for number, name in enumerate(PHOTOS):
+            write_group(file, name, make_features(number, 20))
+    run("binarize_features", "--features", folder / "features.h5", "--output", folder / "codes.h5", "--bits", 16)
+    return folder / "codes.h5"
+
+
+def _read_codes(path: Path, _: Path) -> None:
+    from src.features.feature_file import FeatureFile
+
+    with FeatureFile(path) as photos:
+        for name, features in photos:
+            assert photos.shape(name) == features.descriptors.shape
+
+
+def _boxes(folder: Path) -> Path:
+    rows = "".join(f"img/p{n}.jpg,{n},{n + 1},{n + 9.5},40,0.{n}\n" for n in range(9))
+    (folder / "boxes.csv").write_text("photo,x1,y1,x2,y2,score\n" + rows)
+    return folder / "boxes.csv"
+
+
+def _read_boxes(path: Path, _: Path) -> None:
+    from src.features.boxes import PhotoBoxes
+
+    assert PhotoBoxes(path, ["p0.jpg", "p1.jpg"], 0.0).of("p1.jpg", (64, 48)).shape[1] == 4
 
 
 def _keras_weights(folder: Path) -> Path:
@@ -403,12 +434,14 @@ KINDS: Dict[str, Kind] = {
     "ranks_npz": Kind(_ranks_npz, _judge_ranks, mutate_zip, _NPY),
     "pca_npz": Kind(_pca, _load_pca, mutate_zip, _NPY),
     "features_h5": Kind(_features, _index_features, mutate_hdf5),
+    "codes_h5": Kind(_codes, _read_codes, mutate_hdf5),
     "weights_h5": Kind(_keras_weights, _read_weights, mutate_hdf5),
     "delf": Kind(_delf, _convert_delf),
     "json": Kind(_results, _compare, tokens=_JSON),
     "yaml": Kind(_recipe, _read_recipe, tokens=_YAML),
     "csv": Kind(_tables, _read_tables, tokens=_CSV),
     "pairs": Kind(_pairs, _draw_pairs, tokens=(*_CSV, *_PICKLE, b"photo_a", b"img/p1.jpg")),
+    "boxes": Kind(_boxes, _read_boxes, tokens=(*_CSV, b"photo", b"x1", b"nan", b"inf", b"-1", b"1e308")),
     "jpeg": Kind(_jpeg, _read_photo),
     "png": Kind(_png, _read_photo),
     "index": Kind(_index, _search_index, tokens=_JSON),
