@@ -71,8 +71,8 @@ class TrainingConfig(Section):
 
     train_state: str = key(
         "tuning",
-        "stage: backbone, attention, both at once; or global descriptors, alone, as DELG or by attention of regions; or "
-        "HOW",
+        "stage: backbone, attention, both at once; or global descriptors, alone, as DELG or by attention of regions; "
+        "or HOW",
         choices=STAGES,
     )
     traindata_path: str = key("", "first MindRecord shard of the training set (train.mindrecord000)")
