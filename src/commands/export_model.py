@@ -40,7 +40,7 @@ COMMAND = Command(
     ),
     shown=(
         "format", "features", "output", "pca", "precision", "calibration_images", "checkpoint_path", "architecture",
-        "weights_style", "force_pca", "pooling", "descriptor_layer", "overwrite",
+        "weights_style", "pooling", "descriptor_layer", "overwrite",
     ),
     add_arguments=_arguments,
 )  # fmt: skip
