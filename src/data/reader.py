@@ -167,6 +167,11 @@ class TrainingStream:
         return self.training.batch_size
 
     @property
+    def step_in_words(self) -> str:
+        """What a step of all ranks takes, for the log."""
+        return f"{self.photos_a_step * self.ranks} photos at {self.training.image_size} px"
+
+    @property
     def photos_a_pass(self) -> int:
         """Photos that pass the network at once."""
         return self.training.batch_size

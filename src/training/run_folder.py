@@ -183,6 +183,10 @@ class RunFolder:
         """`best_delf_<stage>-<epoch>_<step>.ckpt`: the checkpoint of the best validation so far."""
         return self.path / f"best_delf_{self.stage}-{epoch}_{step}.ckpt"
 
+    def best_checkpoint(self) -> Optional[Path]:
+        """That of the best validation; None where none was made."""
+        return next(reversed(self._numbered("best")), None)
+
     def is_best(self, measured: Mapping[str, Any]) -> bool:
         """Whether a validation is better than all in the metrics: by ``validation_map``, else by its summed losses."""
         earlier = [value for line in self.metrics() if (value := _merit(line)) is not None]
@@ -196,7 +200,7 @@ class RunFolder:
     def finish(self, checkpoint: Path, info: DatasetInfo, device: str) -> None:
         """Record that the run is complete, and write its model card; one that stands there, maybe filled in, stays."""
         card = checkpoint.with_suffix(".md")
-        if not card.exists():
+        if "architecture" in self._recipe and not card.exists():  # a matcher has none
             sources = self._provenance.sources
             atomic_write_text(card, model_card(checkpoint, self._recipe, sources, self.metrics(), info, device))
         self._write_record(checkpoint.name)

@@ -1,5 +1,6 @@
-"""Learning rates by step: linear to 0, exponential by epochs, or constant, with a warm-up."""
+"""Learning rates by step: linear or a half cosine to 0, exponential by epochs, or constant, with a warm-up."""
 
+import math
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -15,8 +16,8 @@ class Schedule:
     Attributes:
         initial: rate of the first step after the warm-up.
         max_iters: steps of the run.
-        kind: "linear" falls to 0 at ``max_iters``; "exponential" is multiplied by ``decay`` after each epoch;
-            "constant".
+        kind: "linear" and "cosine" fall to 0 at ``max_iters``; "exponential" is multiplied by ``decay`` after each
+            epoch; "constant".
         decay: see above.
         steps_per_epoch: see above.
         warmup: in the first steps, counted from 0, the rate is (step + 1) / warmup of what it would be.
@@ -34,6 +35,8 @@ class Schedule:
         rate = self.initial * min(1.0, (step + 1) / self.warmup if self.warmup else 1.0)
         if self.kind == "linear":
             return rate * (1 - step / self.max_iters)
+        if self.kind == "cosine":
+            return rate * (1 + math.cos(math.pi * min(1.0, step / self.max_iters))) / 2
         return rate * self.decay ** (step // self.steps_per_epoch) if self.kind == "exponential" else rate
 
     def cell(self, factor: float = 1.0) -> nn.Cell:
@@ -62,6 +65,8 @@ class _Rate(nn.learning_rate_schedule.LearningRateSchedule):
             rate = rate * ops.minimum((done + 1) / self.warmup, ops.ones_like(done))
         if self.kind == "linear":
             rate = rate * ops.maximum(1 - done / self.last, ops.zeros_like(done))
+        elif self.kind == "cosine":
+            rate = rate * (1 + ops.cos(math.pi * ops.minimum(done / self.last, ops.ones_like(done)))) / 2
         elif self.kind == "exponential":
             epoch = ops.floor_divide(step, self.steps_per_epoch).astype(ms.float32)
             rate = rate * ops.pow(ops.ones_like(done) * self.decay, epoch)

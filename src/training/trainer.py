@@ -73,12 +73,12 @@ class Trainer:
         self._describe()
 
     def _describe(self) -> None:
-        training, info, photos = self.training, self.stream.info, self.stream.photos_a_step * self.device.ranks
+        training, info = self.training, self.stream.info
         logger.info(
-            "stage %s on %d %s, %s: steps %d to %d of %d photos at %d px, %d photos of %d classes an epoch (%d steps)",
+            "stage %s on %d %s, %s: steps %d to %d of %s, %d photos of %d classes an epoch (%d steps)",
             training.train_state, self.device.ranks, self.device.target,
-            "float32" if training.amp_level == "O0" else "float16", self.steps_done + 1, training.max_iters, photos,
-            training.image_size, info.num_train, info.num_classes, self.stream.steps_per_epoch,
+            "float32" if training.amp_level == "O0" else "float16", self.steps_done + 1, training.max_iters,
+            self.stream.step_in_words, info.num_train, info.num_classes, self.stream.steps_per_epoch,
         )  # fmt: skip
         describe_network(self.network)
         if self.steps_done:
