@@ -86,22 +86,24 @@ def split_pairs(photos: Photos, pairs_path: PathLike, seed: int) -> Tuple[Split,
         seed: of the labels that are held out.
 
     Returns:
-        Both; the second has no photos where labels are few.
+        Both; the second has no pair where labels are few, or none of those held out has one.
 
     Raises:
-        UserError: no pair to learn from, or of the photos held out.
+        UserError: no pair to learn from.
     """
     labels = np.random.default_rng(seed).permutation(np.unique(photos.labels))
     count = max(2, round(_HELD_OUT * len(labels))) if len(labels) >= _LEAST_LABELS else 0
     held_out = np.isin(photos.labels, labels[:count])
 
     def part(numbers: np.ndarray) -> Split:
-        if not len(numbers):
-            return Split(numbers, PairSource(np.zeros(0, np.int64)))
         split = SplitLabels([photos.names[number] for number in numbers], photos.labels[numbers])
         return Split(numbers, training_pairs(pairs_path, split, "pairs"))
 
-    return part(np.flatnonzero(~held_out)), part(np.flatnonzero(held_out))
+    train, numbers = part(np.flatnonzero(~held_out)), np.flatnonzero(held_out)
+    try:
+        return train, part(numbers)
+    except UserError:  # no pair; the file itself has just been read
+        return train, Split(numbers, PairSource(np.zeros(0, np.int64)))
 
 
 class MatchStream(TrainingStream):

@@ -120,7 +120,7 @@ def _run(photos: Photos, pairs_path: PathLike, folder: RunFolder, run: RunConfig
     warmup = round(_WARMUP * training.max_iters)
     schedule = Schedule(training.initial_lr, training.max_iters, "cosine", warmup=warmup)
     step_cell = TrainStep(network, training, losses=MatchLosses(network), schedule=schedule)
-    measures = Validation(MatchLosses(network), stream, device) if len(validation.photos) else None
+    measures = Validation(MatchLosses(network), stream, device) if validation.source.num_queries else None
     with logging_redirect_tqdm():
         return Trainer(network, step_cell, device, folder, stream, measures).run_steps()
 

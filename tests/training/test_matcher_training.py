@@ -106,10 +106,13 @@ def test_pairs_follow_from_the_step_alone_and_labels_held_out_stay_out(features)
 def test_pairs_of_a_file_and_what_is_refused(features, tmp_path):
     lines = [f"place_{place:02}/{a}.jpg,place_{place:02}/{a + 1}.jpg" for place in range(PLACES) for a in (0, 2)]
     (tmp_path / "pairs.csv").write_text("\n".join(["photo_a,photo_b", *lines]))
-    stream = stream_of(features, pairs=tmp_path / "pairs.csv")[0]
+    stream, photos, train, _ = stream_of(features, pairs=tmp_path / "pairs.csv")
     for batch in stream.batches(5):
         for names in batch.file_ids[:4]:
             assert ",".join(sorted(names.split(" and "))) in lines
+    of_training = sorted({photos.names[number].split("/")[0] for number in train.photos})[0]
+    (tmp_path / "pairs.csv").write_text(f"photo_a,photo_b\n{of_training}/0.jpg,{of_training}/1.jpg\n")
+    assert split_pairs(photos, tmp_path / "pairs.csv", 0)[1].source.num_queries == 0  # of the labels held out
     (tmp_path / "pairs.csv").write_text("photo_a,photo_b\nplace_01/1.jpg,place_02/1.jpg\n")
     with pytest.raises(UserError, match="pairs.csv"):
         stream_of(features, pairs=tmp_path / "pairs.csv")
