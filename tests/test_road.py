@@ -104,7 +104,7 @@ def test_revisited_pickle(work, data, checkpoint):
         (["train.py", "--config", "no.yaml"], "no.yaml: no such file"),
         (["train.py", "--traindata_path", "shards", "--device_target", "Ascend"], "Ascend: no such device here"),
         (["train.py", "--traindata_path", "shards", "--train_state", "attn"], "give --checkpoint_path"),
-        (["scripts/run_1p_train.sh", "both"], "tuning, attn, joint or global"),
+        (["scripts/run_1p_train.sh", "both"], "tuning, attn, joint, global, delg, regional_attention or how"),
         (["scripts/run_1p_train.sh", "tuning", "no.ckpt", "--traindata_path", "shards"], "no.ckpt: no such file"),
         (["scripts/run_eval_match_images.sh", "nowhere", "no.ckpt"], "nowhere: no such folder"),
         (

@@ -178,8 +178,10 @@ def read_names(folder: PathLike) -> List[str]:
 
 
 def read_sources(folder: Path) -> FeatureSources:
-    """The feature files an index was made from."""
-    return FeatureSources(folder, json.loads((folder / SOURCES_FILE).read_text(encoding="utf-8")))
+    """The feature files an index was made from; UserError when the record of them is damaged."""
+    path = folder / SOURCES_FILE
+    with reading(path, AGAIN):
+        return FeatureSources(folder, json.loads(path.read_text(encoding="utf-8")))
 
 
 def describe_size(folder: PathLike) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,8 +74,11 @@ def reference_weights(shards, stage):
 
 def train_on_two(folder, shards, *options, env=ENVIRONMENT):
     """Train in a folder on two ranks, which keep their states."""
+    with socket.socket() as free:  # another process may be running another of these tests
+        free.bind(("", 0))
+        port = free.getsockname()[1]
     msrun = [str(Path(sys.executable).with_name("msrun")), "--worker_num=2", "--local_worker_num=2", "--join=True",
-             "--log_dir=logs", "--master_port=8231"]  # fmt: skip
+             "--log_dir=logs", f"--master_port={port}"]  # fmt: skip
     program = str(Path(__file__).with_name("keep_rank_state.py"))
     done = subprocess.run([*msrun, program, *map(str, [*RECIPE, *options]), "--traindata_path", str(shards)],
                           cwd=folder, env=env, capture_output=True, text=True)  # fmt: skip
