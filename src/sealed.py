@@ -2,10 +2,12 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any, Dict, Mapping
 
-from .artifacts import PathLike, atomic_write_json, digest, require_file
+from .artifacts import PathLike, atomic_write_json, digest, require_file, sha256_of
 from .errors import UserError, reading
+from .records import Provenance
 
 _MOST_BYTES = 2**26  # of a record; the largest, of an index of ten thousand feature files, takes some MB
 
@@ -39,3 +41,30 @@ def read_sealed(path: PathLike, version: int, fix: str) -> Dict[str, Any]:
             raise ValueError("its checksum differs")
         del record["format_version"]
         return record
+
+
+def beside(path: PathLike) -> Path:
+    """The record that says how the table at ``path`` was made."""
+    return Path(f"{path}.json")
+
+
+def made_with(path: PathLike, version: int, command: str, fix: str) -> Provenance:
+    """How a table was made, by the record beside it, which holds its ``provenance`` and ``sha256``.
+
+    Args:
+        path: the table.
+        version: of the record's format.
+        command: that writes such tables.
+        fix: see ``read_sealed``.
+
+    Raises:
+        UserError: no record, a damaged one, or the table is not as it was written.
+    """
+    record = beside(path)
+    if not record.is_file():
+        raise UserError(f"{path}: no {record.name} beside it says how it was made; {fix}")
+    values = read_sealed(record, version, fix)
+    with reading(record, fix):
+        if values["sha256"] != sha256_of(path):
+            raise UserError(f"{path}: is not as {command} wrote it; {fix}")
+        return Provenance.from_json(values["provenance"])

@@ -15,9 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..artifacts import PathLike, atomic_write_bytes, is_made, sha256_of
-from ..errors import UserError, reading
+from ..errors import UserError
 from ..records import LocalFeatures, Provenance
-from ..sealed import read_sealed, write_sealed
+from ..sealed import beside, made_with, write_sealed
 from .boxes import Box, encode_boxes, inside
 from .feature_file import FeatureFile
 from .kinds import LOCAL, part_of
@@ -91,7 +91,7 @@ def propose_boxes(features: PathLike, output: PathLike, rules: ProposalRules, ov
         made = part_of(source.provenance, LOCAL)
         sources = {"features": sha256_of(features)}
         wanted = dataclasses.replace(made, settings={**made.settings, **rules._asdict()}, sources=sources, notes={})
-        if is_made(output, wanted, _made_with, overwrite):
+        if is_made(output, wanted, lambda path: made_with(path, FORMAT_VERSION, "propose_boxes", _AGAIN), overwrite):
             return output
         _write(output, wanted, source, rules)
     return output
@@ -109,22 +109,6 @@ def _write(output: Path, provenance: Provenance, source: FeatureFile, rules: Pro
         raise UserError(f"{source.path}: {fact}; extract with a trained attention")
     table = encode_boxes(found)
     record = {"sha256": hashlib.sha256(table).hexdigest(), "provenance": provenance.as_json()}
-    write_sealed(_beside(output), FORMAT_VERSION, record)
+    write_sealed(beside(output), FORMAT_VERSION, record)
     atomic_write_bytes(output, table)
     logger.info("%s: %d boxes of %d photos", output, sum(len(boxes) for _, boxes in found), len(found))
-
-
-def _beside(output: Path) -> Path:
-    return Path(f"{output}.json")
-
-
-def _made_with(output: Path) -> Provenance:
-    """How the table at ``output`` was made; UserError for one that ``propose_boxes`` did not write."""
-    record = _beside(output)
-    if not record.is_file():
-        raise UserError(f"{output}: no {record.name} beside it says how it was made; {_AGAIN}")
-    values = read_sealed(record, FORMAT_VERSION, _AGAIN)
-    with reading(record, _AGAIN):
-        if values["sha256"] != sha256_of(output):
-            raise UserError(f"{output}: is not as propose_boxes wrote it; {_AGAIN}")
-        return Provenance.from_json(values["provenance"])

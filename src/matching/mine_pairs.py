@@ -18,7 +18,7 @@ from typing import Any, Callable, Deque, Iterator, List, Mapping, NamedTuple, Se
 import numpy as np
 from tqdm import tqdm
 
-from ..artifacts import PathLike, atomic_write_bytes, digest, is_made, sha256_of
+from ..artifacts import PathLike, atomic_write_bytes, digest, is_made
 from ..config import MatchingConfig
 from ..data.pairs_file import encode_pairs
 from ..errors import UserError, reading
@@ -26,7 +26,7 @@ from ..features.feature_file import FeatureFile
 from ..features.feature_parts import drop_parts, open_parts, parts_folder
 from ..features.kinds import LOCAL, part_of
 from ..records import LocalFeatures, Provenance
-from ..sealed import read_sealed, write_sealed
+from ..sealed import beside, made_with, read_sealed, write_sealed
 from ..stop_signals import StopSignals
 from .correspondences import match_descriptors
 from .mined_classes import MinedClass, MinedClasses
@@ -122,7 +122,7 @@ def mine_pairs(
         settings = {**made.settings, **matching.values(), **rules._asdict(), "seed": seed}
         sources = {"features": digest(made.sources), "classes": digest(classes)}
         wanted = dataclasses.replace(made, settings=settings, sources=sources, notes={})
-        if is_made(output, wanted, _made_with, overwrite):
+        if is_made(output, wanted, lambda path: made_with(path, FORMAT_VERSION, "mine_pairs", _AGAIN), overwrite):
             drop_parts(output)
             return _read_counts(output)
         having = {label: [name for name in names if source.has_local(name)] for label, names in classes.items()}
@@ -256,31 +256,15 @@ def _count(classes: Mapping[str, List[str]], found: Mapping[str, MinedClass], *o
     return PairCounts(sum(pairs), having, len(pairs) - having, single, tried, *others)
 
 
-def _beside(output: Path) -> Path:
-    return Path(f"{output}.json")
-
-
 def _write(output: Path, provenance: Provenance, found: Mapping[str, MinedClass], counts: PairCounts) -> None:
     """The record first: a run killed between both is taken up again, as the table is not there yet."""
     table = encode_pairs(sorted(pair for mined in found.values() for pair in mined.pairs))
     record = {"counts": counts._asdict(), "sha256": hashlib.sha256(table).hexdigest()}
-    write_sealed(_beside(output), FORMAT_VERSION, {**record, "provenance": provenance.as_json()})
+    write_sealed(beside(output), FORMAT_VERSION, {**record, "provenance": provenance.as_json()})
     atomic_write_bytes(output, table)
 
 
-def _made_with(output: Path) -> Provenance:
-    """How the table at ``output`` was made; UserError for one that mine_pairs did not write."""
-    record = _beside(output)
-    if not record.is_file():
-        raise UserError(f"{output}: no {record.name} beside it says how it was made; {_AGAIN}")
-    values = read_sealed(record, FORMAT_VERSION, _AGAIN)
-    with reading(record, _AGAIN):
-        if values["sha256"] != sha256_of(output):
-            raise UserError(f"{output}: is not as mine_pairs wrote it; {_AGAIN}")
-        return Provenance.from_json(values["provenance"])
-
-
 def _read_counts(output: Path) -> PairCounts:
-    record = _beside(output)
+    record = beside(output)
     with reading(record, _AGAIN):
         return PairCounts(**read_sealed(record, FORMAT_VERSION, _AGAIN)["counts"])

@@ -16,14 +16,10 @@ from ..errors import UserError
 from ..features.how_encoder import strongest_cells
 from ..model.weights import load_pretrained
 from .how_network import REDUCED_CHANNELS, HowNet, fit_reduction
-from .multi_stage import MultiStageStep
 from .networks import AsTrained
-from .optimizers import metric_groups
-from .parts import Parts, retrieval_validation
-from .schedule import metric_schedule
-from .streams import LargeStream, TupleSampler
+from .parts import Parts, large_steps, retrieval_validation
+from .streams import TupleSampler
 from .validation import describe_padded
-from .vector_losses import make_vector_loss
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +39,7 @@ def how_parts(
     learner = AsTrained(network)
     source = training_pairs(metric.pairs_path, split)
     sampler = WhitenedSampler(source, training, metric, info, run.seed, run.num_workers, learner)
-    stream = LargeStream(training, info, run.seed, run.num_workers, metric.chunk_size, split, sampler)
-    schedule = metric_schedule(training, metric, stream.steps_per_epoch)
-    loss, groups = make_vector_loss(metric), metric_groups(learner, metric)
-    step_cell = MultiStageStep(learner, training, loss, metric.chunk_size, schedule, groups, sampler.kept)
+    stream, step_cell = large_steps(run, training, metric, split, info, learner, sampler)
     return Parts(network, step_cell, stream, retrieval_validation(learner, None, stream, device))
 
 

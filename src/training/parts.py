@@ -1,6 +1,6 @@
 """What ``Trainer`` needs of a stage: its network, the cell that makes its steps, its photos, and its validation."""
 
-from typing import Mapping, NamedTuple, Optional
+from typing import Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 from mindspore import nn
@@ -19,7 +19,7 @@ from .networks import AsTrained, Describing, build_global_network, build_network
 from .optimizers import metric_groups
 from .schedule import metric_schedule
 from .step import Losses, TrainStep
-from .streams import BalancedStream, ClassSampler, LargeStream, TupleSampler
+from .streams import BalancedStream, ClassSampler, LargeStream, Sampler, TupleSampler
 from .validation import Measures, RetrievalValidation, Validation
 from .vector_losses import make_vector_loss
 
@@ -71,20 +71,32 @@ def global_parts(
         schedule = metric_schedule(training, metric, stream.steps_per_epoch)
         step_cell = TrainStep(learner, training, device.ranks, losses, schedule, metric_groups(losses, metric))
     else:
-        losses, kept = None, None
+        losses = None
         if metric.loss in TUPLE_LOSSES:
             source = training_pairs(metric.pairs_path, split)
             sampler = TupleSampler(source, training, metric, info, run.seed, run.num_workers, learner)
-            kept = sampler.kept
         else:
             photos = metric.photos_a_class if metric.loss == "ap" else 2
             sampler = ClassSampler(split.labels, training.batch_size, photos, run.seed)
-        stream = LargeStream(training, info, run.seed, run.num_workers, metric.chunk_size, split, sampler)
-        schedule = metric_schedule(training, metric, stream.steps_per_epoch)
-        loss, groups = make_vector_loss(metric), metric_groups(learner, metric)
-        step_cell = MultiStageStep(learner, training, loss, metric.chunk_size, schedule, groups, kept)
+        stream, step_cell = large_steps(run, training, metric, split, info, learner, sampler)
     describe = Describing(learner) if metric.loss == "n_pair" else learner
     return Parts(network, step_cell, stream, retrieval_validation(describe, losses, stream, device))
+
+
+def large_steps(
+    run: RunConfig,
+    training: TrainingConfig,
+    metric: MetricConfig,
+    split: SplitLabels,
+    info: DatasetInfo,
+    learner: nn.Cell,
+    sampler: Sampler,
+) -> Tuple[LargeStream, MultiStageStep]:
+    """Stream and step of a loss over many photos; tuples that ``sampler`` mines are kept with the state."""
+    stream = LargeStream(training, info, run.seed, run.num_workers, metric.chunk_size, split, sampler)
+    schedule = metric_schedule(training, metric, stream.steps_per_epoch)
+    loss, groups, kept = make_vector_loss(metric), metric_groups(learner, metric), getattr(sampler, "kept", None)
+    return stream, MultiStageStep(learner, training, loss, metric.chunk_size, schedule, groups, kept)
 
 
 def delg_parts(
