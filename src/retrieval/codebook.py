@@ -16,7 +16,7 @@ from ..artifacts import PathLike, atomic_stream, is_made, require_file, sha256_o
 from ..errors import UserError, reading
 from ..features.feature_set import FeatureSet
 from ..records import Provenance
-from .votes import find_neighbours
+from .neighbours import find_neighbours
 
 VLAD_WORDS = 64  # of a vector of 64 D numbers
 _MOST_WORDS, _LEAST_DESCRIPTORS, _WORDS_PER_ROOT = 2**15, 32, 8  # of a size that is chosen

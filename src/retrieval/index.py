@@ -4,10 +4,11 @@ Photos that were added later stand at the end, whatever their names: ties follow
 """
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import faiss
 import numpy as np
@@ -30,6 +31,7 @@ from .index_folder import (
     seal_folder,
     searcher_of,
 )
+from .neighbours import ListSearch, find_neighbours, list_search_of
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +96,18 @@ class DescriptorIndex:
     def rows(self, photo: int) -> slice:
         """Descriptor numbers of one photo."""
         return slice(*self.image_ids.starts[photo : photo + 2].tolist())
+
+    @cached_property
+    def _lists(self) -> Optional[ListSearch]:
+        return list_search_of(self.faiss_index)
+
+    def nearest(
+        self, descriptors: np.ndarray, count: int, within: float, pool: Optional[ThreadPoolExecutor] = None
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """The nearest index descriptors as of ``find_neighbours``; those farther than ``within``, squared, may lack."""
+        if self._lists is not None:
+            return self._lists.search(descriptors, count, within, pool)
+        return find_neighbours(self.faiss_index, descriptors, count, pool)
 
     def points(self, photo: int) -> np.ndarray:
         """[n, 2] float32, one photo's keypoints, (x, y) in its pixels."""

@@ -15,7 +15,6 @@ from ..records import Candidates, LocalFeatures, Matches
 from .index import DescriptorIndex
 from .index_folder import tie_order
 
-_PIECE_ROWS = 64  # query descriptors searched at a time
 _LEAST_NPROBE, _MOST_NPROBE = 16, 64
 
 
@@ -123,7 +122,7 @@ def cast_votes(
     if not len(query) or not num_neighbors:
         nothing = np.zeros(0, np.int64)
         return Votes(nothing, nothing, np.zeros(0, np.float32), np.zeros(len(index) + 1, np.int64))
-    squared, neighbours = find_neighbours(index.faiss_index, query.descriptors, num_neighbors, pool)
+    squared, neighbours = index.nearest(query.descriptors, num_neighbors, search_distance**2, pool)
     hit = (neighbours >= 0) & (squared < search_distance**2)  # -1 = fewer neighbours found
     query_rows, _ = np.nonzero(hit)
     index_rows = neighbours[hit]
@@ -133,24 +132,6 @@ def cast_votes(
     distances = np.sqrt(np.maximum(squared[hit][first], 0))  # rounding may leave a zero below 0
     starts = np.concatenate([[0], np.cumsum(np.bincount(photos[first], minlength=len(index)))])
     return Votes(query_rows[first], index_rows[first], distances, starts)
-
-
-def find_neighbours(
-    index: faiss.Index, descriptors: np.ndarray, count: int, pool: Optional[ThreadPoolExecutor] = None
-) -> Tuple[np.ndarray, np.ndarray]:
-    """The ``count`` nearest index descriptors of each row [R, D], nearest first.
-
-    Left to itself, faiss gives an exact search to one thread, and sums in an order that depends on how many there are.
-    Here the query is cut into pieces of one size, and each piece is searched by one thread from end to end.
-
-    Returns:
-        Squared L2 distances [R, count] float32 and descriptor numbers [R, count] int64, -1 where fewer were found.
-    """
-    descriptors = np.ascontiguousarray(descriptors, np.float32)
-    pieces = [descriptors[start : start + _PIECE_ROWS] for start in range(0, len(descriptors), _PIECE_ROWS)]
-    run = pool.map if pool else map
-    found = list(run(lambda piece: index.search(piece, count), pieces))
-    return tuple(np.concatenate(arrays) for arrays in zip(*found))
 
 
 def num_cores() -> int:

@@ -7,7 +7,8 @@ import pytest
 from src.records import LocalFeatures
 from src.retrieval.index import DescriptorIndex
 from src.retrieval.index_types import make_index
-from src.retrieval.votes import VoteSearcher, default_nprobe, find_neighbours, search_pool, set_nprobe
+from src.retrieval.neighbours import find_neighbours, list_search_of
+from src.retrieval.votes import VoteSearcher, default_nprobe, search_pool, set_nprobe
 
 
 def unit_rows(generator, count):
@@ -49,6 +50,31 @@ def test_missing_neighbours_and_columns_in_another_order(rows):
     assert distances.shape == numbers.shape == (70, 5) and (numbers[:, 3:] == -1).all()
     nearest = ((queries[:70, None].astype(np.float64) - indexed[None, :3]) ** 2).sum(axis=2).argmin(axis=1)
     assert numbers[:, 0].tolist() == nearest.tolist()
+
+
+@pytest.mark.parametrize("within", [np.inf, 1.2, 0.5])
+def test_lists_searched_one_after_the_other_give_what_faiss_gives(rows, within):
+    """Twelve descriptors stand in the index a hundred times: of equal distances the lower numbers are kept."""
+    indexed, queries = rows
+    index = faiss.index_factory(40, "IVF64,Flat")
+    index.train(indexed)
+    copies = indexed.copy()
+    copies[1000:2200] = np.repeat(indexed[:12], 100, axis=0)
+    index.add(copies)
+    index.nprobe = 16
+    queries = np.concatenate([queries[:200], indexed[:3], 2 * queries[:1]])
+    expected, numbers = index.search(queries, 60)
+    missing = ~(expected < within)
+    expected[missing], numbers[missing] = np.inf, -1
+    for threads in (1, 3):
+        with search_pool(threads) as pool:
+            found = list_search_of(index).search(queries, 60, np.nextafter(np.float32(within), np.float32(0)), pool)
+        assert found[0].tobytes() == expected.tobytes()
+        np.testing.assert_array_equal(found[1][:200], numbers[:200])
+    for row in range(3):  # itself and its copies
+        wanted = [row, *range(1000 + 100 * row, 1059 + 100 * row)]
+        assert found[1][200 + row].tolist() == wanted
+    assert list_search_of(faiss.IndexFlatL2(40)) is None
 
 
 @pytest.mark.parametrize("index_type", ["IVF16,Flat", "PCAR20,IVF16,Flat"])

@@ -19,7 +19,7 @@ from src.retrieval.index import DescriptorIndex, load_index
 from src.retrieval.index_folder import FAISS_FILE, STARTS_FILE
 from src.retrieval.index_types import make_index
 from src.retrieval.vote_search import open_search
-from src.retrieval.votes import default_nprobe, find_neighbours, search_pool, set_nprobe
+from src.retrieval.votes import default_nprobe, search_pool, set_nprobe
 from tools.benchmarks.planted import PlantedSet
 
 NUM_QUERIES = 2  # timed
@@ -96,10 +96,11 @@ def _time_queries(
         share = retrieval.nprobe / wanted
     set_nprobe(index.faiss_index, retrieval.nprobe)
     with search_pool(retrieval.search_threads) as pool:
-        find_neighbours(index.faiss_index, queries[0].descriptors[:64], retrieval.num_neighbors, pool)  # warm
+        near = retrieval.search_distance**2
+        index.nearest(queries[0].descriptors[:64], retrieval.num_neighbors, near, pool)  # warm
         start = time.perf_counter()
         for query in queries:
-            find_neighbours(index.faiss_index, query.descriptors, retrieval.num_neighbors, pool)
+            index.nearest(query.descriptors, retrieval.num_neighbors, near, pool)
         searched = time.perf_counter()
     with open_search(index, retrieval, MatchingConfig()) as search:
         for query in queries:

@@ -6,9 +6,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import argparse
-import os
-import subprocess
-import time
 from statistics import mean
 from typing import Any, NamedTuple, Optional, Sequence
 
@@ -16,38 +13,20 @@ from src.commands.command_line import Command, run_command
 from src.config import Config, RetrievalConfig, keys_of
 from src.errors import UserError
 from src.retrieval_config import GLOBAL_KEYS
+from tools.benchmarks.commands import Cost, run_measured
 
-EVAL = Path(__file__).resolve().parents[2] / "eval"
 MOST_SECONDS, MOST_GIGABYTES, MOST_POINTS_LOST, LEAST_RATIO = 180, 4, 1, 100  # promised of the full set on two cores
 MODEL_ZOO_QUERIES, MODEL_ZOO_PHOTOS, TOP = 2, 100, 10
-
-
-class Measured(NamedTuple):
-    """Wall seconds of a command, its start included, and its peak memory in GB."""
-
-    seconds: float
-    gigabytes: float
 
 
 class Retrieved(NamedTuple):
     """Timings of the two commands, what they made, and whether the index was there before."""
 
-    build: Measured
-    search: Measured
+    build: Cost
+    search: Cost
     ranking: Any
     index_type: str
     was_there: bool
-
-
-def run(script: str, *options: str) -> Measured:
-    """Run a command of eval/ in a process of its own."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(EVAL / script), *options])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise UserError(f"eval/{script} ended with status {process.returncode}")
-    return Measured(time.perf_counter() - start, usage.ru_maxrss / 2**20)
 
 
 def retrieve(folder: Path, photos: Path, queries: Path, index_type: str, name: str, config: Config) -> Retrieved:
@@ -58,11 +37,11 @@ def retrieve(folder: Path, photos: Path, queries: Path, index_type: str, name: s
     index, ranks = folder / f"index_{name}", folder / f"ranks_{name}.npz"
     was_there = index.exists() and not config.run.overwrite
     wanted = [f"--index_type={index_type}", f"--overwrite={config.run.overwrite}", f"--seed={config.run.seed}"]
-    build = run("build_index.py", f"--features={photos}", f"--output={index}", *wanted)
+    build = run_measured("eval/build_index.py", f"--features={photos}", f"--output={index}", *wanted)
     keys = keys_of(RetrievalConfig, but=("index_type", *GLOBAL_KEYS))
     options = [f"--{key}={value}" for key, value in config.retrieval.values().items() if key in keys]
     files = [f"--index={index}", f"--query_features={queries}", f"--output={ranks}"]
-    search = run("perform_retrieval.py", *files, "--overwrite", f"--seed={config.run.seed}", *options)
+    search = run_measured("eval/perform_retrieval.py", *files, "--overwrite", f"--seed={config.run.seed}", *options)
     return Retrieved(
         build, search, load_ranking(ranks)[0], read_manifest(index).provenance.settings["index_type"], was_there
     )
@@ -78,7 +57,7 @@ def measure_ours(made: Any, folder: Path, config: Config) -> Retrieved:
     ours = retrieve(folder, made.photos, made.queries, config.retrieval.index_type, "ours", config)
     built = "was there" if ours.was_there else f"made in {ours.build.seconds:.0f} s, peak {ours.build.gigabytes:.2f} GB"
     say(f"index: {ours.index_type}, {built}")
-    count, (seconds, gigabytes) = len(ours.ranking.query_names), ours.search
+    count, (seconds, _, gigabytes) = len(ours.ranking.query_names), ours.search
     each = f"{count} queries in {seconds:.1f} s, {seconds / count:.2f} s each"
     say(f"search and verification: {each}", seconds < MOST_SECONDS, f"under {MOST_SECONDS} s")
     say(f"peak memory of the search: {gigabytes:.2f} GB", gigabytes < MOST_GIGABYTES, f"under {MOST_GIGABYTES} GB")
