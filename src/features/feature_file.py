@@ -195,6 +195,16 @@ class FeatureFile:
             )
         return self._best_first(features) if self._is_foreign else features
 
+    def read_descriptors(self, name: str) -> np.ndarray:
+        """[N, D] float32, a photo's descriptors as of ``read``, and no more where they can be read alone."""
+        if self._is_foreign or self.rotation is not None:
+            return self.read(name).descriptors
+        with self._reading(name):
+            descriptors = np.asarray(descriptors_of(self._group(name, KEYPOINTS))[()].T, np.float32)
+            if not np.isfinite(descriptors).all():
+                raise ValueError("descriptors holds a number that is not finite")
+            return descriptors
+
     def read_global(self, name: str) -> GlobalDescriptor:
         """Global descriptor of a photo; errors as of ``read``."""
         with self._reading(name):

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..records import LocalFeatures, Matches
 
-_CHUNK_ROWS = 1024  # rows of B compared at a time: bounds the distance matrix to 1024 x N_a numbers
+_CHUNK_NUMBERS = 2**18  # distances looked at together: a megabyte, which stays in a processor's cache
+_ROUNDING = 1e-5  # of a squared distance in float32, relative to the squared norms that it is the difference of
 _TIE = 1e-9  # squared distances this near are equal: what the order of a sum changes lies far below
 
 
@@ -50,38 +51,47 @@ def match_rows(
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"descriptors of {a.shape[1]} and {b.shape[1]} dimensions do not match")
     a, b = a.astype(np.float64), b.astype(np.float64)  # in float32, rounding would decide between equal rows
-    nearest, second, nearest_b = _nearest_rows(a, b, ratio is not None, mutual)
+    nearest, second = _nearest_rows(a, b, ratio is not None)
     rows_b = np.arange(len(b))
     distances = np.linalg.norm(a[nearest] - b, axis=1)
     keep = distances < max_distance
     if ratio is not None:
         keep &= distances < ratio * second
     if mutual:
-        keep &= nearest_b[nearest] == rows_b
+        keep[keep] = _nearest_rows(b, a[nearest[keep]])[0] == rows_b[keep]
     return Matches(np.stack([nearest, rows_b], axis=1)[keep], distances[keep])
 
 
-def _nearest_rows(
-    a: np.ndarray, b: np.ndarray, with_second: bool, with_mutual: bool
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nearest row of A and, if asked, second least distance for each of B; if asked, nearest row of B for each of A."""
-    nearest, second = np.empty(len(b), np.int64), np.full(len(b), np.inf)
-    nearest_b, least_a = np.zeros(len(a), np.int64), np.full(len(a), np.inf)
-    norms_a = (a**2).sum(axis=1)
-    for start in range(0, len(b), _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        squared = norms_a + (b[rows] ** 2).sum(axis=1)[:, None] - 2 * b[rows] @ a.T
-        nearest[rows] = _first_least(squared)
+def _nearest_rows(a: np.ndarray, b: np.ndarray, with_second: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+    """Nearest row of A for each of B, and if asked the distance of the second nearest, else inf.
+
+    Products in float32 leave out what cannot be the nearest; what they leave, mostly one row, is compared in float64.
+    """
+    nearest, second = np.zeros(len(b), np.int64), np.full(len(b), np.inf)
+    rows_a, norms_a, factors = a.astype(np.float32), (a**2).sum(axis=1), (-2 * b).astype(np.float32)
+    added, margins = norms_a.astype(np.float32), 2 * _ROUNDING * (norms_a.max() + (b**2).sum(axis=1))
+    step = max(1, _CHUNK_NUMBERS // len(a))
+    for rows in (slice(start, start + step) for start in range(0, len(b), step)):
+        far = factors[rows] @ rows_a.T  # squared distances less the norm of B's row
+        far += added
+        nearest[rows] = _take_least(far, margins[rows], a, b[rows])
         if with_second and len(a) > 1:
-            second[rows] = np.sqrt(np.maximum(np.partition(squared, 1, axis=1)[:, 1], 0))
-        if with_mutual:
-            best = _first_least(squared.T)
-            least = squared[best, np.arange(len(a))]
-            nearer = least < least_a - _TIE
-            nearest_b[nearer], least_a[nearer] = start + best[nearer], least[nearer]
-    return nearest, second, nearest_b
+            second[rows] = np.linalg.norm(a[_take_least(far, margins[rows], a, b[rows])] - b[rows], axis=1)
+    return nearest, second
 
 
-def _first_least(squared: np.ndarray) -> np.ndarray:
-    """Column of the least number of each row [R, C]; the first of those that tie."""
-    return (squared <= squared.min(axis=1, keepdims=True) + _TIE).argmax(axis=1)
+def _take_least(far: np.ndarray, margins: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row of A that is nearest to each of B [R], of equal ones the first; it becomes inf in ``far`` [R, N_a].
+
+    ``far`` are the squared distances, less a number for each row, to half of ``margins`` [R].
+    """
+    rows, columns = np.arange(len(b)), far.argmin(axis=1)
+    least = far[rows, columns]
+    far[rows, columns] = np.inf
+    for row in np.flatnonzero(far.min(axis=1) <= least + margins):
+        far[row, columns[row]] = least[row]
+        near = np.flatnonzero(far[row] <= least[row] + margins[row])
+        squared = ((a[near] - b[row]) ** 2).sum(axis=1)
+        columns[row] = near[(squared <= squared.min() + _TIE).argmax()]
+        far[row, columns[row]] = np.inf
+    return columns

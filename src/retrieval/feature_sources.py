@@ -49,6 +49,10 @@ class FeatureSources:
         """
         return self._file_of(name).read(name)
 
+    def read_descriptors(self, name: str) -> np.ndarray:
+        """[n, D] float32, descriptors of a photo; errors as of ``read``."""
+        return self._file_of(name).read_descriptors(name)
+
     def read_globals(self, names: Sequence[str]) -> np.ndarray:
         """Global descriptors [N, D] float32 of photos; errors as of ``read``."""
         return np.stack([self._file_of(name).read_global(name).vector for name in names])

@@ -123,13 +123,16 @@ class DescriptorIndex:
         if isinstance(exact, faiss.IndexFlat):
             rows = self.rows(photo)
             return exact.reconstruct_n(rows.start, rows.stop - rows.start)
-        return self.features(photo).descriptors
+        return self._own_features().read_descriptors(self.image_names[photo])
 
     def features(self, photo: int) -> LocalFeatures:
         """All of one photo's features, from the feature file; UserError when that is gone or another one."""
+        return self._own_features().read(self.image_names[photo])
+
+    def _own_features(self) -> FeatureSources:
         if self.sources is None:
             raise UserError("this index does not know its feature file; make it again with the command build_index")
-        return self.sources.read(self.image_names[photo])
+        return self.sources
 
     def make_room(self, folder: Path, num_photos: int, num_features: int) -> None:
         """So many features more go to the disk, to the files of an index folder, and do not stay in memory."""

@@ -48,6 +48,14 @@ def test_round_trip(path):
             assert features.image_size == expected.image_size and features.resize_factor == 0.5, name
             for part in ("keypoints", "scales", "scores", "descriptors"):
                 assert np.array_equal(getattr(features, part), getattr(expected, part)), name
+            assert np.array_equal(source.read_descriptors(name), expected.descriptors), name
+
+
+def test_damaged_descriptors_are_told_when_read_alone(path):
+    with h5py.File(path, "r+") as file:
+        file["a.jpg"]["descriptors"][0, 0] = np.inf
+    with FeatureFile(path) as source, pytest.raises(UserError, match="a.jpg: damaged .*not finite.*extract again"):
+        source.read_descriptors("a.jpg")
 
 
 def test_layout_is_hlocs(path):

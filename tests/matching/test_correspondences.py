@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.matching import correspondences
-from src.matching.correspondences import match_descriptors
+from src.matching.correspondences import match_descriptors, match_rows
 from src.records import LocalFeatures
 
 
@@ -44,7 +44,7 @@ def brute_force(a, b, max_distance, ratio, mutual):
 @pytest.mark.parametrize("mutual", [False, True])
 @pytest.mark.parametrize("chunk", [7, 2048])
 def test_agrees_with_brute_force(monkeypatch, ratio, mutual, chunk):
-    monkeypatch.setattr(correspondences, "_CHUNK_ROWS", chunk)
+    monkeypatch.setattr(correspondences, "_CHUNK_NUMBERS", 40 * chunk)
     generator = np.random.default_rng(3)
     a, b = unit_rows(generator, 40), unit_rows(generator, 55)
     matches = match_descriptors(features_of(a), features_of(b), 0.8, ratio, mutual)
@@ -52,6 +52,22 @@ def test_agrees_with_brute_force(monkeypatch, ratio, mutual, chunk):
     assert 0 < len(expected) < 55
     assert matches.indices.tolist() == [[row_a, row_b] for row_a, row_b, _ in expected]
     np.testing.assert_allclose(matches.distances, [distance for *_, distance in expected], atol=1e-6)
+
+
+def test_rows_that_float32_cannot_tell_apart():
+    """Each row of A stands there five times, a little moved; and one of B is long, so that products are inexact."""
+    generator = np.random.default_rng(4)
+    a = unit_rows(generator, 30)[np.arange(150) % 30] + generator.normal(0, 3e-7, (150, 8))
+    b = a[:20] + generator.normal(0, 0.01, (20, 8))
+    b[0] *= 4
+    for rows_a, rows_b in ((a, b), (a.astype(np.float32), b.astype(np.float32))):
+        found = match_rows(rows_a, rows_b, 4.0).indices
+        squared = ((rows_a[None].astype(np.float64) - rows_b[:, None].astype(np.float64)) ** 2).sum(axis=2)
+        assert (squared[found[:, 1], found[:, 0]] <= squared.min(axis=1) + 1e-9).all() and len(found) == 20
+
+
+def test_identical_rows_fail_the_ratio_test():
+    assert len(match_rows(np.eye(2)[[0, 0, 1]], np.eye(2), 0.8, ratio=0.9)) == 1
 
 
 def test_many_rows_of_b_may_share_a_row_of_a():

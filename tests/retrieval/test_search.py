@@ -268,6 +268,9 @@ class Sources:
     def read(self, name):
         return features_of(*self.photos[int(name[: -len(".jpg")])])
 
+    def read_descriptors(self, name):
+        return self.read(name).descriptors
+
 
 def test_nprobe_counts_and_zero_restores_the_default(planted):
     photos, query = planted
