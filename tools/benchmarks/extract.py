@@ -17,7 +17,7 @@ HELP = """Time the extraction of one photo of 1024 x 768 in every engine install
 Prints milliseconds, photos a second and peak memory, and how far the features are from those of the first line."""
 
 
-PYTORCH = "PyTorch, eager"
+PYTORCH, COMPILED = "PyTorch, eager", "PyTorch, compiled"
 UNFOLDED = "MindSpore, unfolded"  # its BatchNorm apart, as trained and as the model zoo extracts
 
 
@@ -44,6 +44,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--int8", default="", metavar="FILE", help="also this 8-bit export of the checkpoint")
     parser.add_argument("--pytorch", action="store_true", help="also the network alone in eager PyTorch")
+    parser.add_argument("--compile", action="store_true", help="also by torch.compile, which needs a C++ compiler")
     parser.add_argument(
         "--pytorch_python", default=sys.executable, metavar="PATH",
         help="Python of an environment that has PyTorch (default: this one)",
@@ -58,7 +59,7 @@ EXTRACT = Command(
         *keys_of(ExtractionConfig, but=("half",)),
     ),
     shown=(
-        "image", "turns", "model_zoo", "int8", "pytorch", "checkpoint_path", "pca_path", "image_scales",
+        "image", "turns", "model_zoo", "int8", "pytorch", "compile", "checkpoint_path", "pca_path", "image_scales",
         "max_image_size",
     ),
     add_arguments=_add_arguments,
@@ -70,6 +71,7 @@ def benchmark_extraction(argv: List[str]) -> None:
     config, arguments = EXTRACT.parse(argv)
     if arguments.turns < 1:
         raise UserError(f"--turns is {arguments.turns}; it must be 1 or more")
+    peers = {name for name, wanted in ((PYTORCH, arguments.pytorch), (COMPILED, arguments.compile)) if wanted}
     from src.images import load_image
     from tools.benchmarks.extraction_processes import draw_photo
     from tools.benchmarks.training_steps import pytorch_yardstick, time_in_turns
@@ -82,16 +84,17 @@ def benchmark_extraction(argv: List[str]) -> None:
     with ExitStack() as processes:
         engines = _start_engines(config, photo, processes, arguments.int8)
         runners = {engine.name: engine.time for engine in engines}
-        if arguments.pytorch:
-            command = _pytorch_command(arguments.pytorch_python, photo, config.extraction.image_scales)
-            runners[PYTORCH] = processes.enter_context(pytorch_yardstick(command))
+        command = _pytorch_command(arguments.pytorch_python, photo, config.extraction.image_scales)
+        for peer in sorted(peers, reverse=True):
+            own = [*command, *(["--compile"] if peer == COMPILED else [])]
+            runners[peer] = processes.enter_context(pytorch_yardstick(own))
         times = time_in_turns(runners, arguments.turns)
     for engine in engines:
         _print_engine(engine, engines, times, arguments.turns)
-    if arguments.pytorch:
-        print(f"  {PYTORCH:21} {np.median(times[PYTORCH]):6.0f} ms, the network alone")
+    for peer in sorted(peers, reverse=True):
+        print(f"  {peer:21} {np.median(times[peer]):6.0f} ms, the network alone")
         for engine in engines:
-            ratio = np.median(times[PYTORCH] / times[engine.name])
+            ratio = np.median(times[peer] / times[engine.name])
             print(f"  {'':21} {engine.name} is {ratio:.2f} times as fast")
     if arguments.model_zoo:
         _compare_with_zoo(config, photo, {name: float(np.median(found)) for name, found in times.items()})

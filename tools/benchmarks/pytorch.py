@@ -95,8 +95,11 @@ def make_step(arguments: argparse.Namespace) -> Callable[[], None]:
     return step
 
 
-def make_extraction(sizes: List[Tuple[int, int]]) -> Callable[[], None]:
-    """The network of extraction on random images of ``sizes``, (width, height), one after the other."""
+def make_extraction(sizes: List[Tuple[int, int]], compiled: bool = False) -> Callable[[], None]:
+    """The network of extraction on random images of ``sizes``, (width, height), one after the other.
+
+    ``compiled`` by torch.compile, for each size by itself.
+    """
     import torch
     from torch.nn.functional import normalize
 
@@ -106,11 +109,18 @@ def make_extraction(sizes: List[Tuple[int, int]]) -> Callable[[], None]:
     head.eval()
     images = [torch.randn(1, 3, height, width) for width, height in sizes]
 
+    def network(image: Any) -> Tuple[Any, Any]:
+        block3 = backbone(image)
+        return head.attention(block3), normalize(block3, dim=1)
+
+    if compiled:
+        torch._dynamo.config.recompile_limit = len(sizes) + 1
+        network = torch.compile(network, dynamic=False)
+
     def extract() -> None:
         with torch.inference_mode():
             for image in images:
-                block3 = backbone(image)
-                _ = head.attention(block3), normalize(block3, dim=1)
+                network(image)
 
     return extract
 
@@ -122,10 +132,11 @@ def main(argv: Optional[List[str]] = None) -> None:
     parser.add_argument("--image_size", type=int, default=321, help="side of a photo, pixels (default: %(default)s)")
     parser.add_argument("--num_classes", type=int, default=64, help="classes of the head (default: %(default)s)")
     parser.add_argument("--sizes", default="1024x768", help="extract: of the levels (default: %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="extract: by torch.compile, which needs a C++ compiler")
     arguments = parser.parse_args(argv)
     sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes.split(",")]
     try:
-        step = make_extraction(sizes) if arguments.stage == "extract" else make_step(arguments)
+        step = make_extraction(sizes, arguments.compile) if arguments.stage == "extract" else make_step(arguments)
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error}")
     for _ in range(2):

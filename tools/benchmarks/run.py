@@ -1,6 +1,6 @@
 """Measure speed: `run.py train` a training step, `read` the data reader, `extract` the engines of extraction.
 
-`run.py train --help`, `read --help` and `extract --help` say more.
+`all` runs these and the other benchmarks and writes a page. `run.py train --help` and the like say more.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from src.commands.command_line import Command, run_command
 from src.config import TrainingConfig
 from src.errors import UserError
 from tools.benchmarks.extract import benchmark_extraction
+from tools.benchmarks.page import write_page
 
 STAGES = ("tuning", "attn")
 PYTORCH_SCRIPT = Path(__file__).with_name("pytorch.py")
@@ -141,7 +142,7 @@ def benchmark_reading(argv: List[str]) -> None:
         print(f"  {threads} threads {photos / (time.monotonic() - started):8.1f} photos/s", flush=True)
 
 
-COMMANDS = {"train": benchmark_training, "read": benchmark_reading, "extract": benchmark_extraction}
+COMMANDS = {"train": benchmark_training, "read": benchmark_reading, "extract": benchmark_extraction, "all": write_page}
 
 
 def main(argv: Optional[List[str]] = None) -> None:
