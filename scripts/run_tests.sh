@@ -8,7 +8,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [[ "${1:-}" != -h && "${1:-}" != --help ]] || { show_usage "$0"; exit 0; }
-prepare_environment requirements.txt requirements-dev.txt requirements-extras.txt requirements-engines.txt
+prepare_environment requirements.txt requirements-dev.txt requirements-extras.txt requirements-engines.txt requirements-web.txt
 cd "$root"
 "$python" -m ruff check .
 "$python" -m ruff format --check .

@@ -89,14 +89,14 @@ def load_photo(source: Source, sufficient_side: int = 0) -> LoadedPhoto:
         return photo
 
 
-def upright_size(path: PathLike) -> Tuple[int, int]:
+def upright_size(source: Source) -> Tuple[int, int]:
     """(width, height) of a photo after its EXIF orientation, from its header; UserError as of ``load_photo``."""
 
     def size(image: Image.Image) -> Tuple[int, int]:
         return image.size[::-1] if _orientation(image) >= 5 else image.size
 
-    with _reading(str(path)):
-        return decode(path, size)
+    with _reading(_name_of(source)):
+        return decode(source, size)
 
 
 def _name_of(source: Source) -> str:

@@ -9,7 +9,7 @@ SRC = Path(__file__).resolve().parents[1] / "src"
 # A folder imports only those before it. The first stands for the modules that lie in src itself.
 ORDER = (
     "", "demo", "data", "model", "engines", "features", "matching", "training", "retrieval", "evaluation", "report",
-    "commands",
+    "serve", "commands",
 )  # fmt: skip
 APART = (("training", "retrieval"), ("training", "evaluation"), ("model", "data"), ("demo", "data"))  # of one height
 
