@@ -68,12 +68,13 @@ def _nearest_rows(a: np.ndarray, b: np.ndarray, with_second: bool = False) -> Tu
     Products in float32 leave out what cannot be the nearest; what they leave, mostly one row, is compared in float64.
     """
     nearest, second = np.zeros(len(b), np.int64), np.full(len(b), np.inf)
-    rows_a, norms_a, factors = a.astype(np.float32), (a**2).sum(axis=1), (-2 * b).astype(np.float32)
-    added, margins = norms_a.astype(np.float32), 2 * _ROUNDING * (norms_a.max() + (b**2).sum(axis=1))
+    norms_a = (a**2).sum(axis=1)
+    rows_a = np.column_stack([a, norms_a]).astype(np.float32)
+    factors = np.column_stack([-2 * b, np.ones(len(b))]).astype(np.float32)
+    margins = 2 * _ROUNDING * (norms_a.max() + (b**2).sum(axis=1))
     step = max(1, _CHUNK_NUMBERS // len(a))
     for rows in (slice(start, start + step) for start in range(0, len(b), step)):
         far = factors[rows] @ rows_a.T  # squared distances less the norm of B's row
-        far += added
         nearest[rows] = _take_least(far, margins[rows], a, b[rows])
         if with_second and len(a) > 1:
             second[rows] = np.linalg.norm(a[_take_least(far, margins[rows], a, b[rows])] - b[rows], axis=1)

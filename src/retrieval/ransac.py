@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import List, Optional, Protocol
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ..config import MatchingConfig
 from ..matching.correspondences import match_rows
@@ -48,7 +49,7 @@ class Ransac:
         exact_distance: Optional[float] = None,
     ) -> None:
         self._index, self._matching, self._seed, self._pool = index, matching, seed, pool
-        self._exact_distance = exact_distance
+        self._exact_distance, self._libraries = exact_distance, ThreadpoolController()
 
     def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
         """Verify every candidate of 4 correspondences or more; its score is raised by 1 + its inliers.
@@ -62,7 +63,8 @@ class Ransac:
             return [self._verify(query, candidates, photo) for photo in piece]
 
         pieces = [photos[start : start + _PIECE_PHOTOS] for start in range(0, len(photos), _PIECE_PHOTOS)]
-        matches = [found for piece in self._pool.map(verify_piece, pieces) for found in piece]
+        with self._libraries.limit(limits=1, user_api="blas"):  # products of matrices: the threads are busy already
+            matches = [found for piece in self._pool.map(verify_piece, pieces) for found in piece]
         raised = np.array([0 if found.inliers is None else 1 + found.num_inliers for found in matches], np.int64)
         scores = candidates.scores + raised
         order = np.argsort(-scores, kind="stable")  # ties stay in the order they had
