@@ -1,5 +1,6 @@
 """`run.py all`: what the benchmarks printed becomes a page, and a stopped run goes on; the growth of costs."""
 
+import re
 import runpy
 
 import numpy as np
@@ -90,3 +91,21 @@ def test_a_growth_table_of_real_commands(capsys, monkeypatch):
     assert lines[0].startswith("photos: 80 / 160;") and lines[-1].startswith("| index by votes, exact | ")
     with pytest.raises(UserError, match="--num_photos is 10"):
         growth.main(["--num_photos=10"])
+
+
+def test_parts_of_a_query(tmp_path):
+    from src.config import MatchingConfig, RetrievalConfig
+    from src.features.feature_file import FeatureFile
+    from src.retrieval.build import build_index
+    from src.retrieval.index import load_index
+    from tools.benchmarks.planted import SetSize, write_planted_set
+    from tools.benchmarks.query_profile import profile_query
+
+    made = write_planted_set(tmp_path, SetSize(8, 3, 60, 8, 2, 0))
+    build_index(made.photos, tmp_path / "index", "IVF4,Flat")
+    with FeatureFile(made.queries) as source:
+        queries = [features for _, features in source]
+    found = profile_query(load_index(tmp_path / "index"), queries, RetrievalConfig(), MatchingConfig(), 1)
+    number = r"-?\d+ ms"
+    parts = rf"neighbours {number}, votes and order {number}, verification {number}"
+    assert re.fullmatch(rf"1 threads: {number} \({parts}\); exact correspondences take [\d.]+ times as long", found)

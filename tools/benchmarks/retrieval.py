@@ -65,6 +65,20 @@ def measure_ours(made: Any, folder: Path, config: Config) -> Retrieved:
     return ours
 
 
+def print_profile(made: Any, folder: Path, few: int, config: Config) -> None:
+    """Print what the parts of a query take, with one thread and with all."""
+    from src.features.feature_file import FeatureFile
+    from src.retrieval.index import load_index
+    from src.retrieval.votes import num_cores
+    from tools.benchmarks.query_profile import profile_query
+
+    index = load_index(folder / "index_ours")
+    with FeatureFile(made.queries) as source:
+        queries = [source.read(name) for name in source.names[: few + 1]]
+    for threads in dict.fromkeys((1, num_cores())):
+        say(f"a query, {profile_query(index, queries, config.retrieval, config.matching, threads)}")
+
+
 def compare_with_flat(made: Any, ranking: Any, folder: Path, few: int, config: Config) -> None:
     """Print how much of what an exact search finds is found; the exact search is slow: a few queries."""
     from tools.benchmarks.planted import inliers_of, recall_at, write_few_queries
@@ -133,6 +147,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     made = write_planted_set(folder, SetSize(*size, arguments.planted, config.run.seed))
     say("set: {} photos and {} queries of {} features x {}-D, ".format(*size) + f"{threads} threads")
     ours = measure_ours(made, folder, config)
+    print_profile(made, folder, few, config)
     compare_with_flat(made, ours.ranking, folder, few, config)
     if find_spec("annoy") is None:
         say("model-zoo way: left out: run 'pip install annoy', which only this comparison needs")
