@@ -8,7 +8,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Dict, Iterable, List, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -24,7 +24,22 @@ logger = logging.getLogger(__name__)
 _VERSION = "# kapture format: 1.1"
 _PHOTOS = "sensors/records_data"
 _KINDS = {"keypoints": ".kpt", "descriptors": ".desc", "global_features": ".gfeat"}
+_MATCHES = ".matches"
 _ORIGIN = 0.5  # kapture's (0, 0) is the corner of the first pixel, a feature file's its centre
+
+Match = Tuple[str, str, np.ndarray, np.ndarray]  # two photos, rows of their features [M, 2], a score of each [M]
+
+
+class MatchedPairs(NamedTuple):
+    """Pairs of photos to match.
+
+    Attributes:
+        identity: of the pairs and of how they are matched.
+        match: gives their matches, from the features.
+    """
+
+    identity: str
+    match: Callable[[FeatureFile], Iterable[Match]]
 
 
 def features_to_kapture(
@@ -33,6 +48,7 @@ def features_to_kapture(
     feature_type: str = "delf",
     images_path: PathLike = "",
     overwrite: bool = False,
+    pairs: Optional[MatchedPairs] = None,
 ) -> None:
     """Write the photos of a feature file, their keypoints, descriptors and global descriptors, as a kapture folder.
 
@@ -45,6 +61,7 @@ def features_to_kapture(
         feature_type: kapture's name of these features, which is that of their folders.
         images_path: folder of the photos, which ``sensors/records_data`` becomes a link to; '' = no link.
         overwrite: replace a folder made of others.
+        pairs: of photos whose matches are written too.
 
     Raises:
         UserError: a name that kapture cannot hold, descriptors of several dimensions, something else at ``folder``.
@@ -55,6 +72,7 @@ def features_to_kapture(
     folder = Path(folder)
     with FeatureFile(features, "features") as source:
         sources = {"features": sha256_of(features), "kapture": feature_type, "photos": photos}
+        sources.update({"pairs": pairs.identity} if pairs else {})
         provenance = dataclasses.replace(source.provenance, sources=sources)
         if is_made(folder, provenance, provenance_of_folder, overwrite, folder=True):
             return
@@ -66,6 +84,8 @@ def features_to_kapture(
             sizes, dimensions = _write_photos(source, building / "reconstruction", feature_type)
             _write_sensors(building / "sensors", sizes)
             _write_kinds(building / "reconstruction", feature_type, dimensions)
+            if pairs:
+                _write_matches(building / "reconstruction" / "matches" / feature_type, pairs.match(source))
             if photos:
                 os.symlink(photos, building / _PHOTOS, target_is_directory=True)
             atomic_write_json(building / PROVENANCE_FILE, provenance.as_json())
@@ -100,6 +120,16 @@ def _write_photos(
     return sizes, dimensions
 
 
+def _write_matches(folder: Path, pairs: Iterable[Match]) -> None:
+    """Rows of (feature of the first photo, of the second, score), float64; the first photo's name sorts first."""
+    for first, second, indices, scores in pairs:
+        if first > second:
+            first, second, indices = second, first, indices[:, ::-1]
+        path = folder / f"{first}.overlapping" / f"{second}{_MATCHES}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(np.column_stack([indices, scores]).astype("<f8").tobytes())
+
+
 def _write_sensors(folder: Path, sizes: Dict[str, Tuple[int, int]]) -> None:
     cameras = [f"camera{number}" for number in range(len(sizes))]
     sensors = [(camera, "", "camera", "UNKNOWN_CAMERA", *size) for camera, size in zip(cameras, sizes.values())]
@@ -129,4 +159,4 @@ def _write_table(path: Path, header: str, rows: Iterable[Sequence[object]]) -> N
 
 def _is_own(name: str) -> bool:
     own = (PROVENANCE_FILE, "sensors/sensors.txt", "sensors/records_camera.txt", _PHOTOS)
-    return name in own or name.startswith("reconstruction/") and name.endswith((*_KINDS.values(), ".txt"))
+    return name in own or name.startswith("reconstruction/") and name.endswith((*_KINDS.values(), _MATCHES, ".txt"))
