@@ -50,7 +50,7 @@ def draw_photos(folder: Path, count: int) -> int:
         return len(data)
 
     with ThreadPoolExecutor(2) as pool:
-        sizes = list(tqdm(pool.map(draw, range(count)), total=count, desc="drawing", unit="photo"))
+        sizes = list(tqdm(pool.map(draw, range(count)), total=count, desc="drawing", unit="photo", disable=None))
     return sum(sizes) // count
 
 
@@ -90,7 +90,7 @@ def plain_road(folder: Path, count: int, shards: int, workers: int) -> None:
             yield {"file_id": path.stem, "label": int(number) // PHOTOS_PER_LANDMARK, "data": buffer.getvalue()}
 
     (folder / "plain").mkdir()
-    with tqdm(total=count, desc="plain loop", unit="photo") as progress:
+    with tqdm(total=count, desc="plain loop", unit="photo", disable=None) as progress:
         for shard, numbers in enumerate(np.array_split(np.arange(count), 2 * shards)):
             write_shard(folder / "plain" / f"plain.mindrecord{shard:03d}", records(numbers))
 

@@ -78,11 +78,11 @@ def write_page(argv: List[str]) -> None:
     parts = [f"# Benchmarks\n\nWritten by `python tools/benchmarks/run.py all`. {machine()}\n"]
     for section in every:
         if arguments.titles and section.title not in arguments.titles:
-            continue
-        if section.needs and not checkpoint:
-            parts.append(f"## {section.title}\n\nLeft out: give {section.needs[0]}.\n")
-            continue
-        parts.append(run_section(section, work, config.run.overwrite))
+            parts.append(f"## {section.title}\n\nNot run for this page.\n")
+        elif section.needs and not checkpoint:
+            parts.append(f"## {section.title}\n\nNot run: it needs {section.needs[0]}.\n")
+        else:
+            parts.append(run_section(section, work, config.run.overwrite))
     atomic_write_bytes(arguments.output, "\n".join(parts).encode())
 
 
