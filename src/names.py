@@ -8,9 +8,10 @@ from typing import Dict, Iterable, List, Optional
 
 from .errors import UserError, printable
 
-# Of the formats that are read: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM. The one list: a name ends so, or is no photo's.
+# Of the formats that are read: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, HEIC. The one list: names of photos end so.
 PHOTO_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm",
+    ".heic", ".heif",
 )  # fmt: skip
 DISTRACTORS = "distractors"
 

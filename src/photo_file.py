@@ -10,13 +10,14 @@ from typing import Callable, TypeVar, Union
 from PIL import Image, ImageFile
 
 from .artifacts import PathLike
-from .errors import UserError
+from .errors import UserError, install_command
 
 Source = Union[PathLike, bytes]  # a photo's file, or what is in it
 Result = TypeVar("Result")
 
 # All that any reader of photos opens (an MPO is a JPEG). Others of Pillow's start programs, or are no photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+_HEIC = ("heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1")  # brands, after which pillow-heif reads a file
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # chunks whose size Pillow limits
 
 
@@ -64,7 +65,30 @@ def refuse_pipe(path: PathLike) -> None:
 def _open(file: Union[PathLike, io.BytesIO]) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS takes its place
     ImageFile.LOAD_TRUNCATED_IMAGES = tolerance
+    if _is_heic(file):
+        _require_heic(file)
+        return Image.open(file, formats=("HEIF",))
     return Image.open(file, formats=FORMATS)
+
+
+def _is_heic(file: Union[PathLike, io.BytesIO]) -> bool:
+    """Whether the first bytes are those of the photos of telephones that are no JPEG."""
+    if isinstance(file, io.BytesIO):
+        begin = file.getvalue()[:12]
+    else:
+        with open(file, "rb") as stream:
+            begin = stream.read(12)
+    return begin[4:8] == b"ftyp" and begin[8:12].decode("latin-1") in _HEIC
+
+
+def _require_heic(file: Union[PathLike, io.BytesIO]) -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError as error:
+        name = "the bytes given" if isinstance(file, io.BytesIO) else file
+        fix = f"run {install_command('extras')}"
+        raise UserError(f"{name}: a HEIC photo, for which pillow_heif is not installed: {fix}") from error
+    register_heif_opener()
 
 
 def _without_texts(png: bytes) -> bytes:

@@ -284,15 +284,15 @@ def test_one_line_tells_what_was_ignored(tmp_path, caplog):
     (tmp_path / "photos").mkdir()
     _special_files(tmp_path / "photos")
     (tmp_path / "photos" / "gone.jpg").symlink_to("nowhere")
-    _touch(tmp_path / "photos", "a.jpg", "1.heic", "sub/2.HEIC", "3.heic", "4.txt", ".hidden.jpg", "README")
+    _touch(tmp_path / "photos", "a.jpg", "1.dng", "sub/2.DNG", "3.dng", "4.txt", ".hidden.jpg", "README")
     assert list_images(tmp_path / "photos") == list_images(tmp_path / "photos") == ["a.jpg"]
-    kinds = "4 pipe, device or broken link, 3 .heic, 1 .txt, 1 without a suffix"
+    kinds = "4 pipe, device or broken link, 3 .dng, 1 .txt, 1 without a suffix"
     lines = [line for line in caplog.messages if "ignored" in line]
     assert [line.split(": ", 1)[1].split(", ", 1)[0] for line in lines] == ["9 files ignored: 4 pipe"]
     assert sorted(lines[0].split("ignored: ")[1].split(", 1 ")) == sorted(kinds.split(", 1 "))
     with pytest.raises(UserError, match="no photo"):
         list_images(tmp_path / "photos" / "sub")
-    assert "sub: 1 file ignored: 1 .heic" in caplog.text
+    assert "sub: 1 file ignored: 1 .dng" in caplog.text
 
 
 def test_names_cannot_write_to_the_log(tmp_path, caplog):
@@ -353,3 +353,33 @@ def test_boxes_round_half_to_even_and_are_clipped():
 )  # fmt: skip
 def test_boxes_that_leave_a_photo_of_10_x_8(box, leaves):
     assert leaves_photo(box, (10, 8)) is leaves
+
+
+def heic_bytes():
+    """The beginning of a HEIC file."""
+    return b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+
+
+def test_a_heic_photo_without_its_library_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(heic_bytes())
+    for source, name in ((tmp_path / "a.heic", "a.heic"), (heic_bytes(), "the bytes given")):
+        with pytest.raises(UserError, match=f"{name}: a HEIC photo, for which pillow_heif is not installed: run pip"):
+            load_photo(source)
+    assert list_images(tmp_path) == ["a.heic"]
+
+
+def test_a_heic_photo_is_read_upright(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="no pillow_heif: requirements-extras.txt")
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:32, :48] = (200, 40, 40)
+    image = heif.from_pillow(Image.fromarray(pixels))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right by a quarter
+    image.save(tmp_path / "a.HEIC", quality=90, exif=exif.tobytes())
+    photo = load_photo(tmp_path / "a.HEIC")
+    assert photo.size == upright_size(tmp_path / "a.HEIC") == photo.pixels.shape[1::-1]
+    assert sorted(photo.size) == [64, 96] and 20 < photo.pixels.mean() < 40
+    (tmp_path / "b.heic").write_bytes(heic_bytes())
+    with pytest.raises(UserError, match=r"b\.heic: cannot be read as a photo"):
+        load_photo(tmp_path / "b.heic")
