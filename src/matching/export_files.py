@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
@@ -129,14 +130,15 @@ def _flat(name: str) -> str:
 
 
 def _write_colmap(folder: Path, source: FeatureFile, pairs: Iterable[VerifiedPair]) -> int:
-    database = sqlite3.connect(folder / DATABASE_FILE)
-    try:
-        with database:
-            database.executescript(_TABLES)
-            numbers = _add_photos(database, source)
-            lines = _add_pairs(database, numbers, pairs)
-    finally:
-        database.close()
+    path = folder / DATABASE_FILE
+    with closing(sqlite3.connect(path)) as database:
+        try:
+            with database:
+                database.executescript(_TABLES)
+                numbers = _add_photos(database, source)
+                lines = _add_pairs(database, numbers, pairs)
+        except sqlite3.Error as error:
+            raise UserError(f"{path}: cannot be written ({error}); make room on the disk") from error
     (folder / LIST_FILE).write_text("".join(lines), encoding="utf-8")
     return len(lines)
 

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Awaitable, Callable, Dict, NamedTuple, Sequence
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -113,6 +113,8 @@ def _guarded(handler: Handler, hosts: Sequence[str]) -> Handler:
             response = _refused(refusal.status, str(refusal))
         except UserError as error:
             response = _refused(422, reason_of(error))
+        except ClientDisconnect:
+            response = _refused(400, "the file has not come to its end")
         except MemoryError:
             response = _refused(503, "not enough memory for this photo: shrink it")
         except Exception:

@@ -9,11 +9,10 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, 
 import numpy as np
 
 from ..errors import UserError
-from ..features.encoder import Box, Encoder
+from ..features.encoder import Box, Encoded, Encoder
 from ..images import upright_size
 from ..matching.same_place import ANSWERS, NO, Calibration, Verdict
 from ..names import in_either_form
-from ..photo_file import Source
 from ..records import Candidates
 from ..retrieval.index_search import IndexSearch
 from ..retrieval.ranking_file import PairMatches
@@ -173,8 +172,7 @@ class Collection:
             UserError: no photo, or one that cannot be used; no pixel in the box. IndexError: no such number.
         """
         start = time.perf_counter()
-        source: Source = query if isinstance(query, bytes) else str(self.path(query))
-        encoded = self._encoder.encode(source, box)
+        encoded = self._encode(query, box)
         features = len(encoded.local) if encoded.local is not None else None
         size = (encoded.local if encoded.local is not None else encoded.global_descriptor).image_size
         candidates = self._search.rank(encoded)
@@ -189,6 +187,16 @@ class Collection:
                 hits.extend(self._hit(encoded, candidates, photo, score, len(hits) + 1, features))
         count = len(wanted) if wanted is not None else len(self)
         return Answer(size, features, hits, self.is_judged, left_out, count, time.perf_counter() - start)
+
+    def _encode(self, query: Union[bytes, int], box: Optional[Box]) -> Encoded:
+        """The query's features; errors name a photo of the collection as the collection does, not its place on disk."""
+        if isinstance(query, bytes):
+            return self._encoder.encode(query, box)
+        path = str(self.path(query))
+        try:
+            return self._encoder.encode(path, box)
+        except UserError as error:
+            raise UserError(str(error).replace(path, self.names[query])) from error
 
     def _hit(
         self, query: object, candidates: Candidates, photo: int, score: float, rank: int, features: Optional[int]
