@@ -36,6 +36,17 @@ class RetrievalConfig(Section):
         "none; auto = ransac for votes and asmk, else none",
     )
     num_ranked: int = key(0, "best photos of each query that the ranking holds; 0 = all", least=0)
+    shard_search: str = key(
+        "exact",
+        "votes of an index of shards: exact as one index of all photos has them, in three rounds, or one_round, where "
+        "each shard looks at its own neighbours alone: faster, and not the same ranks",
+        choices=("exact", "one_round"),
+    )
+    executor: str = key(
+        "threads", "what runs the shards of an index: threads of this process, or ray", choices=("threads", "ray")
+    )
+    ray_address: str = key("", "ray: host:port of a running cluster; '' = one of this machine alone, for this run")
+    ray_actors: int = key(0, "ray: processes that own the shards; 0 = one for each core", least=0, most=4096)
     qe_k: int = key(10, "photos that aqe and alpha_qe add to the query", above=0)
     qe_alpha: float = key(3.0, "alpha_qe: power of a photo's similarity that is its weight", least=0)
     dba_k: int = key(10, "dba: photos that are added to each photo of the index", above=0)
@@ -84,12 +95,13 @@ class RetrievalConfig(Section):
 
 
 REGION_KEYS = ("regions", "region_levels", "boxes_path", "least_box_score", "region_search")
+SHARD_KEYS = ("shard_search", "executor", "ray_address", "ray_actors")  # of an index of shards alone
 # Keys of some index, which a ranking has from it
 INDEX_KEYS = ("index_type", "codebook_path", "codebook_size", "index_assignments", *REGION_KEYS, "asmk_family")
 # Keys that a search by votes and RANSAC has no use for
 GLOBAL_KEYS = (
-    "searcher", "rerank", "num_ranked", "qe_k", "qe_alpha", "dba_k", "dba_alpha", "diffusion_k", "diffusion_photos",
-    "superglobal_photos", "superglobal_k", "superglobal_beta", "fusion_weight", "fusion_inliers", "graph_k",
-    "graph_beta", "matcher_path", "codebook_path", "codebook_size", "index_assignments", *REGION_KEYS,
+    "searcher", "rerank", "num_ranked", *SHARD_KEYS, "qe_k", "qe_alpha", "dba_k", "dba_alpha", "diffusion_k",
+    "diffusion_photos", "superglobal_photos", "superglobal_k", "superglobal_beta", "fusion_weight", "fusion_inliers",
+    "graph_k", "graph_beta", "matcher_path", "codebook_path", "codebook_size", "index_assignments", *REGION_KEYS,
     "query_assignments", "asmk_family", "asmk_alpha", "asmk_threshold", "asmk_bits", "asmk_idf",
 )  # fmt: skip

@@ -13,6 +13,7 @@ from ..config import Config, ExtractionConfig, GlobalConfig, MatchingConfig, Ret
 from ..evaluation.protocols import PROTOCOLS
 from ..features.kinds import GLOBAL, KINDS, LOCAL
 from ..records import Photo
+from ..retrieval_config import SHARD_KEYS
 from .command_line import NETWORK_KEYS, Command, refuse_options, refuse_unused_tests
 from .global_options import refuse_idle_options
 
@@ -55,7 +56,7 @@ COMMAND = Command(
     keys=(
         "num_workers", "overwrite", *[name for name in NETWORK_KEYS if name != "checkpoint_path"],
         *keys_of(ExtractionConfig, GlobalConfig), *keys_of(MatchingConfig, but=("match_distance",)),
-        *keys_of(RetrievalConfig),
+        *keys_of(RetrievalConfig, but=SHARD_KEYS),
     ),
     shown=(
         "protocol", "features", "output_path", "distractors_path", "config", "max_image_size", "image_scales",

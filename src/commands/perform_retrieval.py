@@ -4,7 +4,7 @@ import argparse
 from typing import Optional, Sequence
 
 from ..config import MatchingConfig, RetrievalConfig, keys_of
-from ..retrieval_config import INDEX_KEYS
+from ..retrieval_config import INDEX_KEYS, SHARD_KEYS
 from .command_line import Command, refuse_options, refuse_unused_tests
 
 
@@ -34,7 +34,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from ..retrieval.rerank import idle_keys
     from ..retrieval.search import perform_retrieval
 
-    searcher = searcher_of(read_manifest(arguments.index))
+    manifest = read_manifest(arguments.index)
+    searcher, executor = searcher_of(manifest), config.retrieval.executor
+    if not manifest.shards:
+        refuse_options(argv, SHARD_KEYS, "has no effect on this index, which has no shards")
+    if executor != "ray":
+        refuse_options(argv, ("ray_address", "ray_actors"), f"has no effect with --executor {executor}")
     if searcher == "votes":
         refuse_unused_tests(argv, config.retrieval.correspondences)
     refuse_options(argv, idle_keys(config.retrieval, searcher), "has no effect on this index with this --rerank")

@@ -1,5 +1,6 @@
 """Several feature files as one set of photos, and which of them may stand beside each other."""
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
@@ -73,6 +74,15 @@ class FeatureSet:
     @property
     def provenance(self) -> Provenance:
         return part_of(self._files[0].provenance, self.kind)
+
+    def part(self, numbers: Sequence[int]) -> "FeatureSet":
+        """Some of the photos, by their places in ``names``, in that order; of the same open files."""
+        part = copy.copy(self)
+        part.names = [self.names[number] for number in numbers]
+        part.counts = self.counts[np.asarray(numbers, np.int64)]
+        used = {id(self._file_of[name]) for name in part.names}
+        part.paths = [file.path for file in self._files if id(file) in used]
+        return part
 
     def close(self) -> None:
         """Close the files."""

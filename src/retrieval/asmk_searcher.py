@@ -1,7 +1,8 @@
 """The searchers of aggregated local features: photos by the words they share with a query, or by their VLAD vectors."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, Optional, Sequence, Tuple, Union
 
 import faiss
 import numpy as np
@@ -42,13 +43,16 @@ class AsmkSearcher:
         self._pool, self._seed = pool, seed
         self._kernel = Kernel(index.family, self._settings.asmk_alpha, self._settings.asmk_threshold)
         self._kernel.require_defined()
-        self._norms = self._weights = np.zeros(0)
-        self._ties = self._by_ties = np.zeros(0, np.int64)
+        self._ties, self._norms = TieOrder((), seed), (b"", np.zeros(0))
 
     @property
     def ties(self) -> np.ndarray:
         """[N] place of each photo among those of equal similarity."""
-        self._prepare()
+        return self._ordering().places
+
+    def _ordering(self) -> "TieOrder":
+        if len(self._ties.places) != len(self.index):
+            self._ties = TieOrder(self.index.names, self._seed)
         return self._ties
 
     def fit(self, sample: np.ndarray) -> None:
@@ -58,7 +62,7 @@ class AsmkSearcher:
     def add(self, names: Sequence[str], items: Sequence[LocalFeatures]) -> None:
         """Add photos behind the others."""
         self.index.add(names, items)
-        self._norms = np.zeros(0)
+        self._norms = b"", np.zeros(0)
 
     def search(self, query: LocalFeatures, k: int) -> Candidates:
         """The ``k`` most similar photos; scores are similarities, -1 where query or photo has no feature."""
@@ -67,31 +71,51 @@ class AsmkSearcher:
 
     def find(self, query: LocalFeatures) -> Found:
         """All photos and their similarities, falling."""
-        self._prepare()
-        words = self.index.encode(query, assignments_of(self._settings, self.index.family), self._pool)
-        similarities = self._compare(words)
-        if self.index.searches_regions:
-            similarities = np.maximum.reduceat(similarities, self.index.region_starts[:-1])
-        order = self._by_ties[np.argsort(-similarities[self._by_ties], kind="stable")]  # a third of lexsort's time
-        return order, similarities[order]
+        return self._ordering().ranked(self.similarities(self.words(query), self.weights()))
 
-    def _compare(self, words: Words) -> np.ndarray:
+    def words(self, query: LocalFeatures) -> Words:
+        """The words of a query."""
+        return self.index.encode(query, assignments_of(self._settings, self.index.family), self._pool)
+
+    def weights(self) -> Optional[np.ndarray]:
+        """[K], what each word weighs by the photos of this index; None where all weigh the same."""
+        return idf(*self.counts()) if self._settings.asmk_idf else None
+
+    def counts(self) -> Tuple[np.ndarray, int]:
+        """[K] int64, photos or regions that have each word, and how many there are."""
+        return np.diff(self.index.postings.starts), len(self.index.word_counts)
+
+    def similarities(self, words: Words, weights: Optional[np.ndarray]) -> np.ndarray:
+        """[N] float64, similarity of every photo to a query's words, -1 where either has none.
+
+        Args:
+            words: as ``encode`` gives them.
+            weights: [K], of all words, of all photos where this index is one shard; None = all weigh the same.
+        """
+        similarities = self._compare(words, weights)
+        if self.index.searches_regions and len(self.index):
+            return np.maximum.reduceat(similarities, self.index.region_starts[:-1])
+        return similarities
+
+    def _compare(self, words: Words, all_weights: Optional[np.ndarray]) -> np.ndarray:
         """[E] float64, similarity of every photo, or region."""
-        weights, postings = self._weights[words.numbers], self.index.postings
+        weights = np.ones(len(words.numbers)) if all_weights is None else all_weights[words.numbers]
+        postings, all_norms = self.index.postings, self._norms_by(all_weights)
         compare, scores = self._comparison(words, weights), np.zeros(len(self.index.word_counts), np.float32)
         all_photos, all_codes = np.asarray(postings.photos), np.asarray(postings.codes)
         bounds = zip(postings.starts[words.numbers].tolist(), postings.starts[words.numbers + 1].tolist())
         for place, (start, end) in enumerate(bounds):
             if end > start:
                 np.add.at(scores, all_photos[start:end], compare(place, all_codes[start:end]))
-        norms = np.sqrt(self._norms * weights.sum())
+        norms = np.sqrt(all_norms * weights.sum())
         known = (self.index.word_counts > 0) & bool(len(words.numbers))
         return np.round(np.where(known, scores / np.where(norms > 0, norms, 1), -1), DECIMALS)
 
     def _comparison(self, words: Words, weights: np.ndarray) -> Callable[[int, np.ndarray], np.ndarray]:
         """Gives the weighed kernel [n] float32 of the query's word at a place and photos' vectors or codes [n, C]."""
-        if not self.index.is_binary:
-            return lambda place, theirs: np.float32(weights[place] * self._kernel(theirs @ words.vectors[place]))
+        if not self.index.is_binary:  # of each the same bits wherever it stands; see ``GlobalIndex.similarities``
+            dot = lambda place, theirs: np.einsum("nd,d->n", theirs, words.vectors[place])  # noqa: E731
+            return lambda place, theirs: np.float32(weights[place] * self._kernel(dot(place, theirs)))
         bits = code_bits(self.index.codebook.dimension, self.index.family, self._settings.asmk_bits)
         table, ours = similarities_by_distance(bits, self._kernel), padded(words.vectors)
 
@@ -100,20 +124,34 @@ class AsmkSearcher:
 
         return compare
 
-    def _prepare(self) -> None:
-        """The order of ties, weights of the words and, from these, what each entry's similarity is divided by."""
-        count = len(self.index.word_counts)
-        if len(self._norms) == count:
-            return
-        self._ties, postings = tie_order(self.index.names, self._seed), self.index.postings
-        self._by_ties = np.argsort(self._ties)
-        if not self._settings.asmk_idf:
-            self._weights, self._norms = np.ones(len(self.index.codebook)), self.index.word_counts
-            return
-        counts = np.diff(postings.starts)
-        self._weights, self._norms = idf(counts, count), np.zeros(count)
-        for word in np.flatnonzero(counts).tolist():
-            self._norms[postings.of(word)[0]] += self._weights[word]
+    def _norms_by(self, weights: Optional[np.ndarray]) -> np.ndarray:
+        """[E], what each entry's similarity is divided by; those of the last weights are kept."""
+        if weights is None:
+            return self.index.word_counts
+        key, (known, norms) = hashlib.blake2b(weights.tobytes()).digest(), self._norms
+        if key != known:
+            postings, norms = self.index.postings, np.zeros(len(self.index.word_counts))
+            for word in np.flatnonzero(np.diff(postings.starts)).tolist():
+                norms[postings.of(word)[0]] += weights[word]
+            self._norms = key, norms
+        return norms
+
+
+class TieOrder:
+    """The order of all photos where their similarities are equal; see ``tie_order``.
+
+    Attributes:
+        places: [N] of each photo in it.
+    """
+
+    def __init__(self, names: Sequence[str], seed: int) -> None:
+        self.places = tie_order(names, seed)
+        self._photos = np.argsort(self.places)
+
+    def ranked(self, similarities: np.ndarray) -> Found:
+        """All photos and their similarities [N], falling."""
+        order = self._photos[np.argsort(-similarities[self._photos], kind="stable")]  # a third of lexsort's time
+        return order, similarities[order]
 
 
 class VladSearcher:

@@ -66,6 +66,10 @@ class FeatureSources:
         """Of the first file; errors as of ``read``."""
         return self._opened()[0].provenance
 
+    def paths(self) -> List[Path]:
+        """Where the files are now; errors as of ``read``."""
+        return [self._find(file) for file in self.files]
+
     def _file_of(self, name: str) -> FeatureFile:
         for file in self._opened():
             if name in file:

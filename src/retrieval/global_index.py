@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import faiss
 import numpy as np
@@ -21,11 +21,15 @@ from .index_folder import (
     read_faiss,
     read_names,
     read_sources,
+    require_one_piece,
     require_whole,
     save_rows,
     seal_folder,
     searcher_of,
 )
+from .votes import set_nprobe
+
+_MORE_NEIGHBOURS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +80,28 @@ class GlobalIndex:
             return np.zeros((0, self.faiss_index.d), np.float32)
         return np.asarray(_Rows(self.faiss_index))
 
+    def similarities(self, vector: np.ndarray, photos: Optional[np.ndarray] = None) -> np.ndarray:
+        """Inner products float32 of a vector [D] with those of all photos, or of some [n].
+
+        A photo's has the same bits wherever it stands, and whichever photos stand beside it, as a product of matrices
+        would not have.
+        """
+        rows = self.vectors if photos is None else self.vectors[photos]
+        return np.einsum("nd,d->n", rows, np.asarray(vector, np.float32))
+
+    def nearest(self, vector: np.ndarray, count: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Photos and similarities of the ``count`` nearest that faiss finds for a vector [D], ties by number."""
+        more = min(count + _MORE_NEIGHBOURS, len(self))  # which of equally near ones faiss leaves out is chance
+        similarities, photos = (found[0] for found in self.faiss_index.search(np.float32(vector[None]), more))
+        found = photos >= 0  # -1 = fewer found
+        photos, similarities = photos[found], similarities[found]
+        order = np.lexsort((photos, -similarities))[:count]
+        return photos[order], similarities[order]
+
+    def set_nprobe(self, nprobe: int) -> None:
+        """As of ``votes.set_nprobe``."""
+        set_nprobe(self.faiss_index, nprobe)
+
     def features(self, photo: int) -> LocalFeatures:
         """A photo's local features, from the feature file; UserError when that is gone or has none."""
         if self.sources is None:
@@ -120,6 +146,7 @@ def save_global_index(folder: Path, index: GlobalIndex) -> None:
 def load_global_index(folder: PathLike, fix: str = AGAIN) -> GlobalIndex:
     """Load an index folder; errors as of ``require_whole``, and a UserError for one of local features."""
     manifest, folder = require_whole(folder, fix), Path(folder)
+    require_one_piece(folder, manifest)
     if searcher_of(manifest) != "global":
         raise UserError(f"{folder}: an index of local features, where one of global descriptors is needed; give that")
     faiss_index, stored = read_faiss(folder, fix), None

@@ -14,11 +14,10 @@ from .expansion import expand
 from .global_index import GlobalIndex
 from .global_searcher import DECIMALS, GlobalSearcher, no_matches, put_behind
 from .interfaces import Reranker
-from .learned import open_learned
 from .local_photos import LocalPhotos
 from .ranking_file import PairMatches
-from .ransac import Ransac
 from .rerank import steps_of
+from .shard import SearchSettings, make_reranker
 from .superglobal import refine_scores
 from .votes import search_pool
 
@@ -125,6 +124,7 @@ def open_global_search(
     matching: MatchingConfig,
     seed: int = 0,
     vector_of: Callable[[Encoded], np.ndarray] = lambda query: query.global_descriptor.vector,
+    shards: Optional[Reranker] = None,
 ) -> Iterator[GlobalSearch]:
     """A search of one index with the steps of ``rerank``; the first ones that change the index do so now.
 
@@ -133,24 +133,28 @@ def open_global_search(
         retrieval, matching: settings of search and verification.
         seed: of RANSAC and of the order of ties.
         vector_of: gives a query's vector [D].
+        shards: verify their own photos, where the index has some.
+
+    Raises:
+        UserError: a step that compares the photos with each other, and an index of shards.
     """
     searcher = GlobalSearcher(index, retrieval, seed)
     names, steps = list(steps_of(retrieval, "global")), []
+    whole = next((name for name in names if name in ("dba", "diffusion")), None)
+    if whole and shards is not None:
+        raise UserError(f"`rerank`: {whole} compares all photos with each other, which takes an index without shards")
     while names[:1] == ["dba"]:
         searcher = searcher.augmented(retrieval.dba_k, retrieval.dba_alpha)
         names.pop(0)
     first, local_photos = searcher, LocalPhotos(index) if {"ransac", "learned"} & set(names) else None
     with search_pool(retrieval.search_threads) as pool:
+        reranker = shards or make_reranker(index, names, SearchSettings(retrieval, matching, seed), pool)
         for name in names:
             if name == "dba":
                 searcher = searcher.augmented(retrieval.dba_k, retrieval.dba_alpha)
                 steps.append(_search_again(searcher))
-            elif name == "ransac":
-                reranker = Ransac(local_photos, matching, seed, pool, retrieval.search_distance)
+            elif name in ("ransac", "learned"):
                 steps.append(verification(reranker, retrieval.num_rerank))
-            elif name == "learned":
-                learned = open_learned(index, local_photos, retrieval, pool)
-                steps.append(verification(learned, retrieval.num_rerank))
             elif name == "fusion":
                 steps.append(fusion(retrieval, searcher.ties))
             else:

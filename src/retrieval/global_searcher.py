@@ -10,7 +10,7 @@ from ..records import Candidates, GlobalDescriptor, Matches
 from .expansion import expand
 from .global_index import GlobalIndex
 from .index_folder import tie_order
-from .votes import faiss_errors, set_nprobe, threads_for
+from .votes import faiss_errors, threads_for
 
 DECIMALS = 6  # of a similarity: equal vectors at different places of a matrix differ in the seventh
 _MOST_FOUND = 10_000  # photos of an index that is not exact
@@ -36,7 +36,7 @@ class GlobalSearcher:
         self.index, self._settings, self._seed = index, settings or RetrievalConfig(), seed
         self._index_type = index.provenance.settings.get("index_type", "")
         self._ties = np.zeros(0, np.int64)
-        set_nprobe(index.faiss_index, self._settings.nprobe)
+        index.set_nprobe(self._settings.nprobe)
 
     @property
     def ties(self) -> np.ndarray:
@@ -63,18 +63,15 @@ class GlobalSearcher:
     def find(self, vector: np.ndarray) -> Found:
         """The photos that are found for a vector [D], all of an exact index, and their similarities, falling."""
         if self.index.is_exact:
-            return self._ordered(np.arange(len(self.index)), self.index.vectors @ vector)
-        count = min(len(self.index), _MOST_FOUND)
-        similarities, photos = self.index.faiss_index.search(np.float32(vector[None]), count)
-        found = photos[0] >= 0  # -1 = fewer found
-        photos, similarities = photos[0][found], similarities[0][found]
+            return self._ordered(np.arange(len(self.index)), self.index.similarities(vector))
+        photos, similarities = self.index.nearest(vector, min(len(self.index), _MOST_FOUND))
         best = np.sort(photos[:_MOST_COMPARED])  # on the disk one lies behind the other
-        best = self._ordered(best, self.index.vectors[best] @ vector)
+        best = self._ordered(best, self.index.similarities(vector, best))
         return put_behind(best, self._ordered(photos[_MOST_COMPARED:], similarities[_MOST_COMPARED:]))
 
     def compare(self, photos: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """Similarities [n] float64 of some photos to a vector [D], by their own vectors."""
-        return np.round((self.index.vectors[photos] @ vector).astype(np.float64), DECIMALS)
+        return np.round(self.index.similarities(vector, photos).astype(np.float64), DECIMALS)
 
     def neighbours(self, k: int) -> Found:
         """The nearest photos [N, K] of each photo, itself left out, nearest first, and their similarities [N, K].

@@ -26,12 +26,15 @@ from .index_folder import (
     read_faiss,
     read_names,
     read_sources,
+    require_one_piece,
     require_whole,
     save_rows,
     seal_folder,
     searcher_of,
 )
 from .neighbours import ListSearch, find_neighbours, list_search_of
+
+_MORE_NEIGHBOURS = 4  # are asked for: which of equally near ones faiss leaves out depends on the order of its work
 
 logger = logging.getLogger(__name__)
 
@@ -104,10 +107,18 @@ class DescriptorIndex:
     def nearest(
         self, descriptors: np.ndarray, count: int, within: float, pool: Optional[ThreadPoolExecutor] = None
     ) -> Tuple[np.ndarray, np.ndarray]:
-        """The nearest index descriptors as of ``find_neighbours``; those farther than ``within``, squared, may lack."""
+        """The nearest index descriptors as of ``find_neighbours``, of equally near ones the lower number.
+
+        Those farther than ``within``, squared, may lack.
+        """
         if self._lists is not None:
             return self._lists.search(descriptors, count, within, pool)
-        return find_neighbours(self.faiss_index, descriptors, count, pool)
+        more = min(count + _MORE_NEIGHBOURS, self.faiss_index.ntotal)
+        squared, numbers = find_neighbours(self.faiss_index, descriptors, more, pool)
+        for row in np.flatnonzero((squared[:, 1:] == squared[:, :-1]).any(axis=1)).tolist():
+            order = np.lexsort((numbers[row], squared[row]))
+            squared[row], numbers[row] = squared[row][order], numbers[row][order]
+        return squared[:, :count], numbers[:, :count]
 
     def points(self, photo: int) -> np.ndarray:
         """[n, 2] float32, one photo's keypoints, (x, y) in its pixels."""
@@ -172,6 +183,7 @@ def load_index(folder: PathLike, fix: str = AGAIN) -> DescriptorIndex:
     finds wrong photos.
     """
     manifest, folder = require_whole(folder, fix), Path(folder)
+    require_one_piece(folder, manifest)
     if searcher_of(manifest) != "votes":
         what = "global descriptors" if searcher_of(manifest) == "global" else "visual words"
         raise UserError(f"{folder}: an index of {what}, where one of local features is needed; give that")

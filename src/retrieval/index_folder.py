@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Protocol, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 import faiss
 import numpy as np
@@ -42,6 +43,8 @@ OWN_FILES = (
     "image_ids.npy",  # of an older format
 )  # fmt: skip
 INDEX_FOLDER = "index"  # of a photo index
+TRAINED_FOLDER = "trained"  # of an index of shards: an index without photos, from which every shard is made
+SHARD_NAME = re.compile(r"shard_\d{3,9}")
 AGAIN = "make it again with the command build_index and `overwrite`"
 
 # Tables that faiss would make for inverted lists of short codes take 0.3 GB for 16384 lists and save no time.
@@ -50,6 +53,9 @@ _READ_FLAGS = getattr(faiss, "IO_FLAG_SKIP_PRECOMPUTE_TABLE", 0)
 
 def is_own(name: str) -> bool:
     """Whether a file of an index folder belongs there; a killed run may leave half a file of pairs."""
+    place, _, inner = name.rpartition("/")
+    if place == TRAINED_FOLDER or SHARD_NAME.fullmatch(place):
+        name = inner
     return name in OWN_FILES or name.startswith(f".{Path(GRAPH_FILE).stem}.")
 
 
@@ -72,13 +78,29 @@ def tie_order(names: Sequence[str], seed: int) -> np.ndarray:
 
 
 class Manifest(NamedTuple):
-    """What an index folder says of itself: how it was made, its counts, and the SHA-256 of its other files."""
+    """What an index folder says of itself.
+
+    Attributes:
+        provenance: how it was made.
+        num_images, num_descriptors, dimension: its counts.
+        sha256: of its other files; of a shard and of what is trained the manifest, which holds those of its files.
+        shards: of an index of shards each one's folder, where its photos begin, and how many photos and descriptors it
+            has, in the order of the photos' numbers.
+        shard_photos: photos of such a shard, at most.
+    """
 
     provenance: Provenance
     num_images: int
     num_descriptors: int
     dimension: int
     sha256: Dict[str, str]
+    shards: Sequence[Dict[str, Any]] = ()
+    shard_photos: int = 0
+
+    @property
+    def shard_names(self) -> List[str]:
+        """Folders of the shards; none of an index of one piece."""
+        return [shard["name"] for shard in self.shards]
 
 
 class Saved(Protocol):
@@ -105,7 +127,18 @@ def read_manifest(folder: PathLike, fix: str = AGAIN) -> Manifest:
         raise UserError(f"{folder}: not an index folder: no {path.name} in it; make one with the command build_index")
     values = read_sealed(path, FORMAT_VERSION, fix)
     with reading(path, fix):
-        return Manifest(**{**values, "provenance": Provenance.from_json(values["provenance"])})
+        manifest = Manifest(**{**values, "provenance": Provenance.from_json(values["provenance"])})
+        if not all(SHARD_NAME.fullmatch(name) for name in manifest.shard_names):
+            raise ValueError("a shard has the name of none")
+        return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of an index folder, last of its files."""
+    values = {**manifest._asdict(), "provenance": manifest.provenance.as_json()}
+    if not manifest.shards:  # as an index of one piece always was
+        del values["shards"], values["shard_photos"]
+    write_sealed(folder / MANIFEST_FILE, FORMAT_VERSION, values)
 
 
 def seal_folder(folder: Path, index: Saved, counts: Tuple[int, int, int], written: Sequence[str]) -> None:
@@ -128,8 +161,7 @@ def seal_folder(folder: Path, index: Saved, counts: Tuple[int, int, int], writte
     atomic_write_json(folder / NAMES_FILE, index.image_names)
     atomic_write_json(folder / SOURCES_FILE, index.sources.files if index.sources else [])
     sha256 = {name: sha256_of(folder / name) for name in (*_COMMON, *written)}
-    manifest = Manifest(index.provenance.as_json(), *counts, sha256)
-    write_sealed(folder / MANIFEST_FILE, FORMAT_VERSION, manifest._asdict())
+    write_manifest(folder, Manifest(index.provenance, *counts, sha256))
 
 
 def make_rows(path: Path, first: np.ndarray, count: int) -> np.ndarray:
@@ -152,10 +184,11 @@ def save_rows(path: Path, rows: np.ndarray) -> None:
 def require_whole(folder: PathLike, fix: str = AGAIN) -> Manifest:
     """The manifest of an index folder; UserError, with what to do, when it is none, or a byte of its files has changed.
 
-    About a second for each GB.
+    About a second for each GB. Of an index of shards the shards are not looked into; whoever opens one asks for it.
     """
     manifest, folder = read_manifest(folder, fix), Path(folder)
-    for name in dict.fromkeys((*_COMMON, *_OF_SEARCHER[searcher_of(manifest)], *manifest.sha256)):
+    always = (SOURCES_FILE,) if manifest.shards else (*_COMMON, *_OF_SEARCHER[searcher_of(manifest)])
+    for name in dict.fromkeys((*always, *manifest.sha256)):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: damaged index: no {name} in it; {fix}")
         if sha256_of(folder / name) != manifest.sha256.get(name):
@@ -172,9 +205,24 @@ def read_faiss(folder: Path, fix: str) -> faiss.Index:
         raise UserError(f"{folder / FAISS_FILE}: {fact}; {fix}") from error
 
 
-def read_names(folder: PathLike) -> List[str]:
-    """File names of an index's photos."""
-    return json.loads((Path(folder) / NAMES_FILE).read_text(encoding="utf-8"))
+def require_one_piece(folder: PathLike, manifest: Manifest) -> None:
+    """UserError for an index of shards where one of one piece is needed."""
+    if manifest.shards:
+        raise UserError(f"{folder}: an index of {len(manifest.shards)} shards, where one of one piece is needed")
+
+
+def read_names(folder: PathLike, manifest: Optional[Manifest] = None) -> List[str]:
+    """File names of an index's photos, shard after shard where it has some.
+
+    Args:
+        folder: of the index.
+        manifest: of an index that may have shards; None = read now.
+    """
+    folder = Path(folder)
+    if not (folder / NAMES_FILE).is_file():
+        shards = (manifest or read_manifest(folder)).shard_names
+        return [name for shard in shards for name in read_names(folder / shard)]
+    return json.loads((folder / NAMES_FILE).read_text(encoding="utf-8"))
 
 
 def read_sources(folder: Path) -> FeatureSources:
@@ -193,11 +241,19 @@ def describe_size(folder: PathLike) -> str:
     """
     folder, manifest = Path(folder), read_manifest(folder)
     searcher, settings = searcher_of(manifest), manifest.provenance.settings
-    files = {name: (folder / name).stat().st_size for name in manifest.sha256 if name != SOURCES_FILE}
-    memory = sum(size for name, size in files.items() if name in _IN_MEMORY)
-    disk, count = sum(files.values()), manifest.num_descriptors
+    parts = [*manifest.shard_names, TRAINED_FOLDER] if manifest.shards else [""]
+    files = [  # name, bytes
+        (name, (folder / part / name).stat().st_size)
+        for part in parts
+        for name in read_manifest(folder / part).sha256
+        if name != SOURCES_FILE
+    ]
+    memory = sum(size for name, size in files if name in _IN_MEMORY)
+    disk, count = sum(size for _, size in files), manifest.num_descriptors
     unit, units = _UNITS.get(searcher, ("descriptor", "descriptors"))
     kind = settings["index_type"] if "index_type" in settings else f"{searcher} of {settings['codebook_size']} words"
+    if manifest.shards:
+        kind += f", {len(manifest.shards)} shards"
     also = "keypoints" if searcher == "votes" else "names"
     return (
         f"{manifest.num_images} photos, {count} {units}, {kind}: "

@@ -11,21 +11,25 @@ from ..features.encoder import Encoded
 from ..features.feature_file import FeatureFile
 from ..features.kinds import GLOBAL, part_of
 from ..records import Candidates, GlobalDescriptor
-from .global_index import GlobalIndex, load_global_index
+from .global_index import GlobalIndex
 from .global_search import GlobalSearch, open_global_search
 from .graph import GraphSearch, cosines_of, without_graph
 from .graph_pairs import kept_pairs
-from .index import DescriptorIndex, load_index
-from .index_folder import GRAPH_FILE, Manifest, read_manifest, read_sources, searcher_of
+from .index import DescriptorIndex
+from .index_folder import GRAPH_FILE, Manifest, read_manifest, read_sources, require_whole, searcher_of
+from .index_kinds import kind_of
 from .ranking_file import PairMatches
 from .rerank import search_settings, steps_of
+from .shard import SearchSettings
+from .shard_search import IndexOfShards, open_shard_search
+from .shards import open_shards
 from .vote_search import Search, open_search
-from .word_index import AsmkIndex, load_asmk_index, load_vlad_index
+from .word_index import AsmkIndex
 from .word_search import open_word_search
 
 logger = logging.getLogger(__name__)
 
-Index = Union[DescriptorIndex, GlobalIndex, AsmkIndex]
+Index = Union[DescriptorIndex, GlobalIndex, AsmkIndex, IndexOfShards]
 IndexSearch = Union["SearchOfLocal", GlobalSearch, GraphSearch]
 
 
@@ -50,20 +54,10 @@ def _open_votes(index: DescriptorIndex, *settings: Any) -> Iterator[SearchOfLoca
         yield SearchOfLocal(search)
 
 
-class _Kind(NamedTuple):
-    """How an index of some searcher is read and searched."""
-
-    load: Callable[[PathLike], Any]
-    open: Callable[..., Any]
-
-
-_KINDS = {
-    "votes": _Kind(load_index, _open_votes),
-    "global": _Kind(load_global_index, open_global_search),
-    "vlad": _Kind(load_vlad_index, open_word_search),
-    "asmk": _Kind(load_asmk_index, open_word_search),
-    "asmk_star": _Kind(load_asmk_index, open_word_search),
-}
+_OPEN = {
+    "votes": _open_votes, "global": open_global_search, "vlad": open_word_search, "asmk": open_word_search,
+    "asmk_star": open_word_search,
+}  # fmt: skip
 
 
 class Compared(NamedTuple):
@@ -122,9 +116,9 @@ def open_index_search(
     """
     folder, manifest, before = Path(folder), read_manifest(folder), without_graph(retrieval)
     searcher = searcher_of(manifest)
-    kind = _KINDS[searcher]
-    index = kind.load(folder)
-    with kind.open(index, before, matching, seed) as search:
+    if searcher == "votes" and "graph" in steps_of(retrieval, searcher):
+        before = before.replace(num_ranked=0)  # it looks at all of them
+    with _open_index(folder, manifest, before, matching, seed) as (index, search):
         if "graph" not in steps_of(retrieval, searcher):
             yield search
             return
@@ -140,6 +134,21 @@ def open_index_search(
                 vectors = index.sources.read_globals(index.image_names)
                 alike = lambda query: vectors @ query.global_descriptor.vector  # noqa: E731
                 yield GraphSearch(search, query_of, *settings, cosines_of(vectors), alike, known)
+
+
+@contextmanager
+def _open_index(folder: Path, manifest: Manifest, *settings: Any) -> Iterator[Tuple[Index, IndexSearch]]:
+    """An index, of one piece or of shards, and its search without the graph."""
+    searcher = searcher_of(manifest)
+    if manifest.shards:
+        with open_shards(folder, require_whole(folder), SearchSettings(*settings)) as shards:
+            index = IndexOfShards(shards, folder, manifest)
+            with open_shard_search(index, SearchSettings(*settings)) as search:
+                yield index, SearchOfLocal(search) if searcher == "votes" else search
+        return
+    index = kind_of(manifest.provenance).load(folder)
+    with _OPEN[searcher](index, *settings) as search:
+        yield index, search
 
 
 def _query_of(index: Index, searcher: str) -> Callable[[int], Encoded]:

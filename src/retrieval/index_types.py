@@ -105,6 +105,22 @@ def require_affordable_type(index_type: str) -> None:
         raise UserError(f"`index_type` {index_type[:_MOST_LETTERS]}: {fact}; give smaller numbers, or none")
 
 
+def require_divisible(index_type: str, index: faiss.Index) -> None:
+    """UserError for a type whose shards would not find together what one index of all photos finds.
+
+    A graph depends on all descriptors; refinement and packed codes look at more of them the more shards there are.
+    """
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return require_divisible(index_type, index.index)
+    if type(index) not in (
+        faiss.IndexFlatL2, faiss.IndexFlatIP, faiss.IndexFlat, faiss.IndexPQ, faiss.IndexScalarQuantizer,
+        faiss.IndexIVFFlat, faiss.IndexIVFPQ, faiss.IndexIVFScalarQuantizer,
+    ):  # fmt: skip
+        fact = "its shards would not find together what an index of one piece finds"
+        raise UserError(f"`index_type` {index_type}: {fact}; give Flat, IVF1024,Flat or IVF1024,PQ20, or no shards")
+
+
 def keeps_distances(index: faiss.Index) -> bool:
     """Whether what a search gives are squared L2 distances of the descriptors, if only nearly.
 

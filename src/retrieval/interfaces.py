@@ -1,10 +1,10 @@
 """The interfaces of retrieval: another way to search or re-rank is a class with these methods; no caller changes."""
 
-from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Optional, Protocol, Sequence, Tuple, TypeVar
 
 import numpy as np
 
-from ..records import Candidates, GlobalDescriptor, LocalFeatures
+from ..records import Candidates, GlobalDescriptor, LocalFeatures, Matches
 
 Features = TypeVar("Features", LocalFeatures, GlobalDescriptor, contravariant=True)
 
@@ -35,20 +35,31 @@ class Reranker(Protocol):
 class Shard(Protocol):
     """A set of photos, numbered from 0, that searches, votes and verifies where its data lie.
 
+    An answer follows from the data and the arguments alone: it may be asked for again, of another process.
+
     Attributes:
         names: of its photos, without extension.
     """
 
     names: Sequence[str]
 
-    def search(self, query: LocalFeatures, k: int) -> Candidates:
-        """As ``Searcher.search``."""
+    def nearest(self, query: LocalFeatures) -> Any:
+        """How near the neighbours of each of the query's descriptors are here; see ``votes.Nearest``."""
 
-    def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
-        """As ``Reranker.rerank``, of candidates that this shard has found."""
+    def vote(self, query: LocalFeatures, k: int, shares: Optional[np.ndarray]) -> Tuple[np.ndarray, np.ndarray]:
+        """The ``k`` photos of most votes, fewer where fewer have one, and their votes; see ``votes.shares_of``."""
 
-    def keypoints(self, photo: int) -> np.ndarray:
+    def rerank(self, query: LocalFeatures, photos: np.ndarray, scores: np.ndarray, shares: Optional[np.ndarray]) -> Any:
+        """What a ``Reranker`` says of some photos, in their order; see ``shard.Reranked``."""
+
+    def putative(self, query: LocalFeatures, photo: int, shares: Optional[np.ndarray]) -> Matches:
+        """The correspondences of a photo (A) and the query (B) behind its votes."""
+
+    def points(self, photo: int) -> np.ndarray:
         """[n, 2] float32, (x, y) of one photo's local features in its pixels."""
+
+    def features(self, photo: int) -> LocalFeatures:
+        """One photo's local features, from its feature file."""
 
 
 class Executor(Protocol):

@@ -10,7 +10,7 @@ from ..values import short
 
 _EXACT = ("match_ratio", "mutual_check")  # tests of exact correspondences
 _RANSAC = ("num_rerank", "keep_matches", *keys_of(MatchingConfig, but=("match_distance", *_EXACT)))
-_VOTES = ("num_neighbors", "search_distance", "nprobe", "num_ranked")
+_VOTES = ("num_neighbors", "search_distance", "nprobe", "num_ranked", "shard_search")
 _SEARCHED = {  # by another searcher -> keys of the search
     "global": ("nprobe", "num_ranked"),
     "vlad": ("query_assignments", "num_ranked"),
@@ -35,7 +35,8 @@ _STEPS = {  # of vectors, ransac of all -> keys
     "graph": ("graph_k", "graph_beta"),
     "learned": ("num_rerank", "matcher_path"),
 }
-_FREE = ("search_threads", "searcher", "rerank")  # a ranking does not depend on them, or has them itself
+# A ranking does not depend on them, or has them itself
+_FREE = ("search_threads", "searcher", "rerank", "executor", "ray_address", "ray_actors")
 
 
 def steps_of(retrieval: RetrievalConfig, searcher: str) -> Tuple[str, ...]:
@@ -107,6 +108,8 @@ def search_settings(
         settings["matcher_sha256"] = sha256_of(require_file(settings.pop("matcher_path"), "matcher_path"))
     if not settings["num_ranked"]:
         del settings["num_ranked"]
+    if settings.get("shard_search") == "exact":  # as of one index
+        del settings["shard_search"]
     steps = ",".join(steps_of(retrieval, searcher)) or "none"
     if searcher != "votes":
         settings.update(searcher=searcher, rerank=steps)

@@ -1,8 +1,13 @@
-"""Search by the votes of local features, and RANSAC: shard by shard, one query at a time."""
+"""Search by the votes of local features, and RANSAC: over all shards of an index, one query at a time.
+
+The ranks are those of one index of all photos. A query takes three rounds: each shard says how near its neighbours are
+and is told how many of them are among the nearest of all shards; it votes by these and says which photos have most; the
+shards that have the best of these photos verify them.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Iterable, Iterator, Sequence
+from typing import Iterator, List, Optional
 
 import numpy as np
 
@@ -10,39 +15,12 @@ from ..config import MatchingConfig, RetrievalConfig
 from ..records import Candidates, LocalFeatures, Matches
 from .index import DescriptorIndex
 from .index_folder import tie_order
-from .interfaces import Executor, Reranker, Searcher, Shard
-from .learned import open_learned
 from .ranking_file import PairMatches
-from .ransac import Ransac
-from .rerank import steps_of
-from .votes import VoteSearcher, search_pool
+from .shard import SearchSettings, shard_of
+from .shards import Shards
+from .votes import search_pool, shares_of
 
-
-class IndexShard:
-    """The photos of an index in this process; a ``Shard``."""
-
-    def __init__(self, index: DescriptorIndex, searcher: Searcher, reranker: Reranker) -> None:
-        self.names, self._index, self._searcher, self._reranker = index.names, index, searcher, reranker
-
-    def search(self, query: LocalFeatures, k: int) -> Candidates:
-        """As ``Shard.search``."""
-        return self._searcher.search(query, k)
-
-    def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
-        """As ``Shard.rerank``."""
-        return self._reranker.rerank(query, candidates)
-
-    def keypoints(self, photo: int) -> np.ndarray:
-        """As ``Shard.keypoints``."""
-        return self._index.keypoints[self._index.rows(photo)]
-
-
-class _AsTheyAre:
-    """The re-ranker that verifies nothing."""
-
-    def rerank(self, query: LocalFeatures, candidates: Candidates) -> Candidates:
-        """As ``Reranker.rerank``."""
-        return candidates
+Shares = List[Optional[np.ndarray]]
 
 
 class Search:
@@ -50,67 +28,68 @@ class Search:
 
     Args:
         shards: all photos, each in one of them.
-        executor: runs the shards side by side.
-        num_rerank: candidates that are verified, of all shards together; 0 = all.
+        retrieval: ``num_neighbors``, ``num_rerank``, ``num_ranked`` and ``shard_search`` are used.
         seed: of the order of ties; see ``tie_order``.
     """
 
-    def __init__(self, shards: Sequence[Shard], executor: Executor, num_rerank: int, seed: int = 0) -> None:
-        self._shards, self._executor, self._num_rerank = list(shards), executor, num_rerank
-        self.names = [name for shard in shards for name in shard.names]
-        self._starts = np.cumsum([0, *(len(shard.names) for shard in shards)])
+    def __init__(self, shards: Shards, retrieval: RetrievalConfig, seed: int = 0) -> None:
+        self._shards, self._retrieval, self.names = shards, retrieval, shards.names
         self._ties = tie_order(self.names, seed)
+        self._by_ties = np.argsort(self._ties)
 
     def rank(self, query: LocalFeatures) -> Candidates:
-        """Rank all N photos for one query.
+        """Rank the photos for one query: all N, or ``num_ranked``, and not fewer than are verified.
 
         The ``num_rerank`` photos that the search ranks highest go to the re-ranker. The ones it verifies come first, by
         inliers then votes; the others follow by votes; remaining ties as ``tie_order`` says.
 
         Returns:
-            All photos. Scores are inliers + s for a verified photo and s - 1 for the others, where s = votes / (most
+            The photos. Scores are inliers + s for a verified photo and s - 1 for the others, where s = votes / (most
             votes + 1) lies in [0, 1): the whole part of a score that is not negative is the number of inliers.
 
         Raises:
             UserError: ``correspondences`` is ``exact`` and the index photos' descriptors are gone.
         """
-        found = self._merge(self._executor.map(lambda shard: shard.search(query, len(shard.names)), self._shards))
-        scores = found.scores / (found.scores.max(initial=0) + 1) - 1
-        found = Candidates(found.photos, scores, found.putative)
-        limit = self._num_rerank or len(found)
+        shares = self._shares(query)
+        found = self._vote(query, shares)
+        limit = self._retrieval.num_rerank or len(found)
         best, rest = found.part(slice(limit)), found.part(slice(limit, None))
-        parts = self._executor.map(lambda shard, part: shard.rerank(query, part), self._shards, self._split(best))
-        best = self._merge(parts)
+        best = self._shards.rerank(query, best, shares)
         photos, scores = (np.concatenate(pair) for pair in ((best.photos, rest.photos), (best.scores, rest.scores)))
         return Candidates(photos, scores, found.putative, best.verified)
 
     def pair(self, query: LocalFeatures, candidates: Candidates, photo: int) -> PairMatches:
         """The matches of one of the candidates with the query, as points of both photos."""
         matches = candidates.matches(photo)
-        shard = self._shard_of(photo)
-        theirs = self._shards[shard].keypoints(photo - int(self._starts[shard]))
+        theirs = self._shards.at_owner(lambda shard, own: shard.points(own), int(photo))
         return PairMatches.of(matches, query.keypoints, theirs)
 
-    def _shard_of(self, photo: int) -> int:
-        return int(np.searchsorted(self._starts, photo, "right")) - 1
+    def _shares(self, query: LocalFeatures) -> Shares:
+        """How many neighbours of each shard count; all where there is no other shard, or nobody asks the others."""
+        if len(self._shards) == 1 or self._retrieval.shard_search == "one_round":
+            return [None] * len(self._shards)
+        nearest = self._shards.map(lambda shard: shard.nearest(query))
+        return shares_of(nearest, self._retrieval.num_neighbors)
 
-    def _merge(self, parts: Iterable[Candidates]) -> Candidates:
-        """One list, best first, of what the shards gave, each in its own numbers."""
-        parts = [part.renumbered(int(start)) for part, start in zip(parts, self._starts)]
+    def _vote(self, query: LocalFeatures, shares: Shares) -> Candidates:
+        """The photos by votes, as many as are ranked or verified; those without any stand last."""
+        count, retrieval = len(self.names), self._retrieval
+        wanted = max(retrieval.num_ranked, retrieval.num_rerank or count) if retrieval.num_ranked else count
+        found = self._shards.map(lambda shard, own: shard.vote(query, wanted, own), shares)
+        photos = np.concatenate([part + start for (part, _), start in zip(found, self._shards.starts)])
+        votes = np.concatenate([part for _, part in found])
+        order = np.lexsort((self._ties[photos], -votes))[:wanted]
+        photos, votes = photos[order], votes[order]
+        if len(photos) < wanted:
+            others = np.ones(count, bool)
+            others[photos] = False
+            rest = self._by_ties[others[self._by_ties]][: wanted - len(photos)]
+            photos, votes = np.concatenate([photos, rest]), np.concatenate([votes, np.zeros(len(rest))])
 
         def putative(photo: int) -> Matches:
-            return parts[self._shard_of(photo)].putative(photo)
+            return self._shards.at_owner(lambda shard, own, share: shard.putative(query, own, share), photo, shares)
 
-        photos, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("photos", "scores"))
-        order = np.lexsort((self._ties[photos], -scores))
-        verified = {photo: matches for part in parts for photo, matches in part.verified.items()}
-        return Candidates(photos[order], scores[order], putative, verified)
-
-    def _split(self, candidates: Candidates) -> Iterator[Candidates]:
-        """What of ``candidates`` is each shard's, in its own numbers."""
-        for start, end in zip(self._starts.tolist(), self._starts[1:].tolist()):
-            own = (candidates.photos >= start) & (candidates.photos < end)
-            yield candidates.part(own).renumbered(-start)
+        return Candidates(photos, votes / (votes.max(initial=0) + 1) - 1, putative)
 
 
 @contextmanager
@@ -118,13 +97,6 @@ def open_search(
     index: DescriptorIndex, retrieval: RetrievalConfig, matching: MatchingConfig, seed: int = 0
 ) -> Iterator[Search]:
     """A search of one index by votes, and RANSAC where ``rerank`` does not say otherwise."""
-    steps = steps_of(retrieval, "votes")
-    exact_distance = retrieval.search_distance if retrieval.correspondences == "exact" else None
     with search_pool(retrieval.search_threads) as pool, ThreadPoolExecutor(1) as executor:
-        reranker: Reranker = _AsTheyAre()
-        if "ransac" in steps:
-            reranker = Ransac(index, matching, seed, pool, exact_distance)
-        elif "learned" in steps:
-            reranker = open_learned(index, index, retrieval, pool)
-        shard = IndexShard(index, VoteSearcher(index, retrieval, pool, seed), reranker)
-        yield Search([shard], executor, retrieval.num_rerank, seed)
+        shard = shard_of(index, SearchSettings(retrieval, matching, seed), pool)
+        yield Search(Shards([shard], executor), retrieval, seed)

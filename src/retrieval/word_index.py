@@ -29,6 +29,7 @@ from .index_folder import (
     read_faiss,
     read_names,
     read_sources,
+    require_one_piece,
     require_whole,
     seal_folder,
     searcher_of,
@@ -251,6 +252,7 @@ def save_asmk_index(folder: Path, index: AsmkIndex) -> None:
 def load_asmk_index(folder: PathLike, fix: str = AGAIN) -> AsmkIndex:
     """Load an index folder; errors as of ``require_whole``."""
     manifest, folder = require_whole(folder, fix), Path(folder)
+    require_one_piece(folder, manifest)
     codebook = load_codebook(folder / CODEBOOK_FILE)
     codebook.use_finder(read_faiss(folder, fix))
     with reading(folder, fix):
@@ -284,6 +286,7 @@ def save_vlad_index(folder: Path, index: VladIndex) -> None:
 def load_vlad_index(folder: PathLike, fix: str = AGAIN) -> VladIndex:
     """Load an index folder; errors as of ``require_whole``."""
     manifest, folder = require_whole(folder, fix), Path(folder)
+    require_one_piece(folder, manifest)
     vectors, codebook = read_faiss(folder, fix), load_codebook(folder / CODEBOOK_FILE)
     with reading(folder, fix):
         index = VladIndex(vectors, read_names(folder), manifest.provenance, read_sources(folder), codebook=codebook)

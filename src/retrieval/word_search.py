@@ -1,7 +1,7 @@
 """Search by aggregated local features, and the steps that re-rank."""
 
 from contextlib import contextmanager
-from typing import Iterator, Union
+from typing import Any, Iterator, Optional, Union
 
 import numpy as np
 
@@ -9,10 +9,10 @@ from ..config import MatchingConfig, RetrievalConfig
 from ..features.encoder import Encoded
 from .asmk_searcher import AsmkSearcher, VladSearcher
 from .global_search import GlobalSearch, Ranked, fusion, open_global_search, verification
-from .learned import open_learned
+from .interfaces import Reranker
 from .local_photos import LocalPhotos
-from .ransac import Ransac
 from .rerank import steps_of
+from .shard import SearchSettings, make_reranker
 from .votes import search_pool
 from .word_index import AsmkIndex, VladIndex
 
@@ -28,20 +28,30 @@ def open_word_search(
             yield search
         return
     with search_pool(retrieval.search_threads) as pool:
-        searcher, steps, local_photos = AsmkSearcher(index, retrieval, pool, seed), [], None
         names = steps_of(retrieval, index.provenance.settings["searcher"])
-        if names:
-            local_photos = LocalPhotos(index)
-            reranker = (
-                open_learned(index, local_photos, retrieval, pool)
-                if "learned" in names
-                else Ransac(local_photos, matching, seed, pool, retrieval.search_distance)
-            )
-            steps.append(verification(reranker, retrieval.num_rerank))
-        if "fusion" in names:
-            steps.append(fusion(retrieval, searcher.ties))
+        reranker = make_reranker(index, names, SearchSettings(retrieval, matching, seed), pool)
+        yield search_by_words(index, AsmkSearcher(index, retrieval, pool, seed), reranker, retrieval)
 
-        def begin(query: Encoded) -> Ranked:
-            return Ranked(np.zeros(0), *searcher.find(query.local), query.local)
 
-        yield GlobalSearch(index, searcher.ties, begin, steps, local_photos, retrieval.num_ranked)
+def search_by_words(
+    index: Any, searcher: Any, reranker: Optional[Reranker], retrieval: RetrievalConfig
+) -> GlobalSearch:
+    """A search by ASMK.
+
+    Args:
+        index: its photos.
+        searcher: gives all of them for a query, with ``find`` and ``ties`` as of ``AsmkSearcher``.
+        reranker: verifies the first ones; None = nothing does.
+        retrieval: says which steps there are.
+    """
+    names, steps = steps_of(retrieval, index.provenance.settings["searcher"]), []
+    local_photos = LocalPhotos(index) if names else None
+    if names:
+        steps.append(verification(reranker, retrieval.num_rerank))
+    if "fusion" in names:
+        steps.append(fusion(retrieval, searcher.ties))
+
+    def begin(query: Encoded) -> Ranked:
+        return Ranked(np.zeros(0), *searcher.find(query.local), query.local)
+
+    return GlobalSearch(index, searcher.ties, begin, steps, local_photos, retrieval.num_ranked)

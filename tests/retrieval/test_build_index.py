@@ -14,7 +14,7 @@ from handmade_features import DIMENSION, random_photo, write_features
 from src.commands.build_index import main as build_command
 from src.errors import UserError
 from src.features.feature_set import FeatureSet
-from src.retrieval import build
+from src.retrieval import index_kinds
 from src.retrieval.build import build_index
 from src.retrieval.index import load_index, save_index
 from src.retrieval.index_folder import describe_size
@@ -35,7 +35,7 @@ def assert_holds(index, photos):
 
 
 def test_index_holds_every_descriptor_with_its_photo_and_keypoint(tmp_path, photos, features, monkeypatch):
-    monkeypatch.setattr(build, "_ADD_BYTES", 45 * 4 * DIMENSION)  # several chunks
+    monkeypatch.setattr(index_kinds, "_ADD_BYTES", 45 * 4 * DIMENSION)  # several chunks
     index = load_index(build_index(features, tmp_path / "index"))
     assert index.names == ["a", "a-1", "b/tower", "blank", "c.d"]  # by name without extension, although '-' < '.'
     assert index.provenance.settings["index_type"] == "Flat" and index.provenance.weights == "aa"
@@ -239,7 +239,7 @@ def test_absurd_numbers_are_refused_before_memory_is_taken(index_type):
 
 @pytest.mark.parametrize("index_type", ["Nonsense", "IVF0,Flat", "IVF5000,Flat", "PQ7", "PQ64", "NSG8,Flat"])
 def test_unusable_index_type_is_one_sentence(tmp_path, features, index_type, monkeypatch):
-    monkeypatch.setattr(build, "_ADD_BYTES", 45 * 4 * DIMENSION)  # NSG takes one chunk only
+    monkeypatch.setattr(index_kinds, "_ADD_BYTES", 45 * 4 * DIMENSION)  # NSG takes one chunk only
     fact = "0 inverted lists; give IVF1" if index_type == "IVF0,Flat" else "faiss cannot"
     with pytest.raises(UserError, match=f"`index_type` {index_type}: {fact}"):
         build_index(features, tmp_path / "index", index_type=index_type)

@@ -9,15 +9,17 @@ import pytest
 
 from src.config import Config
 from src.evaluation.metrics import Labels, compute_metrics
-from src.records import Candidates, LocalFeatures, Matches
+from src.records import LocalFeatures, Matches
 from src.retrieval.baseline import random_ranking
 from src.retrieval.index import DescriptorIndex
 from src.retrieval.index_folder import tie_order
 from src.retrieval.ransac import Ransac
 from src.retrieval.rerank import search_settings
 from src.retrieval.search import rank_queries
-from src.retrieval.vote_search import IndexShard, Search, open_search
-from src.retrieval.votes import VoteSearcher, cast_votes, default_nprobe, search_pool
+from src.retrieval.shard import IndexShard, Reranked
+from src.retrieval.shards import Shards
+from src.retrieval.vote_search import Search, open_search
+from src.retrieval.votes import Nearest, VoteSearcher, cast_votes, default_nprobe, search_pool
 
 
 def features_of(keypoints, descriptors) -> LocalFeatures:
@@ -35,8 +37,15 @@ def index_of(photos) -> DescriptorIndex:
     return DescriptorIndex(index, [f"{number:02d}.jpg" for number in range(len(photos))], ids, keypoints)
 
 
+def counts_of(votes, num_images):
+    """[N], votes of every photo."""
+    counts = np.zeros(num_images, np.int64)
+    counts[votes.photos] = np.diff(votes.starts)
+    return counts
+
+
 def votes_of(index, query):
-    return cast_votes(index, query, 60, 0.9).counts
+    return counts_of(cast_votes(index, query, 60, 0.9), len(index))
 
 
 def rank_photos(index, query, **keys):
@@ -100,7 +109,7 @@ def test_votes_agree_with_brute_force(planted, num_neighbors, search_distance):
     expected = brute_force_votes(photos, query, num_neighbors, search_distance)
     with search_pool(2) as pool:
         votes = cast_votes(index, query, num_neighbors, search_distance, pool)
-    assert votes.counts.tolist() == [len(expected[photo]) for photo in range(12)]
+    assert counts_of(votes, 12).tolist() == [len(expected[photo]) for photo in range(12)]
     first = 0
     for photo, (_, descriptors) in enumerate(photos):
         query_rows, index_rows, distances = votes.correspondences(photo)
@@ -316,12 +325,12 @@ def test_photos_that_were_not_verified_have_their_votes(planted):
     assert second.correspondences == votes_of(index, query)[found.photos[1]] >= 4
 
 
-@pytest.mark.parametrize("num_rerank", [0, 3, 100])
-def test_shards_together_rank_as_one_index(planted, num_rerank):
-    """All neighbours are looked up, so that no shard's crowd out another's; equal photos lie in both shards."""
+@pytest.mark.parametrize("num_rerank, num_neighbors", [(0, 10_000), (3, 4), (100, 7)])
+def test_shards_together_rank_as_one_index(planted, num_rerank, num_neighbors):
+    """So few neighbours count that some shard's crowd out another's; equal photos lie in both shards."""
     photos, query = planted
     photos = [*photos, photos[8], photos[7]]
-    config = Config(num_rerank=num_rerank, num_neighbors=10_000)
+    config = Config(num_rerank=num_rerank, num_neighbors=num_neighbors)
     with open_search(index_of(photos), config.retrieval, config.matching) as search:
         whole = search.rank(query)
         expected = [search.pair(query, whole, photo) for photo in whole.photos]
@@ -333,7 +342,7 @@ def test_shards_together_rank_as_one_index(planted, num_rerank):
             IndexShard(part, VoteSearcher(part, config.retrieval, pool), Ransac(part, config.matching, 0, pool))
             for part in parts
         ]
-        search = Search(shards, executor, num_rerank)
+        search = Search(Shards(shards, executor), config.retrieval)
         found = search.rank(query)
         pairs = [search.pair(query, found, photo) for photo in found.photos]
     assert found.photos.tolist() == whole.photos.tolist() and found.scores.tolist() == whole.scores.tolist()
@@ -350,18 +359,22 @@ class StubShard:
         self.names, self._scores, self._inliers = names, np.array(scores, float), inliers
         self.looked_at = []
 
-    def search(self, query, k):
+    def nearest(self, query):
+        return Nearest(np.zeros(9, np.int32), np.zeros(0, np.float32))
+
+    def vote(self, query, k, shares):
         order = np.argsort(-self._scores, kind="stable")[:k]
-        return Candidates(order, self._scores[order], lambda photo: matches_of(self._inliers[photo], False))
+        return order, self._scores[order]
 
-    def rerank(self, query, candidates):
-        self.looked_at = candidates.photos.tolist()
-        verified = {photo: matches_of(self._inliers[photo], True) for photo in self.looked_at}
-        scores = candidates.scores + [1 + self._inliers[photo] for photo in self.looked_at]
-        order = np.argsort(-scores)
-        return Candidates(candidates.photos[order], scores[order], candidates.putative, verified)
+    def putative(self, query, photo, shares):
+        return matches_of(self._inliers[photo], False)
 
-    def keypoints(self, photo):
+    def rerank(self, query, photos, scores, shares):
+        self.looked_at = photos.tolist()
+        scores = scores + [1 + self._inliers[photo] for photo in self.looked_at]
+        return Reranked(scores, [matches_of(self._inliers[photo], True) for photo in self.looked_at])
+
+    def points(self, photo):
         return np.full((9, 2), float(self.names[photo][1:]), np.float32)
 
 
@@ -375,7 +388,7 @@ def test_any_shards_are_searched_merged_and_verified_where_they_are():
     left, right = StubShard(["p2", "p0"], [5, 7], [4, 2]), StubShard(["p3", "p1", "p4"], [2, 6, 2], [0, 8, 0])
     query = features_of(np.arange(18).reshape(9, 2), np.eye(9))
     with ThreadPoolExecutor(2) as executor:
-        search = Search([left, right], executor, num_rerank=3)
+        search = Search(Shards([left, right], executor), Config(num_rerank=3).retrieval)
         found = search.rank(query)
         best, last = (search.pair(query, found, found.photos[place]) for place in (0, -1))
     assert search.names == ["p2", "p0", "p3", "p1", "p4"]
