@@ -92,10 +92,12 @@ def _print_table(found: Any) -> None:
         print(f"  rank  {'photo':<{width}}  inliers  correspondences{'  same place' if found.judged else ''}")
     for row, result in zip(rows, found.results):
         inliers = row["inliers"] if row["score"] >= 0 else "-"
-        answer = ("itself" if result.is_query else str(result.verdict or "-")) if found.judged else ""
+        answer = str(result.verdict or "-") if found.judged else ""
         line = f"  {row['rank']:>4}  {row['photo']:<{width}}  {inliers:>7}  {row['correspondences']:>15}  {answer}"
         print(line.rstrip())
     if not rows:
         print("  nothing in the index resembles it")
     elif found.answer == NO:
         print("  nothing here is the same place")
+    if found.left_out:
+        print(f"  left out: {printable(found.left_out)}, the query itself")

@@ -98,10 +98,8 @@ def _cells(placed: Optional[Placed], say: Any) -> Sequence[str]:
 
 def _writer(provenance: Provenance, ranking: Ranking) -> Any:
     """Says a score in words."""
-    number = meaning_of_scores(provenance, ranking).format
-    if not counts_inliers(provenance):
-        return lambda score: f"score {number % score}"
-    return lambda score: f"{int(score)} inliers" if score >= 0 else "not verified"
+    meaning = meaning_of_scores(provenance, ranking)
+    return meaning.say if meaning.inliers else lambda score: f"score {meaning.say(score)}"
 
 
 def draw_failures(

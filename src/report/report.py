@@ -8,38 +8,28 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
-
-import numpy as np
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..artifacts import PathLike, atomic_write_text, digest, git_commit, is_made, versions
 from ..errors import UserError
 from ..evaluation.evaluate import extra_figures
 from ..evaluation.results import table_rows
+from ..matching.same_place import Calibration
 from ..records import Provenance, Ranking
 from ..retrieval.ranking_file import PairMatches, RankedMatches
-from .figures import PairDrawing, curve_points, draw_pair, facts_of_matches, mean_curves
+from .drawn import Drawer, Place, found_through
+from .figures import curve_points, mean_curves
 from .pages import render_page
-from .photos import Thumbnail, find_photos, read_photos, style_rules
-from .results import (
-    Judgement,
-    ShownQuery,
-    ShownResult,
-    judged_queries,
-    main_setting,
-    meaning_of_scores,
-    plain_queries,
-)
+from .photos import find_photos, read_photos, style_rules
+from .results import Judgement, ShownQuery, judged_queries, main_setting, meaning_of_scores, plain_queries
 
 logger = logging.getLogger(__name__)
 
 PAGE_BUDGET = 20_000_000  # bytes
 _RESERVE = 200  # of them, for the line that says how large the thumbnails are
-_LAYOUT = 4  # raise it when the page changes: then a page of an older program is not taken for this one's
+_LAYOUT = 5  # raise it when the page changes: then a page of an older program is not taken for this one's
 _PROVENANCE = re.compile('<meta name="provenance" content="([^"]*)">')
 _SHOWN_LENGTH = 60  # characters of a setting; longer ones are checksums
-
-Place = Tuple[int, int]  # row of the ranking, number of the photo
 
 
 def write_report(
@@ -51,6 +41,8 @@ def write_report(
     provenance: Optional[Provenance] = None,
     num_results: int = 10,
     overwrite: bool = False,
+    title: str = "",
+    calibration: Optional[Calibration] = None,
 ) -> Path:
     """Write the page to ``path`` and return that; a finished page of the same content is kept.
 
@@ -60,32 +52,38 @@ def write_report(
         judgement: gives the figures, the frames' colours and the boxes; None = photos alone.
         matches: those that retrieval verified, drawn where a result is opened; None = no lines.
         provenance: how the ranking was made; shown at the end of the page.
-        num_results: results of each query.
+        num_results: results of each query; behind them stands the first positive that was missed.
         overwrite: replace another page.
+        title: of the page; '' = the ground truth's name and the protocol.
+        calibration: that holds for the ranking, and says of each verified pair whether it is the same place.
 
     Raises:
         UserError: no such folder or file, or another page at ``path``.
     """
     path, provenance = Path(path), provenance or Provenance()
     queries = judged_queries(ranking, judgement, num_results) if judgement else plain_queries(ranking, num_results)
-    through = _found_through(ranking, queries, matches)
+    through = found_through(ranking, queries, matches)
     names = [name for query in queries for name in (query.image_name, *(result.name for result in query.results))]
     names += [ranking.index_names[number] for number in through.values()]
     files = find_photos(images_path, list(dict.fromkeys(names)))
-    wanted = _provenance_of_page(provenance, queries, files, judgement, matches, through)
+    told = {"title": title, "same_place": digest(calibration.provenance.as_json()) if calibration else ""}
+    wanted = _provenance_of_page(provenance, queries, files, judgement, matches, through, told)
     if is_made(path, wanted, _read_provenance, overwrite):
         return path
     thumbnails, copies = read_photos(files)
+    draw = Drawer(thumbnails, matches, ranking.index_names, through, calibration)
     values = {
-        "queries": [_draw_query(query, thumbnails, matches, ranking.index_names, through) for query in queries],
+        "queries": [draw(query) for query in queries],
         "score": meaning_of_scores(provenance, ranking),
         "figures": _figures(ranking, judgement) if judgement else None,
         "with_lines": matches is not None,
         "with_steps": bool(through),
+        "with_verdicts": calibration is not None,
+        "with_missed": any(result.missed for query in queries for result in query.results),
         "curve_points": curve_points,
         "provenance": json.dumps(wanted.as_json(), sort_keys=True),
         "facts": _facts(judgement, provenance),
-        **_title(ranking, queries, judgement),
+        **_title(title, ranking, queries, judgement),
     }
     text_size = len(render_page("report.html", thumbnail_rules="", **values).encode())
     rules, size = style_rules(copies, PAGE_BUDGET - _RESERVE - text_size)
@@ -102,8 +100,9 @@ def _provenance_of_page(
     judgement: Optional[Judgement],
     matches: Optional[RankedMatches],
     through: Mapping[Place, int],
+    told: Mapping[str, str],
 ) -> Provenance:
-    """All that the page's content depends on, but for the versions of programs."""
+    """All that the page's content depends on, but for the versions of programs; of ``told`` what is not empty."""
     sources = {
         **ranking.sources,
         "results": digest({"queries": [query._replace(curve=None) for query in queries]}),
@@ -119,21 +118,17 @@ def _provenance_of_page(
     if through:
         steps = [(matches.find(row, by), matches.steps.find(by, number)) for (row, number), by in through.items()]
         sources["steps"] = _digest_of([found for pair in steps for found in pair])
-    return Provenance(ranking.weights, ranking.encoder, {**ranking.settings, "layout": _LAYOUT}, sources)
+    return Provenance(
+        ranking.weights,
+        ranking.encoder,
+        {**ranking.settings, **{name: text for name, text in told.items() if text}, "layout": _LAYOUT},
+        sources,
+    )
 
 
 def _digest_of(shown: Sequence[Optional[PairMatches]]) -> str:
     facts = [(found.correspondences, found.points.tobytes().hex()) if found else None for found in shown]
     return digest({"shown": facts})
-
-
-def _found_through(
-    ranking: Ranking, queries: Sequence[ShownQuery], matches: Optional[RankedMatches]
-) -> Dict[Place, int]:
-    """By query and photo that the graph has found through another photo, the number of that one."""
-    places = [(query.row, result.number) for query in queries for result in query.results]
-    found = {place: matches.find_through(*place) for place in places} if matches is not None else {}
-    return {place: number for place, number in found.items() if number is not None}
 
 
 def _read_provenance(path: Path) -> Provenance:
@@ -145,16 +140,19 @@ def _read_provenance(path: Path) -> Provenance:
         raise UserError(f"{path}: not a report; give `overwrite` to replace it, or another `output`") from error
 
 
-def _title(ranking: Ranking, queries: Sequence[ShownQuery], judgement: Optional[Judgement]) -> Dict[str, str]:
+def _title(
+    given: str, ranking: Ranking, queries: Sequence[ShownQuery], judgement: Optional[Judgement]
+) -> Dict[str, str]:
     """The page's title and the line below it."""
     counts = f"{len(queries)} queries, {len(ranking.index_names)} photos in the index"
     if not judgement:
-        return {"title": "Search results", "counts": counts}
+        return {"title": given or "Search results", "counts": counts}
     extra = extra_figures(*judgement)
     if "N-S" in extra:
         counts += f", N-S score {extra['N-S']:.4f}"
     counts += "".join(f", {name} {100 * share:.2f} %" for name, share in extra.get("top-k", {}).items())
-    return {"title": f"{judgement.ground_truth.name}, protocol {judgement.evaluation.protocol}", "counts": counts}
+    names = f"{judgement.ground_truth.name}, protocol {judgement.evaluation.protocol}"
+    return {"title": given or names, "counts": f"{names}: {counts}" if given else counts}
 
 
 def _figures(ranking: Ranking, judgement: Judgement) -> Dict[str, Any]:
@@ -172,69 +170,6 @@ def _figures(ranking: Ranking, judgement: Judgement) -> Dict[str, Any]:
         "curves": mean_curves(ranking, evaluation),
         "by_landmark": sorted(by_landmark.items(), key=lambda item: item[1]),
     }
-
-
-class _Step(NamedTuple):
-    """One of the two steps by which the graph has found a photo: two photos, by name, and their drawing."""
-
-    left: str
-    left_photo: Thumbnail
-    right: str
-    right_photo: Thumbnail
-    drawing: PairDrawing
-
-
-class _Drawn(NamedTuple):
-    """A result with its photo and its drawing beside the query.
-
-    Attributes:
-        through: name of the photo through which the graph has found it, or ''.
-        steps: from the query to that photo, and from there to this one.
-    """
-
-    result: ShownResult
-    thumbnail: Thumbnail
-    pair: PairDrawing
-    through: str
-    steps: Sequence[_Step]
-
-
-def _draw_query(
-    query: ShownQuery,
-    thumbnails: Mapping[str, Thumbnail],
-    matches: Optional[RankedMatches],
-    index_names: Sequence[str],
-    through: Mapping[Place, int],
-) -> Dict[str, Any]:
-    """A query with its photo and box, and its results with their photos and pair drawings."""
-    own = thumbnails[query.image_name]
-
-    def step(left: str, left_photo: Thumbnail, right: str, found: Optional[PairMatches]) -> _Step:
-        drawing = draw_pair(left_photo, thumbnails[right], found, facts_of_matches(found))
-        return _Step(left, left_photo, right, thumbnails[right], drawing)
-
-    results = []
-    for result in query.results:
-        found = matches.find(query.row, result.number) if matches is not None else None
-        facts = facts_of_matches(found) if matches is not None else ""
-        pair = draw_pair(own, thumbnails[result.name], found, facts)
-        by, name, steps = through.get((query.row, result.number)), "", []
-        if by is not None:
-            name = index_names[by]
-            steps = [
-                step(f"query {query.image_name}", own, name, matches.find(query.row, by)),
-                step(name, thumbnails[name], result.name, matches.steps.find(by, result.number)),
-            ]
-        results.append(_Drawn(result, thumbnails[result.name], pair, name, steps))
-    return {"query": query, "thumbnail": own, "box": _box_place(query, own), "results": results}
-
-
-def _box_place(query: ShownQuery, photo: Thumbnail) -> str:
-    """Style of the query's box over its photo, in percent; '' when there is none to show."""
-    if not photo.style or query.box is None:
-        return ""
-    (x1, x2), (y1, y2) = (100 * np.clip(query.box[axis::2], 0, photo.size[axis]) / photo.size[axis] for axis in (0, 1))
-    return f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
 
 
 def _facts(judgement: Optional[Judgement], provenance: Provenance) -> Dict[str, Any]:

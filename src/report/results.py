@@ -15,10 +15,23 @@ _ONE = 1.001  # a similarity of equal vectors, and what rounding adds to it
 
 
 class ScoreMeaning(NamedTuple):
-    """How a page writes a ranking's scores, and what they are, for its reader."""
+    """How a page writes a ranking's scores, and what they are, for its reader.
+
+    Attributes:
+        format: of a number.
+        words: what the numbers are.
+        inliers: their whole parts are numbers of inliers, which are then written in words.
+    """
 
     format: str
     words: str
+    inliers: bool = False
+
+    def say(self, score: float) -> str:
+        """A score in words, or as a number."""
+        if not self.inliers:
+            return self.format % score
+        return f"{int(score)} inliers" if score >= 0 else "not verified"
 
 
 def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
@@ -35,9 +48,9 @@ def meaning_of_scores(provenance: Provenance, ranking: Ranking) -> ScoreMeaning:
         vectors = {"global": "cosine of the global descriptors", "vlad": "cosine of the VLAD vectors"}
         words = f"similarity ({vectors.get(searcher, 'ASMK of the words of both photos')}, 1 at most)"
         return ScoreMeaning("%.4f", words if last == "none" else f"score (similarity after {last})")
-    verified = "num_rerank" in provenance.settings  # a key of a search by votes, or of global descriptors and RANSAC
-    words = "score (inliers, and a share of 1 for votes or similarity; below 0: not verified)" if verified else "score"
-    counts = ranking.scores.size > 0 and bool(np.abs(ranking.scores[:, 0]).max() > _ONE)
+    if counts_inliers(provenance):
+        return ScoreMeaning("%.2f", "inliers (of the matches that RANSAC verified)", inliers=True)
+    words, counts = "score", ranking.scores.size > 0 and bool(np.abs(ranking.scores[:, 0]).max() > _ONE)
     return ScoreMeaning("%.2f" if counts else "%.4f", words)
 
 
@@ -58,17 +71,19 @@ class ShownResult(NamedTuple):
     """One photo found for a query.
 
     Attributes:
-        place: from 1.
+        rank: from 1, junk left out; None of junk.
         number, name: of the photo in the index.
         score: of the ranking.
         kind: positive, negative, junk, or plain.
+        missed: it is the first positive behind the first negative, which is in the way.
     """
 
-    place: int
+    rank: Optional[int]
     number: int
     name: str
     score: float
     kind: str
+    missed: bool = False
 
 
 class ShownQuery(NamedTuple):
@@ -144,13 +159,25 @@ def _facts(found: np.ndarray, num_positives: int) -> str:
 
 
 def _results(ranking: Ranking, row: int, count: int, labels: Optional[Labels]) -> Tuple[ShownResult, ...]:
-    numbers = ranking.ranks[row, :count].tolist()
+    """The first ``count`` photos, and behind them the first positive that was missed."""
+    numbers = ranking.ranks[row]
     if labels is None:
-        kinds = ["plain"] * len(numbers)
-    else:
-        junk, positives = (np.isin(numbers, group) for group in (labels.junk, labels.positives))
-        kinds = np.where(junk, "junk", np.where(positives, "positive", "negative")).tolist()
+        first = enumerate(numbers[:count].tolist())
+        return tuple(_result(ranking, row, place, number, place + 1, "plain") for place, number in first)
+    junk, positive = (np.isin(numbers, group) for group in (labels.junk, labels.positives))
+    kinds = np.where(junk, "junk", np.where(positive, "positive", "negative")).tolist()
+    ranks = np.cumsum(~junk).tolist()
+    false = kinds.index("negative") if "negative" in kinds else len(kinds)
+    behind = np.flatnonzero(positive[false:] & ~junk[false:]) + false
+    missed = int(behind[0]) if behind.size else -1
+    places = [*range(min(count, len(kinds))), *([missed] if missed >= count else [])]
     return tuple(
-        ShownResult(place, number, ranking.index_names[number], float(ranking.scores[row, place - 1]), kind)
-        for place, (number, kind) in enumerate(zip(numbers, kinds), start=1)
+        _result(ranking, row, place, int(numbers[place]), None if junk[place] else ranks[place], kinds[place])._replace(
+            missed=place == missed
+        )
+        for place in places
     )
+
+
+def _result(ranking: Ranking, row: int, place: int, number: int, rank: Optional[int], kind: str) -> ShownResult:
+    return ShownResult(rank, number, ranking.index_names[number], float(ranking.scores[row, place]), kind)

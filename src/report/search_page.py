@@ -32,7 +32,6 @@ class _Row(NamedTuple):
     file: str
     matches: PairMatches
     verdict: Optional[Verdict]
-    is_query: bool
 
 
 class SearchPage:
@@ -61,12 +60,11 @@ class SearchPage:
                 str(in_either_form(self._images_path / result.name)),
                 PairMatches.of(result.matches, found.features.keypoints, self._keypoints(result.number)),
                 result.verdict,
-                result.is_query,
             )
             for result in found.results
         ]
         query = {"name": found.query.name, "file": str(found.query.path), "num_features": len(found.features)}
-        query["nothing"] = found.answer == NO and bool(rows)
+        query["nothing"], query["left_out"] = found.answer == NO and bool(rows), found.left_out
         self._queries.append({**query, "rows": rows})
 
     def _keypoints(self, photo: int) -> np.ndarray:
@@ -102,7 +100,6 @@ def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -
             "inliers": len(row.matches.points),
             "correspondences": row.matches.correspondences,
             "verdict": row.verdict,
-            "is_query": row.is_query,
             "share": row.verdict.probability if row.verdict else _share(row.matches, query["num_features"]),
             "drawing": draw_pair(own, thumbnails[row.file], row.matches, facts_of_matches(row.matches)),
         }
@@ -112,6 +109,7 @@ def _draw_query(query: Mapping[str, Any], thumbnails: Mapping[str, Thumbnail]) -
         "name": printable(query["name"]),
         "num_features": query["num_features"],
         "nothing": query["nothing"],
+        "left_out": printable(query["left_out"]),
         "thumbnail": own,
         "results": results,
     }

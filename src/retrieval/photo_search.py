@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -61,15 +61,19 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A query photo, its features, and the best photos for it, best first.
+    """A query photo, its features, and the best photos for it, best first, without itself.
 
-    ``judged``: there is a calibration.
+    Attributes:
+        query, features, results: these.
+        judged: there is a calibration.
+        left_out: name of the indexed photo that the query is, or ''.
     """
 
     query: Photo
     features: LocalFeatures
     results: List[Result]
     judged: bool = False
+    left_out: str = ""
 
     @property
     def answer(self) -> Optional[str]:
@@ -84,6 +88,7 @@ class Found:
             "query": self.query.name,
             "features": len(self.features),
             "same_place": self.answer,
+            "left_out": self.left_out or None,
             "results": results,
         }
 
@@ -183,16 +188,22 @@ class PhotoSearch:
         return Result(place, photo, name, score, matches, verdict, own)
 
     def find_all(self, queries: Sequence[Photo], top_k: int) -> Iterator[Found]:
-        """``find`` of one query photo after the other; those that cannot be read are logged and left out."""
+        """``find`` of one query photo after the other, each without itself among its results.
+
+        Queries that cannot be read are logged and left out.
+        """
         for query in queries:
             try:
-                features, results = self.find(query.path, top_k)
+                features, results = self.find(query.path, top_k + 1)
             except UserError as error:
                 logger.warning("left out: %s", error)
                 continue
             if not len(features):
                 logger.warning("%s: no features found in it, so no results", query.path)
-            yield Found(query, features, results, self.calibration is not None)
+            left_out = next((result.name for result in results if result.is_query), "")
+            others = [result for result in results if not result.is_query][:top_k]
+            ranked = [replace(result, rank=rank) for rank, result in enumerate(others, start=1)]
+            yield Found(query, features, ranked, self.calibration is not None, left_out)
 
 
 def _same_file(indexed: Path, query: Path) -> bool:

@@ -12,14 +12,18 @@ from report.report_cases import (
     make_matches,
     make_ranking,
     make_steps,
+    query,
     write_photos,
 )
 from runs import run
 
 from src.errors import UserError
+from src.evaluation.evaluate import evaluate
+from src.evaluation.ground_truth import GroundTruth
+from src.matching.same_place import Calibration
 from src.records import Provenance, Ranking
 from src.report import report
-from src.report.report import write_report
+from src.report.report import Judgement, write_report
 from src.retrieval.ranking_file import save_ranking
 
 
@@ -72,7 +76,8 @@ def test_page(tmp_path, images):
     assert "AP 100.00 · 1 to find, the first at rank 1" in good
     worse = section(page, WORSE)
     assert "2 to find, the first at rank 2" in worse and 'class="box' not in worse
-    assert worse.count("no such photo") == 2 and worse.count("cannot be read") == 2  # each closed and opened
+    # each closed and opened; the first is in the way of the second, and stands beside it once more
+    assert worse.count("no such photo") == 3 and worse.count("cannot be read") == 2
 
 
 def test_self_contained_and_well_formed(tmp_path, images):
@@ -149,17 +154,42 @@ def test_scores_of_global_descriptors_are_similarities(tmp_path, images):
         assert "<span>1.0000</span>" in pages[name] and "<span>0.8909</span>" in pages[name]
         body = pages[name][pages[name].index("<body") :].replace("a share of 1 for inliers", "")
         assert not re.search('inlier|class="l0|not kept', body)
-    words = "its place and its similarity (cosine of the global descriptors, 1 at most)"
+    words = "its rank and its similarity (cosine of the global descriptors, 1 at most)"
     assert f"{words}. Open" in pages["plain"] and "its score (similarity after alpha_qe). Open" in pages["expanded"]
     assert "its score (nearness in the graph of verified pairs). Open" in pages["graph"]
-    assert "its place and its score. Open" in pages["foreign"]
+    assert "its rank and its score. Open" in pages["foreign"]
 
 
 @pytest.mark.parametrize("settings", [{"num_rerank": 100}, {"searcher": "global", "rerank": "ransac", "num_rerank": 9}])
 def test_scores_of_verified_photos_count_inliers(tmp_path, images, settings):
     path = write_report(tmp_path / "r.html", make_ranking(), images, None, make_matches(), Provenance("", {}, settings))
     page = path.read_text(encoding="utf-8")
-    assert "<span>12.50</span>" in page and "its score (inliers, and a share of 1 for votes" in page
+    assert "<span>12 inliers</span>" in page and "its inliers (of the matches that RANSAC verified)" in page
+
+
+def test_the_first_missed_positive_stands_beside_the_false_photo_in_its_way(tmp_path, images):
+    """Photo_i at rank 8 without junk is behind photo_b at rank 2; the third photo is junk and has no rank."""
+    first = query(GOOD, good=("photo_a", "photo_i"), junk=("photo_c",))
+    truth = GroundTruth("tiny", "text", (first, query(EMPTY), query(WORSE)))
+    judgement = Judgement(truth, evaluate(truth, make_ranking(), "classic"))
+    page = write_report(tmp_path / "r.html", make_ranking(), images, judgement, make_matches(), num_results=4)
+    results = section(page.read_text("utf-8"), GOOD).split("<details ")[1:]
+    captions = [re.search(r'caption"><span>(.+?)</span>', result)[1] for result in results]
+    assert captions == ["1", "2", "\N{EN DASH}", "3", "8"]  # the last one behind the first four
+    assert ["missed" in result[:30] for result in results] == [False] * 4 + [True]
+    assert "the first one missed; in its way, at rank 2, photo_b:" in results[-1]
+    assert "its matches were not kept" in results[-1] and "30 inliers of 40 correspondences" in results[-1]
+
+
+def test_a_title_and_verdicts_of_a_calibration(tmp_path, images):
+    path, calibration = tmp_path / "r.html", Calibration([0, 20], [0.01, 0.97], 20, 20, Provenance("w"), {})
+    arguments = (path, make_ranking(), images, make_judgement(), make_matches())
+    page = write_report(*arguments, title="Ours <1>", calibration=calibration).read_text("utf-8")
+    assert "<h1>Ours &lt;1&gt;</h1>" in page and "tiny &amp; small, protocol classic: 3 queries" in page
+    assert '<span class="verdict yes">yes, 97 %</span>' in section(page, GOOD).split("<details ")[2]
+    assert page.count('class="verdict ') == 1  # the pair of photo_c was not verified, the others were not kept
+    with pytest.raises(UserError, match=r"other settings \(same_place, title\)"):
+        write_report(*arguments)
 
 
 def test_names_and_provenance_are_escaped(tmp_path, images):

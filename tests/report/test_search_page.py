@@ -35,9 +35,9 @@ class Index:
         return slice(3 * photo, 3 * photo + 3)
 
 
-def result(rank, name, inliers, verdict=None, is_query=False, indices=((0, 1), (1, 0), (2, 2))):
+def result(rank, name, inliers, verdict=None, indices=((0, 1), (1, 0), (2, 2))):
     matches = Matches(np.array(indices).reshape(-1, 2), np.zeros(len(indices)), inliers)
-    return Result(rank, rank, name, 9.0 - rank, matches, verdict, is_query)
+    return Result(rank, rank, name, 9.0 - rank, matches, verdict)
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def make_page(photos, results, name="mine.jpg", count=1, judged=False):
+def make_page(photos, results, name="mine.jpg", count=1, judged=False, left_out=""):
     page = SearchPage(Index(), photos)
     for _ in range(count):
-        page.add(Found(Photo(name, str(photos / "photo_a.jpg")), QUERY, results, judged))
+        page.add(Found(Photo(name, str(photos / "photo_a.jpg")), QUERY, results, judged, left_out))
     page.write(photos.parent / "search.html", "Search of <holiday>")
     return (photos.parent / "search.html").read_text(encoding="utf-8")
 
@@ -83,12 +83,13 @@ def test_verdicts(photos):
         result(n, f"photo_{name}.jpg", [True] * 3, Verdict(*answers[n - 1]))
         for n, name in ((1, "b"), (2, "c"), (3, "d"))
     ]
-    page = make_page(photos, [*rows, result(4, "photo_a.jpg", [True] * 3, None, True)], judged=True)
+    page = make_page(photos, rows, judged=True, left_out="photo_<a>.jpg")
     assert re.findall(r'<em class="(\w+)">([^<]*)</em>', page) == [
         ("yes", "yes, 99.6 %"), ("perhaps", "perhaps, 40 %"), ("no", "no, 0.4 %")]  # fmt: skip
     assert re.findall(r'<span class="bar (\w+)"><s style="width:(\d+)%', page) == [
-        ("yes", "100"), ("perhaps", "40"), ("no", "0"), ("plain", "100")]  # fmt: skip
-    assert "<em>the query itself</em>" in page and "Nothing here is the same place" not in page
+        ("yes", "100"), ("perhaps", "40"), ("no", "0")]  # fmt: skip
+    assert "<p>Left out: photo_&lt;a&gt;.jpg, the query itself.</p>" in page
+    assert "Nothing here is the same place" not in page
     assert "<b>Nothing here is the same place.</b>" in make_page(photos, rows[2:], judged=True)
     assert "Nothing here is the same place" not in make_page(photos, rows[2:])  # not judged
 

@@ -26,7 +26,8 @@ def test_a_photo_finds_itself_and_a_part_of_it_too(place):
     made = build(place)
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "features.h5", "index", "pca.npz", "settings.json"]  # fmt: skip
-    (inside,) = found_in(made, place / "photos" / "trip" / "3.png")
+    shutil.copyfile(place / "photos" / "trip" / "3.png", place / "copy.png")  # another file
+    (inside,) = found_in(made, place / "copy.png")
     first = inside.results[0].as_row()
     assert first["photo"] == "trip/3.png" and first["inliers"] == first["correspondences"] == 60
     assert [result.rank for result in inside.results] == list(range(1, len(inside.results) + 1))
@@ -64,7 +65,7 @@ def test_index_photos_and_checkpoint_may_move(place):
     with pytest.raises(UserError, match="give `checkpoint_path`"):
         found_in(made, place / "pictures" / "0.png")
     (other,) = found_in(made, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
-    assert other.results[0].name == "0.png"
+    assert other.results[0].name == "0.png"  # not known to be the query, as the photos have moved
     (place / "weights" / "net.ckpt").write_bytes(b"other weights")
     with pytest.raises(UserError, match="not the checkpoint"):
         found_in(made, place / "pictures" / "0.png", checkpoint_path=str(place / "weights" / "net.ckpt"))
@@ -94,13 +95,15 @@ def test_the_command_prints_a_table_and_writes_a_page(place, fake_engine, capsys
 
 def test_the_command_prints_json(place, fake_engine, capsys):
     build(place)
-    search_command([f"--index={place}/made", f"--query={place}/photos/0.png", "--top_k=1", "--output=", "--json"])
+    shutil.copyfile(place / "photos" / "0.png", place / "copy.png")  # another file
+    search_command([f"--index={place}/made", f"--query={place}/copy.png", "--top_k=1", "--output=", "--json"])
     (answer,) = json.loads(capsys.readouterr().out)
-    assert answer["query"] == "0.png" and answer["features"] == 60 and answer["same_place"] is None
+    assert (answer["query"], answer["features"], answer["left_out"]) == ("copy.png", 60, None)
+    assert answer["same_place"] is None
     assert answer["results"] == [{"rank": 1, "photo": "0.png", "inliers": 60, "correspondences": 60,
-                                  "score": pytest.approx(60.98, abs=0.01), "same_place": "itself",
+                                  "score": pytest.approx(60.98, abs=0.01), "same_place": None,
                                   "probability": None}]  # fmt: skip
-    assert sorted(path.name for path in place.iterdir()) == ["made", "model", "photos"]
+    assert sorted(path.name for path in place.iterdir()) == ["copy.png", "made", "model", "photos"]
 
 
 def test_odd_names_are_found_and_printed_as_text(place, fake_engine, capsys):
@@ -123,7 +126,7 @@ def test_an_index_of_imagenet_weights_is_searched_with_the_network_it_was_made_w
     run, model, _ = load_photo_index(made.folder).recipe(Config().run, Config().model)
     assert (run.seed, model.load_stem, model.attention_init) == (1, False, "normal")
     (found,) = found_in(load_photo_index(made.folder), place / "photos" / "0.png")
-    assert found.results[0].name == "0.png"
+    assert found.left_out == "0.png"
     with pytest.raises(UserError, match=r"other settings \(weights\)"):
         build(place, seed=2, load_stem=False, attention_init="normal")
 
@@ -180,4 +183,4 @@ def test_the_commands_with_a_real_network(place):
                "--image_scales=1", "--max_feature_num=50", "--pca_dim=8", cwd=place)  # fmt: skip
     assert "made: 7 photos, 350 descriptors, Flat" in made
     printed = run("tools/search_images.py", "--index=made", "--query=photos/trip", "--top_k=1", cwd=place)
-    assert printed.count("  1  trip/") == 3 and (place / "search.html").stat().st_size > 10_000
+    assert printed.count("  left out: trip/") == 3 and (place / "search.html").stat().st_size > 10_000

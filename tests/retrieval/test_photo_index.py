@@ -62,7 +62,7 @@ def test_an_index_follows_its_folder(place, caplog):
     assert "3 photos are new, 1 changed, 2 gone, 4 kept" in caplog.text
     assert_as_made_anew(place, made)
     assert not Path(f"{made.features}.failed.txt").exists()
-    assert found_in(made, photos / "2.png")[0].results[0].name == "2.png"
+    assert found_in(made, photos / "2.png")[0].left_out == "2.png"
 
 
 def test_nothing_changed_is_told_without_a_network(place):
@@ -147,7 +147,7 @@ def test_folders_whose_names_are_no_unicode(place):
     os.rename(place / "photos", place / odd)
     made = build(place, odd)
     assert load_photo_index(made.folder).images_path == place / odd
-    assert found_in(made, place / odd / "0.png")[0].results[0].name == "0.png"
+    assert found_in(made, place / odd / "0.png")[0].left_out == "0.png"
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_until_it_changes(place, caplog):

@@ -49,10 +49,13 @@ def test_results_have_verdicts(searched, place):
         assert (result.verdict and result.verdict.answer) == wanted
 
 
-def test_the_query_itself_is_no_result_to_judge(searched, place):
-    (found,) = found_in(searched, place / "photos" / "4.png", top_k=1)
-    assert found.results[0].is_query and found.results[0].verdict is None and found.answer == "no"
-    assert found.results[0].as_row()["same_place"] == "itself"
+def test_the_query_itself_is_no_result(searched, place, capsys):
+    (found,) = found_in(searched, place / "photos" / "4.png", top_k=2)
+    assert found.left_out == "4.png" and found.answer == "no" and [result.rank for result in found.results] == [1, 2]
+    assert all(result.name != "4.png" for result in found.results)
+    run(place, "photos/4.png", "--top_k=2")
+    assert capsys.readouterr().out.splitlines()[-1] == "  left out: 4.png, the query itself"
+    assert "Left out: 4.png, the query itself." in (place / "page.html").read_text()
 
 
 def test_table_page_and_json_say_it(searched, place, capsys):
