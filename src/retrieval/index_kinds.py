@@ -130,14 +130,20 @@ def emptied(index: Index, dimension: int) -> Index:
     return empty
 
 
-def fill_index(folder: Path, index: Index, photos: FeatureSet) -> None:
+def fill_index(folder: Path, index: Index, photos: FeatureSet, add_bytes: Optional[int] = None) -> None:
     """Add ``photos`` behind those of ``index`` and write it to ``folder``.
 
     What faiss does not keep, keypoints or shortened descriptors, goes to the disk and does not stay in memory.
+
+    Args:
+        folder: of the index.
+        index: trained.
+        photos: to add.
+        add_bytes: of descriptors that are added at a time, and in memory twice; None = as many as are of use.
     """
     kind = kind_of(index.provenance)
     index.make_room(folder, len(photos.names), int(photos.counts.sum()))
     searcher = kind.searcher(index)
-    for names, items in photos.chunks(max(1, _ADD_BYTES // (4 * photos.dimension))):
+    for names, items in photos.chunks(max(1, (add_bytes or _ADD_BYTES) // (4 * photos.dimension))):
         searcher.add(names, items)
     kind.save(folder, index)

@@ -33,6 +33,8 @@ from .index_folder import (
 from .index_kinds import Index, fill_index, kind_of, new_index, set_regions
 from .index_types import require_divisible
 
+_ADD_BYTES = 2**24  # of descriptors added at a time
+
 logger = logging.getLogger(__name__)
 
 
@@ -198,7 +200,7 @@ def _write_shard(
         set_regions(index, photos, boxes_path)
         files = FeatureSources.describe(photos.paths, output / folder.name)
         index.sources = FeatureSources(output / folder.name, files)
-        fill_index(inner, index, photos)
+        fill_index(inner, index, photos, _ADD_BYTES)
     logger.info("%s: %d photos", folder.name, len(photos.names))
 
 
