@@ -91,7 +91,7 @@ def search_job(name: str) -> Job:
 
     def search(size: Sized, log: Path) -> Cost:
         files = ("--index", size.folder / name, "--query_features", size.folder / "queries.h5")
-        return run_measured("eval/perform_retrieval.py", *files, "--output", size.folder / f"{name}.npz", log=log)
+        return run_measured("eval/perform_retrieval.py", *files, "--output", size.folder / f"ranks_{name}.npz", log=log)
 
     return search
 
