@@ -43,10 +43,14 @@ class RetrievalConfig(Section):
         choices=("exact", "one_round"),
     )
     executor: str = key(
-        "threads", "what runs the shards of an index: threads of this process, or ray", choices=("threads", "ray")
+        "threads",
+        "what runs the shards of an index, or extracts photos: this process and its own, or actors of ray",
+        choices=("threads", "ray"),
     )
     ray_address: str = key("", "ray: host:port of a running cluster; '' = one of this machine alone, for this run")
-    ray_actors: int = key(0, "ray: processes that own the shards; 0 = one for each core", least=0, most=4096)
+    ray_actors: int = key(
+        0, "ray: processes; 0 = one for each core, to extract each GPU or machine", least=0, most=4096
+    )
     qe_k: int = key(10, "photos that aqe and alpha_qe add to the query", above=0)
     qe_alpha: float = key(3.0, "alpha_qe: power of a photo's similarity that is its weight", least=0)
     dba_k: int = key(10, "dba: photos that are added to each photo of the index", above=0)

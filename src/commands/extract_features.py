@@ -7,15 +7,16 @@ a photo, --features both that and DELF's local features in one pass of the netwo
 """
 
 import argparse
-from typing import List, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, List, Optional, Sequence, Tuple
 
-from ..config import ExtractionConfig, GlobalConfig, keys_of
+from ..config import ExtractionConfig, GlobalConfig, RetrievalConfig, keys_of
 from ..device import parse_devices
 from ..errors import UserError
 from ..evaluation.ground_truth import BY_NAMES
 from ..evaluation.protocols import PROTOCOLS
 from ..features.kinds import KINDS, LOCAL
-from .command_line import NETWORK_KEYS, Command
+from .command_line import NETWORK_KEYS, Command, refuse_options
 from .global_options import refuse_idle_options
 
 
@@ -51,9 +52,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_RAY_KEYS = ("executor", "ray_address", "ray_actors")
+
 COMMAND = Command(
     __doc__, "--images_path photos --checkpoint_path net.ckpt --pca_path pca.npz --output features.h5",
-    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, GlobalConfig), "num_workers", "overwrite"),
+    keys=(*NETWORK_KEYS, *keys_of(ExtractionConfig, GlobalConfig), "num_workers", "overwrite", *_RAY_KEYS),
     shown=(
         "images_path", "features", "output", "list_images_path", "gt_path", "protocol", "checkpoint_path",
         "image_scales", "max_image_size", "max_feature_num", "pooling", "overwrite",
@@ -85,10 +88,21 @@ def _choose_photos(arguments: argparse.Namespace, seed: int) -> Tuple[List, str]
     return with_prefix(photos, arguments.name_prefix), ""
 
 
+def _devices(argv: Optional[Sequence[str]], retrieval: RetrievalConfig, devices: str) -> Any:
+    """Device ids of this machine, or the devices of a cluster."""
+    if retrieval.executor != "ray":
+        refuse_options(argv, _RAY_KEYS[1:], f"has no effect with --executor {retrieval.executor}")
+        return parse_devices(devices)
+    refuse_options(argv, ("devices",), "has no effect with --executor ray, which finds them: leave it out")
+    from ..features.ray_extraction import encode_on_cluster
+
+    return partial(encode_on_cluster, retrieval.ray_address, retrieval.ray_actors)
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Parse and extract."""
     config, arguments = COMMAND.parse(argv)
-    devices = parse_devices(arguments.devices)
+    devices = _devices(argv, config.retrieval, arguments.devices)
     if arguments.num_images < 0:
         raise UserError(f"--num_images is {arguments.num_images}; give a number above 0, or 0 for all")
     refuse_idle_options(argv, arguments.features, config.descriptor)

@@ -28,6 +28,8 @@ from .photo_state import compare, digest_of_failed, still_there
 
 logger = logging.getLogger(__name__)
 
+Devices = Union[Sequence[int], Callable[..., None]]
+
 _PHOTOS_AHEAD = 3  # that a worker has beyond those its readers are at
 
 
@@ -38,7 +40,7 @@ def extract_to_file(
     model: ModelConfig,
     extraction: ExtractionConfig,
     protocol: str = "",
-    devices: Sequence[int] = (0,),
+    devices: Devices = (0,),
     shard: str = "",
     load_network: Optional[LoadNetwork] = None,
     kind: str = LOCAL,
@@ -58,7 +60,7 @@ def extract_to_file(
         output: feature file.
         run, model, extraction: sections of the recipe.
         protocol: that chose the photos' boxes, '' = none; recorded.
-        devices: device ids, one worker each.
+        devices: device ids, one worker each; or a function in place of ``encode_on_devices``, which then has its own.
         shard: '2/8' = only the second of eight parts of ``photos``, '' = all; recorded.
         load_network: makes the network of a worker; None = that of the engines.
         kind: what to extract: "local", "global" or "both"; see ``make_encoder``.
@@ -144,7 +146,7 @@ def _extract_missing(
     encoder: Encoder,
     threads: int,
     half: bool,
-    devices: Sequence[int],
+    devices: Devices,
 ) -> Failures:
     """Extract photos into parts in ``folder``, and note in ``where`` the part that holds each."""
     failures: Failures = {}
@@ -159,7 +161,10 @@ def _extract_missing(
                 _write(writer, photo, result)
             log.advance()
 
-        encode_on_devices(missing, encoder, threads, devices[: len(missing)], receive)
+        if callable(devices):
+            devices(missing, encoder, threads, receive)
+        else:
+            encode_on_devices(missing, encoder, threads, devices[: len(missing)], receive)
     where.update(writer.finished)
     return failures
 

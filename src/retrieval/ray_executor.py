@@ -1,7 +1,4 @@
-"""Ray as the executor of an index of shards: actors own shards, on this machine or on those of a cluster.
-
-Ray starts an actor again that has died, and asks it again: an answer follows from files and arguments alone.
-"""
+"""Ray as the executor of an index of shards: actors own shards, on this machine or on those of a cluster."""
 
 import logging
 import os
@@ -9,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-from ..errors import UserError, install_command
+from ..errors import UserError
 from ..names import bare_name
+from ..ray_cluster import MOST_RESTARTS, answer_of, joined
 from .index_folder import read_names
 from .shard import IndexShard, SearchSettings, load_shard
-from .votes import num_cores, search_pool
+from .votes import search_pool
 
-_MOST_RESTARTS = 5  # of one actor; one that dies each time, for lack of memory, is given up
 _SLOW_SECONDS = 30.0  # without an answer, after which a shard is reported
 
 _Function = Callable[..., Any]
@@ -93,15 +90,7 @@ class RayExecutor:
                 logger.warning("%s: no answer for %.0f s", asked[each].folder, seconds)
 
     def _answer(self, asked: Any, shard: RayShard) -> Any:
-        try:
-            process, answer = self._ray.get(asked)
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, UserError):
-                raise error.cause from None
-            raise
-        except self._ray.exceptions.RayActorError as error:
-            fact = f"the process that searches this shard has died {_MOST_RESTARTS + 1} times"
-            raise UserError(f"{shard.folder}: {fact}; give it more memory, or make the shards smaller") from error
+        process, answer = answer_of(self._ray, asked, f"searches {shard.folder}")
         known = self._processes.setdefault(shard.number, process)
         if known != process:
             logger.warning("%s: its process has died; it was started again and asked again", shard.folder)
@@ -113,21 +102,15 @@ class RayExecutor:
 def open_ray(folders: Sequence[Path], settings: SearchSettings) -> Iterator[Tuple[List[RayShard], RayExecutor]]:
     """The shards in ``folders``, owned by actors.
 
-    Without ``ray_address`` Ray runs on this machine alone and listens on its loopback address; it is stopped at the
-    end. A Ray that this process has started before is used and left as it is.
-
     Args:
         folders: of the shards, which every machine must see under the same path.
         settings: of search and verification, with ``ray_address`` and ``ray_actors``.
 
     Raises:
-        UserError: Ray is not installed, no cluster answers, or it has fewer cores than actors.
+        UserError: as of ``joined``, or the cluster has fewer cores than there shall be actors.
     """
-    ray, retrieval = _ray(settings.retrieval.ray_address), settings.retrieval
-    begun = not ray.is_initialized()
-    if begun:
-        _start(ray, retrieval.ray_address)
-    try:
+    retrieval = settings.retrieval
+    with joined(retrieval.ray_address) as ray:
         cores = int(ray.cluster_resources().get("CPU", 0))
         count = min(len(folders), retrieval.ray_actors or max(1, cores))
         if count > cores:
@@ -138,15 +121,12 @@ def open_ray(folders: Sequence[Path], settings: SearchSettings) -> Iterator[Tupl
         finally:
             for actor in {shard.number: shard.actor for shard in shards}.values():
                 ray.kill(actor)  # else it would keep its core for a while
-    finally:
-        if begun:
-            ray.shutdown()
 
 
 def _assign(ray: Any, folders: Sequence[Path], settings: SearchSettings, count: int) -> List[RayShard]:
     """The shards among so many actors: one after the other."""
     owner = ray.remote(ShardOwner).options(
-        num_cpus=1, max_restarts=_MOST_RESTARTS, max_task_retries=_MOST_RESTARTS, scheduling_strategy="SPREAD"
+        num_cpus=1, max_restarts=MOST_RESTARTS, max_task_retries=MOST_RESTARTS, scheduling_strategy="SPREAD"
     )
     folders = [folder.absolute() for folder in folders]
     actors = [owner.remote([str(folder) for folder in folders[number::count]], settings) for number in range(count)]
@@ -160,36 +140,3 @@ def _assign(ray: Any, folders: Sequence[Path], settings: SearchSettings, count: 
         )
         for number, folder in enumerate(folders)
     ]
-
-
-def _ray(address: str) -> Any:
-    """The module; without an address it will listen to this machine alone, which is settled as it is imported."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not address:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # of any system: its own address is the loopback one
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise UserError(f"`executor` ray: Ray is not installed: run {install_command('cluster')}") from error
-    import ray.exceptions
-
-    return ray
-
-
-def _start(ray: Any, address: str) -> None:
-    root = str(Path(__file__).resolve().parents[2])  # actors import this package too
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-    common = {
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
-    }
-    try:
-        if address:
-            ray.init(address=address, **common)
-        else:
-            ray.init(address="local", num_cpus=num_cores(), include_dashboard=False, **common)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        where = address or "this machine"
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"`ray_address` {where}: no Ray there ({reason}); see docs/scale.md") from error
