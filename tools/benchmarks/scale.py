@@ -60,16 +60,6 @@ class OneAfterAnother:
         return iter(answers)
 
 
-class Copy:
-    """A shard that stands in another folder too: the same photos under names of their own."""
-
-    def __init__(self, shard: Any, number: int) -> None:
-        self._shard, self.names = shard, [f"{number}/{name}" for name in shard.names]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._shard, name)
-
-
 def _size_of(value: Any) -> int:
     return len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
@@ -125,7 +115,7 @@ def simulate(index: Path, queries: Path, config: Any, num_shards: int) -> Tuple[
     from src.names import bare_name
     from src.retrieval.index_folder import read_manifest, searcher_of
     from src.retrieval.index_search import Compared, SearchOfLocal
-    from src.retrieval.shard import SearchSettings, load_shard
+    from src.retrieval.shard import SearchSettings, load_shard, shard_of
     from src.retrieval.shard_search import IndexOfShards, open_shard_search
     from src.retrieval.shards import Shards
     from src.retrieval.votes import search_pool
@@ -133,8 +123,11 @@ def simulate(index: Path, queries: Path, config: Any, num_shards: int) -> Tuple[
     manifest, executor = read_manifest(index), OneAfterAnother()
     settings, asked = SearchSettings(config.retrieval, config.matching, config.run.seed), []
     with search_pool(config.retrieval.search_threads) as pool, FeatureFile(queries) as file:
-        distinct = [load_shard(index / name, settings, pool) for name in manifest.shard_names]
-        shards = Shards([Copy(distinct[n % len(distinct)], n) for n in range(num_shards)], executor)
+        distinct = [load_shard(index / name, settings, pool).index for name in manifest.shard_names]
+        copies = [shard_of(distinct[number % len(distinct)], settings, pool) for number in range(num_shards)]
+        for number, shard in enumerate(copies):  # each finds for itself what it is asked
+            shard.names = [f"{number}/{name}" for name in shard.names]
+        shards = Shards(copies, executor)
         whole = IndexOfShards(shards, index, manifest)
         whole.image_names, whole.names = shards.names, [bare_name(name) for name in shards.names]
         with open_shard_search(whole, settings) as search:
