@@ -89,7 +89,8 @@ def start(ray: Any, address: str, num_cores: int = 0) -> None:
         else:
             cores = num_cores or len(os.sched_getaffinity(0))
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **common)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # of a machine that is too busy Ray says so by that very class
+        ray.shutdown()
         where = address or "this machine"
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"`ray_address` {where}: no Ray there ({reason}); see docs/scale.md") from error

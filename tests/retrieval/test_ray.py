@@ -40,7 +40,13 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))  # Ray writes the token of its cluster there
         ray = ray_cluster._import("")
-        ray_cluster.start(ray, "", 2)
+        for attempt in range(3):  # Ray gives up after 30 seconds; a busy machine may take longer to start it
+            try:
+                ray_cluster.start(ray, "", 2)
+                break
+            except UserError:
+                if attempt == 2:
+                    raise
         assert ray.util.get_node_ip_address() == "127.0.0.1"
         yield folder
         ray.shutdown()
@@ -65,14 +71,14 @@ def test_actors_find_what_one_index_finds(place, tmp_path, searcher, index_type,
 
 
 class Killing:
-    """An executor whose actor dies in the middle of each round, once."""
+    """An executor whose actor dies in the middle of the second round, once, and forgets the first."""
 
     def __init__(self, executor, folder):
         self.executor, self.folder, self.rounds = executor, folder, 0
 
     def map(self, function, *iterables):
         self.rounds += 1
-        flag = str(self.folder / str(self.rounds)) if self.rounds <= 3 else ""
+        flag = str(self.folder / "died") if self.rounds == 2 else ""
 
         def deadly(shard, *arguments):
             if flag and not os.path.exists(flag):
@@ -83,7 +89,7 @@ class Killing:
         return self.executor.map(deadly, *iterables)
 
 
-def test_an_actor_killed_in_each_round_changes_nothing(place, tmp_path, caplog):
+def test_an_actor_killed_in_mid_query_changes_nothing(place, tmp_path, caplog):
     config = Config(num_neighbors=7, num_rerank=6, ransac_trials=100, executor="ray", ray_actors=2)
     build = (place / "photos.h5", tmp_path / "one", "Flat")
     expected = ranking_of(build_index(*build), place / "queries.h5", config)
@@ -93,13 +99,13 @@ def test_an_actor_killed_in_each_round_changes_nothing(place, tmp_path, caplog):
         killing = shards._executor = Killing(shards._executor, tmp_path)
         with FeatureFile(place / "queries.h5") as queries:
             found = rank_queries(Search(shards, config.retrieval, 3), queries, 5)
-    assert killing.rounds >= 9 and all((tmp_path / str(number)).exists() for number in (1, 2, 3))
+    assert killing.rounds >= 6 and (tmp_path / "died").exists()
     assert_same(found, expected)
     assert "was started again and asked again" in caplog.text
 
 
 def test_what_goes_wrong_in_an_actor_is_one_sentence(place, tmp_path):
-    config = Config(executor="ray", ray_actors=2)
+    config = Config(executor="ray", ray_actors=1)
     folder = build_index(place / "photos.h5", tmp_path / "index", "Flat", num_shards=4)
     path = folder / "shard_001" / "keypoints.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
