@@ -1,10 +1,6 @@
 """A collection of seven photos of coloured blocks, calibrated, behind a server; a network that needs no MindSpore."""
 
 import pytest
-
-pytest.importorskip("starlette", reason="no requirements-web.txt")
-pytest.importorskip("uvicorn", reason="no requirements-web.txt")
-
 from retrieval.own_photos import build, picture, random_pca
 from serve.serving import running
 

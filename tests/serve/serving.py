@@ -6,16 +6,26 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from src.serve.app import make_app
+import pytest
+
 from src.serve.asking import Limits
 from src.serve.server import bind, make_server, opened_on
 
 LIMITS = Limits(2_000_000, 1_000_000)
 
 
+def require_web():
+    """Skips the test where the server's libraries are missing."""
+    for name in ("starlette", "uvicorn"):
+        pytest.importorskip(name, reason="no requirements-web.txt")
+
+
 @contextmanager
 def running(opening, limits=LIMITS, **options):
     """Port of a server of a collection."""
+    require_web()
+    from src.serve.app import make_app
+
     listening = bind("127.0.0.1", 0)
     with listening, ThreadPoolExecutor(1) as worker, opened_on(worker, opening) as collection:
         server = make_server(make_app(collection, worker, limits, **options))

@@ -3,11 +3,12 @@
 import functools
 import os
 import signal
+import sys
 import threading
 
 import pytest
 from retrieval.own_photos import picture, random_pca
-from serve.serving import ask
+from serve.serving import ask, require_web
 
 from src.commands.serve import main as serve_command
 from src.config import Config
@@ -72,11 +73,13 @@ def test_other_files_than_the_photos_were_made_with_are_refused(place, words, tm
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_sentence(place, more, what):
+    require_web()
     with pytest.raises(UserError, match=what):
         serve_command([f"--index={place}/made", *(option.format(place) for option in more)])
 
 
 def test_the_command_serves_until_a_signal(place, monkeypatch, capsys):
+    require_web()
     answers, bind = [], server.bind
 
     def client(port):
@@ -95,3 +98,9 @@ def test_the_command_serves_until_a_signal(place, monkeypatch, capsys):
         serve_command([f"--index={place}/made", "--port=0"])
     assert end.value.status == 143 and answers[0]["photos"] == 7
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+def test_a_missing_library_is_told(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    with pytest.raises(UserError, match=r"starlette is not installed: run pip install -r requirements-web\.txt"):
+        serve_command([f"--index={place}/made"])
