@@ -88,3 +88,9 @@ def test_the_package_is_listed_whole():
     text = (SRC.parent / "pyproject.toml").read_text()
     for path in SRC.iterdir():
         assert not (path / "__init__.py").exists() or f'"delf.{path.name}"' in text, path
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """A process that a test starts imports it by its file's name, and would find the other one."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name not in ("__init__.py", "conftest.py")]
+    assert sorted(names) == sorted(set(names))

@@ -195,9 +195,10 @@ def test_processes_that_race_for_the_cache_agree(checkpoint, tmp_path, monkeypat
     processes = [context.Process(target=_cache, args=(*recipe(checkpoint), results)) for _ in range(2)]
     for process in processes:
         process.start()
-    found = {results.get() for _ in processes}
     for process in processes:
         process.join()
+        assert process.exitcode == 0
+    found = {results.get() for _ in processes}
     (path,) = (tmp_path / "delf").iterdir()
     assert found == {hashlib.sha256(path.read_bytes()).hexdigest()}
     assert identity(path) == identity(checkpoint)
