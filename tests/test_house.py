@@ -92,5 +92,7 @@ def test_the_package_is_listed_whole():
 
 def test_files_of_tests_have_names_of_their_own():
     """A process that a test starts imports it by its file's name, and would find the other one."""
-    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name not in ("__init__.py", "conftest.py")]
+    names = [
+        path.name for path in Path(__file__).parent.rglob("*.py") if path.name not in ("__init__.py", "conftest.py")
+    ]
     assert sorted(names) == sorted(set(names))
