@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 _PIECE_ROWS = 64  # query descriptors searched at a time
-_PARTS = 64  # of the work; after 1, 2, 4 ... of them what cannot be among the nearest any more is dropped
+_PARTS = 16  # of the work; after 1, 2, 4 ... of them what cannot be among the nearest any more is dropped
 _PIECES = 8  # of each part; threads take one after the other
 
 _FARTHEST = np.finfo(np.float32).max / 2
